@@ -1,0 +1,100 @@
+"""Every error that a user can meet, and the exit code that each stands for.
+
+    FtsfError
+    |-- GateFailed           1  a gate said no: parity, precision, plan, accuracy (the artefacts are kept, marked failed)
+    |-- UsageError           2  wrong usage, configuration or input file
+    |   |-- ConfigError         one or more fields of a configuration are wrong: all of them, at once
+    |   |-- BundleError         a bundle is missing, altered, half there, or of a schema that we do not know
+    |   |-- VideoError          a video that cannot be read, or that is too short
+    |   `-- OutputError         a place that cannot be written: it exists, no permission, no space left
+    |-- EnvironmentLacks     3  a package, a driver or a GPU is not there: says what to install
+    `-- StageError           4  a stage broke
+        |-- ExportError         torch.export, the ONNX converter or the checker refused
+        |-- BuildError          the compiler refused, crashed or ran out of time
+        `-- RunError            a runtime refused or crashed
+
+Anything else that reaches the command line is a bug of ours (exit code 70, traceback kept).
+
+A message is one line that says what, where, expected, got and how to mend it. ``details`` holds what else
+may help (a library's own log); the command line shows it only with ``-v``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+EXIT_DONE = 0
+EXIT_BUG = 70
+
+
+class FtsfError(Exception):
+    """Base of the tree. ``exit_code`` is what the command line returns."""
+
+    exit_code = EXIT_BUG
+
+    def __init__(self, message: str, *, details: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+
+class GateFailed(FtsfError):
+    """A gate said no. The artefacts are kept and marked failed."""
+
+    exit_code = 1
+
+
+class UsageError(FtsfError):
+    """Wrong usage, configuration or input file."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """One or more fields are wrong; ``problems`` holds one sentence for each, all found in one pass."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        if not problems:
+            raise ValueError("ConfigError needs at least one problem")
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+class BundleError(UsageError):
+    """A bundle is missing, altered, half there, or of a schema that we do not know."""
+
+
+class VideoError(UsageError):
+    """A video that cannot be read, or that is too short."""
+
+
+class OutputError(UsageError):
+    """A place that cannot be written: it exists, there is no permission, or no space is left."""
+
+
+class EnvironmentLacks(FtsfError):
+    """A package, a driver or a GPU is not there. ``install`` is the command that brings it, if one does."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, install: str = "", details: str = "") -> None:
+        super().__init__(f"{message}; install it with: {install}" if install else message, details=details)
+        self.install = install
+
+
+class StageError(FtsfError):
+    """A stage broke."""
+
+    exit_code = 4
+
+
+class ExportError(StageError):
+    """torch.export, the ONNX converter or the checker refused."""
+
+
+class BuildError(StageError):
+    """The compiler refused, crashed or ran out of time."""
+
+
+class RunError(StageError):
+    """A runtime refused or crashed."""

@@ -1,0 +1,77 @@
+"""Packaging: three import packages from three source roots, and the extras that each machine needs."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+# What a device needs to verify and run a bundle. Neither torch nor ONNX Runtime.
+CORE = ["numpy>=1.26", "click>=8.1", "rich>=13.7", "polygraphy>=0.49.20"]
+
+# One of the two, never both: they install the same files. The GPU wheel also runs with no GPU.
+_GPU_WHEEL = "(sys_platform == 'linux' or sys_platform == 'win32') and (platform_machine == 'x86_64' or platform_machine == 'AMD64')"
+ONNXRUNTIME = [
+    f"onnxruntime-gpu>=1.20; {_GPU_WHEEL}",
+    "onnxruntime>=1.20; (sys_platform != 'linux' and sys_platform != 'win32')"
+    " or (platform_machine != 'x86_64' and platform_machine != 'AMD64')",
+]
+
+ONNX = ["onnx>=1.17", "onnx-ir>=0.1.12", "ml_dtypes>=0.5"]
+EXPORT = ["torch>=2.9", "einops>=0.8", "safetensors>=0.5", "onnxscript>=0.5.6", "jinja2>=3.1", *ONNX, *ONNXRUNTIME]
+VIDEO = ["av>=14,<19", "pillow>=10"]
+RTX = ["tensorrt-rtx-cu13>=1.2; platform_machine == 'x86_64' or platform_machine == 'AMD64'"]
+NVML = ["nvidia-ml-py>=12"]
+
+EXTRAS = {
+    "export": EXPORT,
+    "onnx": [*ONNX, *ONNXRUNTIME],
+    "rtx": RTX,
+    "tensorrt": ["tensorrt>=10.3"],
+    "video": VIDEO,
+    "nvml": NVML,
+    "demo": [*EXPORT, *VIDEO, *RTX, "scikit-video==1.1.11"],
+    "test": [
+        *EXPORT,
+        *VIDEO,
+        *RTX,
+        *NVML,
+        "scikit-video==1.1.11",
+        "pytest>=8",
+        "pytest-timeout>=2.3",
+        "hypothesis>=6.100",
+        "psutil>=5.9",
+        "mypy>=1.13",
+        "ruff>=0.8",
+        "import-linter>=2.1",
+        "transformers>=5",
+        "performer-pytorch>=1.1.4",
+        "fast-transformer-pytorch>=0.0.4",
+        "rotary-embedding-torch>=0.8",
+    ],
+}
+
+setup(
+    name="ftsf-export",
+    version="0.1.0",
+    description="Export, verify and deploy video transformers (FastTimeSformer, TimeSformer) with ONNX and TensorRT",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=[
+        *find_packages(".", include=["ftsf_export", "ftsf_export.*"]),
+        *find_packages("model", include=["fast_timesformer", "fast_timesformer.*"]),
+    ],
+    package_dir={"fast_timesformer": "model/fast_timesformer"},
+    package_data={"ftsf_export": ["py.typed", "report/templates/*"], "fast_timesformer": ["py.typed"]},
+    install_requires=CORE,
+    extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": [
+            "ftsf = ftsf_export.cli.main:main",
+            "ftsf-export = ftsf_export.cli.main:export_main",
+        ]
+    },
+)
