@@ -1,0 +1,5 @@
+"""``python -m ftsf_export.cli`` is ``ftsf``."""
+
+from ftsf_export.cli.main import main
+
+main()

@@ -1,0 +1,127 @@
+"""Entry points ``ftsf`` and ``ftsf-export``: the group, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from ftsf_export.cli.terminal import Terminal
+from ftsf_export.errors import EXIT_BUG, EXIT_DONE, ConfigError, FtsfError, OutputError, StageError, UsageError
+
+EXIT_INTERRUPTED = 130
+# What a shell reports for a program that a closed pipe ended.
+EXIT_BROKEN_PIPE = 141
+
+# In the order of a user's day. Each is a module of this package with a click command named ``command``.
+COMMANDS = ("export", "verify", "build", "bench", "info", "doctor")
+
+# The disk says no, whoever wrote to it.
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+class Commands(click.Group):
+    """Loads a command's module when it is asked for: a device needs only what the one command needs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"ftsf_export.cli.{cmd_name}").command
+        return command
+
+
+def _print_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    if asked:
+        from ftsf_export import __version__
+
+        click.echo(f"ftsf-export {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
+)
+@click.pass_context
+def ftsf(ctx: click.Context) -> None:
+    """Export video transformers to ONNX and TensorRT, with proof that the numbers did not change.
+
+    \b
+    Exit codes: 0 done, 1 a gate failed, 2 wrong usage or input, 3 the environment lacks something,
+    4 a stage broke, 70 a bug of ours.
+    """
+    if ctx.invoked_subcommand is None:
+        raise click.UsageError(f"a command is missing: one of {', '.join(COMMANDS)}", ctx)
+
+
+def main() -> None:
+    """The ``ftsf`` program."""
+    sys.exit(run(ftsf, sys.argv[1:], "ftsf"))
+
+
+def export_main() -> None:
+    """The ``ftsf-export`` program: the same as ``ftsf export``."""
+    from ftsf_export.cli.export import command
+
+    sys.exit(run(command, sys.argv[1:], "ftsf-export"))
+
+
+def run(command: click.Command, args: Sequence[str], prog_name: str) -> int:
+    """Runs one command line and returns its exit code. Whatever goes wrong is said here, in one line."""
+    terminal = Terminal.from_args(args)
+    try:
+        code, error = _attempt(command, args, prog_name, terminal)
+        terminal.close(code, error)
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit and would complain about the same pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    return code
+
+
+def _attempt(command: click.Command, args: Sequence[str], prog_name: str, terminal: Terminal) -> tuple[int, str]:
+    """Exit code, and the error's message (empty when done)."""
+    try:
+        code = command.main(args=list(args), prog_name=prog_name, standalone_mode=False, obj=terminal)
+        return (code if isinstance(code, int) else EXIT_DONE), ""
+    except BrokenPipeError:
+        raise
+    except (KeyboardInterrupt, click.Abort):
+        terminal.error("interrupted; nothing half-written was left behind")
+        return EXIT_INTERRUPTED, "interrupted"
+    except Exception as error:
+        known = _known(error)
+        if known is None:
+            return EXIT_BUG, _report_bug(error, terminal)
+        for message in known.problems if isinstance(known, ConfigError) else [known.message]:
+            terminal.error(message, details=known.details)
+        return known.exit_code, known.message
+
+
+def _known(error: Exception) -> FtsfError | None:
+    """The error of our tree that this one is, or stands for; None for a bug."""
+    if isinstance(error, FtsfError):
+        return error
+    if isinstance(error, click.ClickException):
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
+        return UsageError(error.format_message() + (f" (see {where} --help)" if where else ""))
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        return OutputError(f"{error.filename or 'output'}: cannot be written or read: {error.strerror}")
+    if isinstance(error, MemoryError):
+        return StageError("out of memory; free some, or take a smaller model, fewer frames or a smaller batch")
+    return None
+
+
+def _report_bug(error: Exception, terminal: Terminal) -> str:
+    message = f"{type(error).__name__}: {error}"
+    click.echo("".join(traceback.format_exception(error)), err=True)
+    terminal.error(f"this is a bug of ftsf-export, please report it with the traceback above: {message}")
+    return message

@@ -1,0 +1,102 @@
+"""Options that several commands share, spelled and explained once. Defaults of the model are those of ``ExportConfig``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ftsf_export.config import ATTENTION_TYPES, ATTENTIONS, BUILDERS, PRECISIONS, ExportConfig
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Function], Function]
+
+CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+
+
+def _stack(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
+    """One decorator from several; help lists them in the order given."""
+
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def _config_option(flag: str, name: str, kind: Any, text: str, metavar: str | None = None) -> Callable[[Any], Any]:
+    """An option whose default is the configuration's. Choices are checked there too: every bad field at once."""
+    default = getattr(ExportConfig, name)
+    shown = "" if default is None or default == () else str(default)
+    return click.option(
+        flag,
+        name,
+        type=kind,
+        default=default,
+        metavar=metavar,
+        multiple=isinstance(default, tuple),
+        show_default=shown or False,
+        help=text,
+    )
+
+
+model_options = _stack(
+    _config_option("--attn", "attn", str, "Attention mechanism.", "|".join(ATTENTIONS)),
+    _config_option("--attn-type", "attn_type", str, "Over what it attends.", "|".join(ATTENTION_TYPES)),
+    _config_option("--frames", "frames", int, "Frames in a clip."),
+    _config_option("--size", "size", str, "Frame size in pixels, HEIGHTxWIDTH or one number for both.", "SIZE"),
+    _config_option("--patch-size", "patch_size", int, "Pixels along a patch's side."),
+    _config_option("--dim", "dim", int, "Width of a token."),
+    _config_option("--depth", "depth", int, "Number of blocks."),
+    _config_option("--heads", "heads", int, "Attention heads.  [default: dim / dim-head]"),
+    _config_option("--dim-head", "dim_head", int, "Width of a head."),
+    _config_option("--num-classes", "num_classes", int, "Classes of the head."),
+    _config_option("--rotary/--no-rotary", "rotary", bool, "Rotary positions, or learned ones."),
+    _config_option(
+        "--checkpoint",
+        "checkpoint",
+        click.Path(path_type=Path),
+        "Weights.  [default: random, drawn from --seed]",
+        "PATH",
+    ),
+    _config_option("--seed", "seed", int, "Seed of random weights and of noise clips."),
+)
+
+precision_option = _config_option("--precision", "precision", str, "Precision of the graph.", "|".join(PRECISIONS))
+opset_option = _config_option("--opset", "opset", int, "ONNX opset.  [default: chosen by target]")
+builder_option = _config_option("--builder", "builder", str, "Engine compiler.", "|".join(BUILDERS))
+target_option = _config_option("--target", "targets", str, "Machine to build for; repeatable.", "NAME")
+batch_option = _config_option("--batch", "batch", str, "Clips in one call, one number or MIN:OPT:MAX.", "BATCH")
+workspace_option = _config_option(
+    "--workspace-mib", "workspace_mib", int, "Scratch memory that the engine may use, in MiB."
+)
+
+engine_options = _stack(builder_option, target_option, batch_option, workspace_option)
+
+parity_options = _stack(
+    _config_option("--atol", "atol", float, "Largest absolute difference of the logits.  [default: not judged]"),
+    _config_option("--rtol", "rtol", float, "Relative L2 error.  [default: by precision]"),
+)
+
+video_option = _config_option(
+    "--video", "videos", click.Path(path_type=Path), "Judge frames of this video beside noise; repeatable.", "PATH"
+)
+
+output_options = _stack(
+    click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Directory of the bundle."),
+    click.option("--overwrite", is_flag=True, help="Replace a bundle that is there."),
+)
+
+# Read from the raw arguments by Terminal.from_args, so that they also hold when the others cannot be parsed.
+terminal_options = _stack(
+    click.option("--json", "as_json", is_flag=True, expose_value=False, help="Last line on stdout: one JSON object."),
+    click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress, no remarks."),
+    click.option(
+        "-v", "--verbose", is_flag=True, expose_value=False, help="Every measure, and the library's log on error."
+    ),
+)
+
+bundle_argument = click.argument("bundle", type=click.Path(path_type=Path), metavar="BUNDLE")

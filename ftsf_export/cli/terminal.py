@@ -1,0 +1,140 @@
+"""What the user sees. Results go to stdout, everything else to stderr; with ``--json`` stdout gets one JSON line, last."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from ftsf_export.progress import OnProgress, silent
+from ftsf_export.verdict import Status, Verdict
+
+# Only "passed" is ever green.
+STYLES = {Status.PASSED: "green", Status.FAILED: "bold red", Status.INCONCLUSIVE: "yellow", Status.NOT_RUN: "dim"}
+
+
+class Terminal:
+    """Two consoles and the facts for ``--json``. A command gets one through ``@pass_terminal``."""
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self.verbose = verbose
+        self._facts: dict[str, Any] = {}
+        # soft_wrap (see _print) and no highlighting: a path or a hash must survive a pipe unbroken.
+        self._out = Console(highlight=False, markup=False, emoji=False)
+        self._err = Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+    @classmethod
+    def from_args(cls, args: Iterable[str]) -> Terminal:
+        """Reads the three flags from the raw arguments, so that they also hold when the others cannot be parsed."""
+        flags: set[str] = set()
+        for arg in args:
+            if arg == "--":
+                break
+            flags.update(arg[1:] if re.fullmatch(r"-[qv]+", arg) else [arg])
+        return cls(
+            as_json="--json" in flags, quiet=bool({"q", "--quiet"} & flags), verbose=bool({"v", "--verbose"} & flags)
+        )
+
+    def say(self, text: str | Text = "", *, style: str = "") -> None:
+        """A line of the result: stdout, or stderr when stdout belongs to JSON."""
+        (self._err if self.as_json else self._out).print(text, style=style or None, soft_wrap=True)
+
+    def note(self, text: str, *, style: str = "dim") -> None:
+        """A remark on the way: stderr, silenced by ``-q``."""
+        if not self.quiet:
+            self._err.print(text, style=style, soft_wrap=True)
+
+    def error(self, message: str, *, details: str = "") -> None:
+        """One line on stderr, never silenced; ``details`` (a library's own log) only with ``-v``."""
+        line = Text.assemble(("error:", "bold red"), " ", " ".join(message.split()))
+        self._err.print(line, soft_wrap=True)
+        if details and self.verbose:
+            self._err.print(details.rstrip(), soft_wrap=True)
+
+    def verdict(self, verdict: Verdict) -> None:
+        """One line for each verdict, and one for each measure that failed (all of them with ``-v``)."""
+        line = Text.assemble((f"{verdict.status.value:>12}", STYLES[verdict.status]), f"  {verdict.gate}")
+        if verdict.proxy_for:
+            line.append(f" (a proxy for {verdict.proxy_for})")
+        if verdict.reason:
+            line.append(f": {' '.join(verdict.reason.split())}")
+        self.say(line)
+        for measure in verdict.measures:
+            if self.verbose or not measure.passed:
+                self.say(f"{'':>14}{measure.sentence()}", style="" if measure.passed else "red")
+
+    def record(self, **facts: Any) -> None:
+        """Facts of the JSON object; printed once, at the end, whatever happens in between."""
+        self._facts.update(facts)
+
+    @contextmanager
+    def progress(self) -> Iterator[OnProgress]:
+        """A callback for a stage to report to: a bar on a terminal, else a line a stage, nothing with ``-q``."""
+        if self.quiet:
+            yield silent
+        elif self._err.is_terminal:
+            yield from self._bar()
+        else:
+            yield self._lines()
+
+    def _lines(self) -> OnProgress:
+        said: list[str] = []
+
+        def report(stage: str, fraction: float | None) -> None:
+            if stage not in said:
+                said.append(stage)
+                self.note(stage)
+
+        return report
+
+    def _bar(self) -> Iterator[OnProgress]:
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self._err, transient=True) as progress:
+            task = progress.add_task("", total=None)
+
+            def report(stage: str, fraction: float | None) -> None:
+                progress.update(
+                    task, description=stage, total=None if fraction is None else 1.0, completed=fraction or 0
+                )
+
+            yield report
+
+    def close(self, exit_code: int, error: str = "") -> None:
+        """Prints the JSON line if it was asked for. Raises BrokenPipeError when nobody reads stdout any more."""
+        if self.as_json:
+            facts = {**self._facts, **({"error": error} if error else {}), "exit_code": exit_code}
+            sys.stdout.write(json.dumps(_jsonable(facts), allow_nan=False, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+
+pass_terminal = click.make_pass_decorator(Terminal, ensure=True)
+
+
+def _jsonable(value: Any) -> Any:
+    """Plain JSON: paths, enumerations and NumPy scalars as themselves, non-finite numbers as strings (JSON has none)."""
+    if isinstance(value, dict):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, Enum):
+        return _jsonable(value.value)
+    if isinstance(value, PurePath):
+        return str(value)
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        return _jsonable(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

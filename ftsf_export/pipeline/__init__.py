@@ -1,0 +1,1 @@
+"""Orders the stages and hands their values on; no maths."""
