@@ -1,6 +1,6 @@
 """Export, verify and deploy video transformers with ONNX and TensorRT.
 
-Importing this package imports neither torch nor TensorRT nor ONNX Runtime; the names below are loaded when they are used.
+Importing this package imports neither torch nor TensorRT nor ONNX Runtime: its names are loaded when they are used.
 """
 
 from __future__ import annotations

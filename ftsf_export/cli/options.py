@@ -1,4 +1,4 @@
-"""Options that several commands share, spelled and explained once. Defaults of the model are those of ``ExportConfig``."""
+"""Options that several commands share, spelled and explained once. Defaults are those of ``ExportConfig``."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ model_options = _stack(
         "--checkpoint",
         "checkpoint",
         click.Path(path_type=Path),
-        "Weights.  [default: random, drawn from --seed]",
+        "Weights.  [default: random, from --seed]",
         "PATH",
     ),
     _config_option("--seed", "seed", int, "Seed of random weights and of noise clips."),
@@ -71,7 +71,7 @@ builder_option = _config_option("--builder", "builder", str, "Engine compiler.",
 target_option = _config_option("--target", "targets", str, "Machine to build for; repeatable.", "NAME")
 batch_option = _config_option("--batch", "batch", str, "Clips in one call, one number or MIN:OPT:MAX.", "BATCH")
 workspace_option = _config_option(
-    "--workspace-mib", "workspace_mib", int, "Scratch memory that the engine may use, in MiB."
+    "--workspace-mib", "workspace_mib", int, "Scratch memory of the engine, in MiB."
 )
 
 engine_options = _stack(builder_option, target_option, batch_option, workspace_option)
@@ -95,7 +95,7 @@ terminal_options = _stack(
     click.option("--json", "as_json", is_flag=True, expose_value=False, help="Last line on stdout: one JSON object."),
     click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress, no remarks."),
     click.option(
-        "-v", "--verbose", is_flag=True, expose_value=False, help="Every measure, and the library's log on error."
+        "-v", "--verbose", is_flag=True, expose_value=False, help="All measures; libraries' logs on error."
     ),
 )
 

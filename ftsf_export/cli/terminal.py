@@ -1,4 +1,4 @@
-"""What the user sees. Results go to stdout, everything else to stderr; with ``--json`` stdout gets one JSON line, last."""
+"""What the user sees: results on stdout, the rest on stderr; with ``--json`` stdout gets one JSON line, last."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Terminal:
     def _lines(self) -> OnProgress:
         said: list[str] = []
 
-        def report(stage: str, fraction: float | None) -> None:
+        def report(stage: str, _fraction: float | None) -> None:
             if stage not in said:
                 said.append(stage)
                 self.note(stage)
@@ -124,7 +124,7 @@ pass_terminal = click.make_pass_decorator(Terminal, ensure=True)
 
 
 def _jsonable(value: Any) -> Any:
-    """Plain JSON: paths, enumerations and NumPy scalars as themselves, non-finite numbers as strings (JSON has none)."""
+    """Plain JSON: paths, enumerations and NumPy scalars as themselves, non-finite numbers as strings."""
     if isinstance(value, dict):
         return {str(key): _jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
