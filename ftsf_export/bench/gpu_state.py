@@ -1,0 +1,175 @@
+"""The GPU's state while it works, through NVML: clocks, temperature, power, memory, and why it slowed down.
+
+A figure measured on a GPU that throttled, or that another process shared, is another figure. NVML is optional
+(package ``nvidia-ml-py``), and a device may answer some questions and not others (a Jetson answers few): what is
+not known is None.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+# nvml.h, nvmlClocksEventReasons. "GPU idle" and the applications' clock setting are not faults.
+_REASONS = {
+    0x001: "gpu idle",
+    0x002: "applications clocks setting",
+    0x004: "power cap (software)",
+    0x008: "slowdown (hardware)",
+    0x010: "sync boost",
+    0x020: "thermal slowdown (software)",
+    0x040: "thermal slowdown (hardware)",
+    0x080: "power brake (hardware)",
+    0x100: "display clock setting",
+}
+_THROTTLES = tuple(_REASONS[bit] for bit in (0x004, 0x008, 0x020, 0x040, 0x080))
+_INTERVAL_NS = 200_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuSample:
+    """One reading. ``memory_used_bytes`` is the whole device's, other processes included."""
+
+    sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    temperature_c: int | None = None
+    power_w: float | None = None
+    memory_used_bytes: int | None = None
+    throttle_reasons: tuple[str, ...] | None = None
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> GpuSample:
+        reasons = data["throttle_reasons"]
+        return cls(**{**data, "throttle_reasons": None if reasons is None else tuple(reasons)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuTrace:
+    """The readings of one benchmark.
+
+    ``before`` is read before the engine is loaded, ``after`` when the last call has ended; ``lowest`` and
+    ``highest`` hold each figure's extremes between the timed calls. Both list every throttle reason that was seen.
+    """
+
+    device: str
+    driver: str
+    samples: int
+    before: GpuSample
+    after: GpuSample
+    lowest: GpuSample
+    highest: GpuSample
+
+    def warnings(self) -> list[str]:
+        seen = [reason for reason in self.highest.throttle_reasons or () if reason in _THROTTLES]
+        return [f"the GPU throttled while it was measured: {', '.join(seen)}"] if seen else []
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> GpuTrace:
+        """Inverse of ``as_dict``. Raises KeyError or TypeError on anything else."""
+        readings = {name: GpuSample.from_dict(data[name]) for name in ("before", "after", "lowest", "highest")}
+        return cls(**{**data, **readings})
+
+
+class GpuMonitor:
+    """Reads one GPU. ``nvml`` is the module pynvml, initialised; ``handle`` is its handle of the device."""
+
+    def __init__(self, nvml: Any, handle: Any, clock_ns: Callable[[], int] = time.perf_counter_ns) -> None:
+        self._nvml = nvml
+        self._handle = handle
+        self._clock_ns = clock_ns
+        self._next_ns = 0
+        self._readings: list[GpuSample] = []
+        self._before = self.read()
+
+    def read(self) -> GpuSample:
+        nvml, handle = self._nvml, self._handle
+        power_mw = self._ask("nvmlDeviceGetPowerUsage", handle)
+        memory = self._ask("nvmlDeviceGetMemoryInfo", handle)
+        mask = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
+        return GpuSample(
+            sm_clock_mhz=self._ask("nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_SM),
+            memory_clock_mhz=self._ask("nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_MEM),
+            temperature_c=self._ask("nvmlDeviceGetTemperature", handle, nvml.NVML_TEMPERATURE_GPU),
+            power_w=None if power_mw is None else power_mw / 1e3,
+            memory_used_bytes=None if memory is None else int(memory.used),
+            throttle_reasons=None if mask is None else tuple(name for bit, name in _REASONS.items() if mask & bit),
+        )
+
+    def tick(self) -> None:
+        """Read the state if the last reading is old enough; between two timed calls."""
+        now = self._clock_ns()
+        if now >= self._next_ns:
+            self._readings.append(self.read())
+            self._next_ns = now + _INTERVAL_NS
+
+    def trace(self) -> GpuTrace:
+        after = self.read()
+        readings = [*self._readings, after]
+        return GpuTrace(
+            device=_text(self._ask("nvmlDeviceGetName", self._handle)),
+            driver=_text(self._ask("nvmlSystemGetDriverVersion")),
+            samples=len(readings),
+            before=self._before,
+            after=after,
+            lowest=_extreme(readings, min),
+            highest=_extreme(readings, max),
+        )
+
+    def _ask(self, function: str, *arguments: Any) -> Any:
+        """The answer, or None where this device or driver has none."""
+        try:
+            return getattr(self._nvml, function)(*arguments)
+        except (self._nvml.NVMLError, AttributeError):
+            return None
+
+
+@contextmanager
+def gpu_monitor(pci_bus_id: str) -> Iterator[GpuMonitor | None]:
+    """Watch the GPU at this PCI address; None without NVML.
+
+    The address, not the ordinal: CUDA_VISIBLE_DEVICES renumbers CUDA's devices and not NVML's.
+    """
+    try:
+        import pynvml
+    except ImportError:
+        yield None
+        return
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        yield None
+        return
+    try:
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByPciBusId(pci_bus_id.encode())
+        except pynvml.NVMLError:
+            handle = None
+        yield None if handle is None else GpuMonitor(pynvml, handle)
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _text(answer: Any) -> str:
+    # pynvml before version 12 answers in bytes.
+    if isinstance(answer, bytes):
+        return answer.decode()
+    return str(answer or "unknown")
+
+
+def _extreme(readings: list[GpuSample], pick: Callable[[list[Any]], Any]) -> GpuSample:
+    out: dict[str, Any] = {}
+    for field in fields(GpuSample):
+        known = [value for reading in readings if (value := getattr(reading, field.name)) is not None]
+        if field.name == "throttle_reasons":
+            seen = {reason for reasons in known for reason in reasons}
+            out[field.name] = tuple(name for name in _REASONS.values() if name in seen) if known else None
+        else:
+            out[field.name] = pick(known) if known else None
+    return GpuSample(**out)

@@ -1,0 +1,112 @@
+"""The value that a benchmark gives: what was run, where, for how long, and how fast it was."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ftsf_export.bench.gpu_state import GpuTrace
+from ftsf_export.bench.sampling import Samples
+from ftsf_export.bench.statistics import LatencySummary, summary_from_latencies
+
+CPU_HEADING = "CPU (ONNX Runtime)"
+
+# Below this many samples the 99th percentile lies between the two slowest calls.
+_ENOUGH_FOR_P99 = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is measured, and how.
+
+    Attributes:
+        heading: where and by what, for example ``CPU (ONNX Runtime)`` or ``NVIDIA L4 (TensorRT 11.1.0, CUDA graph)``.
+        file: the measured file, relative to the bundle.
+        sha256: its hash.
+        precision: of the file; what the machine really computes in is said in ``notes`` where it differs.
+        batch: clips a call.
+        clip_s: seconds of video that one clip stands for; None when it is not known.
+        clip_assumption: how ``clip_s`` was found.
+        conditions: what else the figures depend on: providers, threads, CUDA graph, input and output memory.
+        notes: what a reader must know before believing the figures.
+    """
+
+    heading: str
+    file: str
+    sha256: str
+    precision: str
+    batch: int
+    clip_s: float | None
+    clip_assumption: str
+    conditions: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """How fast one file ran on one machine, one call at a time.
+
+    ``latency`` is from inputs in host memory to outputs in host memory. ``device`` is the computation alone, by the
+    device's own clock; None on a CPU. ``clips_per_s`` is the clips of all timed calls over the time that those calls
+    took: the next call starts when the last one has ended. ``video_s_per_s`` above 1 is faster than real time for
+    clips laid end to end. ``peak_rss_bytes`` is the most memory that this process ever held, its libraries and the
+    loading included.
+    """
+
+    subject: Subject
+    warmup_iterations: int
+    elapsed_s: float
+    latency: LatencySummary
+    device: LatencySummary | None
+    clips_per_s: float
+    video_s_per_s: float | None
+    peak_rss_bytes: int | None
+    gpu: GpuTrace | None
+
+    @property
+    def heading(self) -> str:
+        return self.subject.heading
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Timing:
+        """Inverse of ``as_dict``. Raises KeyError or TypeError on anything else."""
+        subject = Subject(**{**data["subject"], "notes": tuple(data["subject"]["notes"])})
+        return cls(
+            **{
+                **data,
+                "subject": subject,
+                "latency": LatencySummary.from_dict(data["latency"]),
+                "device": None if data["device"] is None else LatencySummary.from_dict(data["device"]),
+                "gpu": None if data["gpu"] is None else GpuTrace.from_dict(data["gpu"]),
+            }
+        )
+
+
+def timing_from_samples(
+    subject: Subject, samples: Samples, *, peak_rss_bytes: int | None = None, gpu: GpuTrace | None = None
+) -> Timing:
+    """Sum the samples up; adds the notes that follow from the figures themselves."""
+    latency = summary_from_latencies(samples.latency_ms)
+    clips_per_s = subject.batch * latency.count / (sum(samples.latency_ms) / 1e3)
+    notes = [*subject.notes]
+    if latency.count < _ENOUGH_FOR_P99:
+        notes.append(f"p99 of {latency.count} calls lies between the slowest two: read it as the slowest")
+    if latency.slow_outliers:
+        notes.append(f"{latency.slow_outliers} of {latency.count} calls were far slower than the rest; all are counted")
+    if gpu is not None:
+        notes += gpu.warnings()
+    return Timing(
+        subject=replace(subject, notes=tuple(notes)),
+        warmup_iterations=samples.warmup_iterations,
+        elapsed_s=samples.elapsed_s,
+        latency=latency,
+        device=None if samples.device_ms is None else summary_from_latencies(samples.device_ms),
+        clips_per_s=clips_per_s,
+        video_s_per_s=None if subject.clip_s is None else clips_per_s * subject.clip_s,
+        peak_rss_bytes=peak_rss_bytes,
+        gpu=gpu,
+    )
