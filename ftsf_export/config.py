@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ftsf_export import field_checks
 from ftsf_export.errors import ConfigError
 
 ATTENTIONS = ("fastformer", "performer", "regular")
@@ -16,6 +18,9 @@ BUILDERS = ("auto", "tensorrt", "rtx", "none")
 # int8 and fp8 are names of the interface, so that a target can say whether it knows them; no stage makes them yet.
 OFFERED_PRECISIONS = ("fp32", "fp16", "bf16")
 OPSETS = (20, 21, 22, 23, 24)
+
+_WHOLE_NUMBERS = ("frames", "channels", "patch_size", "dim", "depth", "dim_head", "num_classes")
+_WHOLE_NUMBERS_OR_NONE = ("heads", "workspace_mib")
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Size:
 
     @classmethod
     def parse(cls, text: str | int) -> Size:
-        match = re.fullmatch(r"(\d+)(?:x(\d+))?", str(text).strip().lower())
+        match = re.fullmatch(r"([0-9]{1,6})(?:x([0-9]{1,6}))?", str(text).strip().lower())
         if match is None:
             raise ConfigError([f"size: expected 224 or 240x320 (height x width), got {text!r}"])
         height = int(match[1])
@@ -48,7 +53,7 @@ class BatchRange:
     @classmethod
     def parse(cls, text: str | int) -> BatchRange:
         parts = str(text).strip().split(":")
-        if len(parts) not in (1, 3) or not all(re.fullmatch(r"\d+", part) for part in parts):
+        if len(parts) not in (1, 3) or not all(re.fullmatch(r"[0-9]{1,6}", part) for part in parts):
             raise ConfigError([f"batch: expected one number or MIN:OPT:MAX, got {text!r}"])
         low, *rest = (int(part) for part in parts)
         batch = cls(low, *(rest or (low, low)))
@@ -57,7 +62,8 @@ class BatchRange:
         return batch
 
     def problem(self) -> str:
-        if 1 <= self.minimum <= self.optimum <= self.maximum:
+        parts = (self.minimum, self.optimum, self.maximum)
+        if all(field_checks.is_whole(part) for part in parts) and 1 <= self.minimum <= self.optimum <= self.maximum:
             return ""
         return f"batch: expected 1 <= MIN <= OPT <= MAX, got {self.minimum}:{self.optimum}:{self.maximum}"
 
@@ -107,16 +113,18 @@ class ExportConfig:
     videos: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
-        # Strings are accepted where the command line takes strings, so that Python callers may write size="240x320".
-        problems: list[str] = []
-        for name, convert in (("size", Size.parse), ("batch", BatchRange.parse)):
-            value = getattr(self, name)
-            if isinstance(value, (str, int)):
-                try:
-                    object.__setattr__(self, name, convert(value))
-                except ConfigError as error:
-                    problems.extend(error.problems)
-        problems.extend(_problems(self))
+        # What the command line or a Python caller may write (size="240x320", targets=["rtx"]) becomes the field's type.
+        found: dict[str, str] = {}
+        for name, convert in _CONVERSIONS.items():
+            try:
+                object.__setattr__(self, name, convert(getattr(self, name)))
+            except ConfigError as error:
+                found[name] = error.message
+        for name, check in _CHECKS:
+            if name not in found and (problem := check(name, getattr(self, name))):
+                found[name] = problem
+        # Rules between fields speak only where each field alone is sound: one mistake, one sentence.
+        problems = [*found.values(), *_shape_problems(self, found)]
         if problems:
             raise ConfigError(problems)
 
@@ -147,65 +155,101 @@ class ExportConfig:
         return out
 
 
-def _problems(config: ExportConfig) -> list[str]:
-    return [*_choice_problems(config), *_range_problems(config), *_shape_problems(config)]
+def _size(value: Any) -> Any:
+    if isinstance(value, Size):
+        return value
+    if isinstance(value, (tuple, list)) and len(value) == 2:
+        return Size.parse("x".join(str(side) for side in value))
+    return Size.parse(value)
 
 
-def _choice_problems(config: ExportConfig) -> list[str]:
-    choices: tuple[tuple[str, tuple[object, ...]], ...] = (
-        ("attn", ATTENTIONS),
-        ("attn_type", ATTENTION_TYPES),
-        ("precision", PRECISIONS),
-        ("builder", BUILDERS),
-        ("opset", (None, *OPSETS)),
-    )
-    return [
-        f"{name}: expected one of {', '.join(str(c) for c in allowed if c is not None)}, got {getattr(config, name)!r}"
-        for name, allowed in choices
-        if getattr(config, name) not in allowed
-    ]
+def _batch(value: Any) -> Any:
+    return value if isinstance(value, BatchRange) else BatchRange.parse(value)
 
 
-def _range_problems(config: ExportConfig) -> list[str]:
+_CONVERSIONS: dict[str, Callable[[Any], Any]] = {
+    "size": _size,
+    "batch": _batch,
+    "checkpoint": field_checks.to_path,
+    "videos": field_checks.to_paths,
+    "targets": field_checks.to_names,
+    **dict.fromkeys((*_WHOLE_NUMBERS, *_WHOLE_NUMBERS_OR_NONE, "seed", "opset"), field_checks.to_whole),
+}
+
+
+def _check_size(name: str, value: Any) -> str:
+    sides = (value.height, value.width)
+    if all(field_checks.is_whole(side) and side >= 1 for side in sides):
+        return ""
+    return f"{name}: expected at least 1x1 pixels, got {sides[0]}x{sides[1]}"
+
+
+def _check_batch(_name: str, value: Any) -> str:
+    problem: str = value.problem()
+    return problem
+
+
+_CHECKS: tuple[tuple[str, field_checks.Check], ...] = (
+    ("attn", field_checks.one_of(*ATTENTIONS)),
+    ("attn_type", field_checks.one_of(*ATTENTION_TYPES)),
+    ("precision", field_checks.one_of(*PRECISIONS)),
+    ("builder", field_checks.one_of(*BUILDERS)),
+    ("opset", field_checks.one_of(None, *OPSETS)),
+    ("size", _check_size),
+    ("batch", _check_batch),
+    *((name, field_checks.whole_number) for name in _WHOLE_NUMBERS),
+    *((name, field_checks.whole_number_or_none) for name in _WHOLE_NUMBERS_OR_NONE),
+    ("seed", field_checks.seed),
+    ("rotary", field_checks.flag),
+    ("atol", field_checks.limit),
+    ("rtol", field_checks.limit),
+    ("checkpoint", field_checks.path),
+    ("videos", field_checks.paths),
+    ("targets", field_checks.names),
+)
+
+
+def _shape_problems(config: ExportConfig, broken: Collection[str]) -> list[str]:
+    """Rules between fields; each only when none of its own fields is in ``broken``."""
     problems = []
-    for name in ("frames", "channels", "patch_size", "dim", "depth", "heads", "dim_head", "num_classes", "workspace_mib"):
-        value = getattr(config, name)
-        if value is None and name in ("heads", "workspace_mib"):
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            problems.append(f"{name}: expected a whole number of at least 1, got {value!r}")
-    if not isinstance(config.seed, int) or config.seed < 0:
-        problems.append(f"seed: expected a whole number of at least 0, got {config.seed!r}")
-    for name in ("atol", "rtol"):
-        value = getattr(config, name)
-        if value is not None and not 0 < value < float("inf"):
-            problems.append(f"{name}: expected a number above 0, got {value!r}")
-    if isinstance(config.batch, BatchRange) and (problem := config.batch.problem()):
-        problems.append(problem)
-    if len(set(config.targets)) != len(config.targets):
-        problems.append(f"target: each at most once, got {', '.join(config.targets)}")
+    if not {"size", "patch_size"} & set(broken):
+        problems += _patch_problems(config.size, config.patch_size)
+    if not {"dim", "heads", "dim_head"} & set(broken):
+        problems += _head_problems(config)
+    if not {"rotary", "dim_head", "attn_type"} & set(broken) and config.rotary:
+        problems += _rotary_problems(config.attn_type, config.dim_head)
     return problems
 
 
-def _shape_problems(config: ExportConfig) -> list[str]:
+def _patch_problems(size: Size, patch_size: int) -> list[str]:
     problems = []
-    if not isinstance(config.size, Size):
-        return problems
-    if config.patch_size > 0:
-        for side, pixels in (("height", config.size.height), ("width", config.size.width)):
-            if pixels < 1 or pixels % config.patch_size:
-                below = pixels // config.patch_size * config.patch_size
-                nearest = ", ".join(str(n) for n in (below, below + config.patch_size) if n > 0)
-                problems.append(
-                    f"size: {side} {pixels} is not a multiple of the patch size {config.patch_size}; nearest: {nearest}"
-                )
-    if config.dim_head > 0 and config.heads is None and config.dim % config.dim_head:
-        problems.append(f"dim: {config.dim} is not a multiple of the head width {config.dim_head}; give heads as well")
-    elif config.attn == "fastformer" and config.dim_head > 0 and config.num_heads * config.dim_head != config.dim:
-        problems.append(
+    for side, pixels in (("height", size.height), ("width", size.width)):
+        if pixels % patch_size:
+            below = pixels // patch_size * patch_size
+            nearest = " or ".join(str(n) for n in (below, below + patch_size) if n > 0)
+            problems.append(f"size: {side} {pixels} is not a multiple of the patch size {patch_size}; use {nearest}")
+    return problems
+
+
+def _head_problems(config: ExportConfig) -> list[str]:
+    if config.heads is None and config.dim % config.dim_head:
+        return [f"dim: {config.dim} is not a multiple of the head width {config.dim_head}; give heads as well"]
+    if config.attn == "fastformer" and config.num_heads * config.dim_head != config.dim:
+        return [
             f"heads: fastformer adds its queries to the output, so heads x head width must be dim {config.dim}, "
             f"got {config.num_heads} x {config.dim_head}"
-        )
-    if config.rotary and config.dim_head % 4:
-        problems.append(f"dim_head: rotary positions turn pairs along rows and columns: a multiple of 4, got {config.dim_head}")
-    return problems
+        ]
+    return []
+
+
+def _rotary_problems(attn_type: str, dim_head: int) -> list[str]:
+    # Space turns pairs, half of them by row and half by column; joint leaves space only half of the head.
+    multiple, shares = 4, "half by row, half by column"
+    if attn_type == "joint":
+        multiple, shares = 8, "half by time, a quarter by row, a quarter by column"
+    if dim_head % multiple == 0:
+        return []
+    return [
+        f"dim_head: rotary positions turn pairs, {shares}, so a multiple of {multiple} is needed, got {dim_head}; "
+        "or turn them off (--no-rotary)"
+    ]

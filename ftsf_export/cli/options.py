@@ -70,9 +70,7 @@ opset_option = _config_option("--opset", "opset", int, "ONNX opset.  [default: c
 builder_option = _config_option("--builder", "builder", str, "Engine compiler.", "|".join(BUILDERS))
 target_option = _config_option("--target", "targets", str, "Machine to build for; repeatable.", "NAME")
 batch_option = _config_option("--batch", "batch", str, "Clips in one call, one number or MIN:OPT:MAX.", "BATCH")
-workspace_option = _config_option(
-    "--workspace-mib", "workspace_mib", int, "Scratch memory of the engine, in MiB."
-)
+workspace_option = _config_option("--workspace-mib", "workspace_mib", int, "Scratch memory of the engine, in MiB.")
 
 engine_options = _stack(builder_option, target_option, batch_option, workspace_option)
 
@@ -94,9 +92,7 @@ output_options = _stack(
 terminal_options = _stack(
     click.option("--json", "as_json", is_flag=True, expose_value=False, help="Last line on stdout: one JSON object."),
     click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress, no remarks."),
-    click.option(
-        "-v", "--verbose", is_flag=True, expose_value=False, help="All measures; libraries' logs on error."
-    ),
+    click.option("-v", "--verbose", is_flag=True, expose_value=False, help="All measures; libraries' logs on error."),
 )
 
 bundle_argument = click.argument("bundle", type=click.Path(path_type=Path), metavar="BUNDLE")
