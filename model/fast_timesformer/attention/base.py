@@ -1,0 +1,83 @@
+"""What the mechanisms share: the projections, the head split, the rotation.
+
+Letters: B samples, N tokens, D width, H heads, K head width.
+"""
+
+from __future__ import annotations
+
+from einops import rearrange
+from torch import Tensor, nn
+
+from fast_timesformer.initial import linear
+from fast_timesformer.rotary import RotaryTables, rotate
+
+
+class Attention(nn.Module):
+    """Base of the mechanisms: subclasses mix the tokens in ``mix``.
+
+    Args:
+        dim: D.
+        heads: H; None means ``dim // dim_head``.
+        dim_head: K.
+        qkv_bias: whether the query, key and value map has a bias.
+        attn_dropout: probability of dropping an attention weight while training.
+        proj_dropout: probability of dropping an element of the output projection while training.
+
+    Raises ValueError where heads is not given and dim_head does not divide dim.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int | None = None,
+        dim_head: int = 64,
+        *,
+        qkv_bias: bool = False,
+        attn_dropout: float = 0.0,
+        proj_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if dim < 1 or dim_head < 1 or (heads is not None and heads < 1):
+            raise ValueError(f"expected dim, heads and dim_head of at least 1, got {dim}, {heads} and {dim_head}")
+        if heads is None and dim % dim_head:
+            raise ValueError(f"dim: expected a multiple of dim_head {dim_head} where heads is not given, got {dim}")
+        self.dim = dim
+        self.heads = dim // dim_head if heads is None else heads
+        self.dim_head = dim_head
+        self.scale = dim_head**-0.5
+        inner = self.heads * dim_head
+        self.to_qkv = linear(dim, 3 * inner, bias=qkv_bias)
+        self.to_out = linear(inner, dim)
+        self.attn_dropout = nn.Dropout(attn_dropout)
+        self.proj_dropout = nn.Dropout(proj_dropout)
+
+    def forward(self, x_BND: Tensor, rotary: RotaryTables | None = None, num_prefix: int = 0) -> Tensor:
+        """Attend among the N tokens of each sample.
+
+        Args:
+            x_BND: tokens.
+            rotary: (cos, sin), each (N - num_prefix, K); turn the queries and keys of the last tokens. None: no turn.
+            num_prefix: tokens at the front that are never turned (the class token).
+
+        Returns:
+            (B, N, D).
+        """
+        if x_BND.ndim != 3 or x_BND.shape[-1] != self.dim:
+            raise ValueError(f"x_BND: expected (B, N, {self.dim}), got {tuple(x_BND.shape)}")
+        q, k, v = rearrange(self.to_qkv(x_BND), "b n (qkv h k) -> qkv b h n k", qkv=3, h=self.heads).unbind(0)
+        turned_q, turned_k = (q, k) if rotary is None else (rotate(t, rotary, num_prefix) for t in (q, k))
+        mixed = self.mix(turned_q, turned_k, v)
+        out: Tensor = self.proj_dropout(self.to_out(rearrange(mixed, "b h n k -> b n (h k)")))
+        return self.finish(out, q)
+
+    def mix(self, q_BHNK: Tensor, k_BHNK: Tensor, v_BHNK: Tensor) -> Tensor:
+        """Queries and keys after rotation, and values, to (B, H, N, K)."""
+        raise NotImplementedError
+
+    def finish(self, out_BND: Tensor, q_BHNK: Tensor) -> Tensor:
+        """What follows the output projection; ``q_BHNK`` are the queries before rotation."""
+        del q_BHNK
+        return out_BND
+
+    def extra_repr(self) -> str:
+        return f"heads={self.heads}, dim_head={self.dim_head}"

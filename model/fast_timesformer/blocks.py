@@ -1,0 +1,189 @@
+"""The transformer blocks and their branches (Bertasius et al. 2021, TimeSformer, section 3).
+
+Letters: B clips, F frames, P patches a frame, N tokens (1 + F * P, class token first, then frame by frame), D width,
+R hidden width. A branch takes the residual stream and returns what is to be added to it.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fast_timesformer.attention import Attention, FastAttention, PerformerAttention, RegularAttention
+from fast_timesformer.config import TimeSformerConfig
+from fast_timesformer.drop_path import DropPath
+from fast_timesformer.initial import linear
+from fast_timesformer.rotary import Rotary
+
+
+def attention_from_config(config: TimeSformerConfig) -> Attention:
+    """The mechanism that the configuration names."""
+    if config.attn_mechanism == "performer":
+        return PerformerAttention(
+            config.dim,
+            config.num_heads,
+            config.dim_head,
+            qkv_bias=config.qkv_bias,
+            proj_dropout=config.proj_dropout,
+            features=config.num_features,
+            kernel=config.performer_kernel,
+            ortho_scaling=config.ortho_scaling,
+        )
+    mechanism = FastAttention if config.attn_mechanism == "fastformer" else RegularAttention
+    return mechanism(
+        config.dim,
+        config.num_heads,
+        config.dim_head,
+        qkv_bias=config.qkv_bias,
+        attn_dropout=config.attn_dropout,
+        proj_dropout=config.proj_dropout,
+    )
+
+
+class TemporalBranch(nn.Module):
+    """Attention among the F tokens of each patch position, then a linear map: (B, N, D) -> (B, F * P, D).
+
+    The class token takes no part.
+    """
+
+    def __init__(self, config: TimeSformerConfig, rotary: Rotary | None) -> None:
+        super().__init__()
+        self.frames = config.frames
+        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.attn = attention_from_config(config)
+        self.fc = linear(config.dim, config.dim)
+        self.rotary = rotary
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        tokens = rearrange(self.norm(x_BND[:, 1:]), "b (f p) d -> (b p) f d", f=self.frames)
+        tokens = self.attn(tokens, None if self.rotary is None else self.rotary.time_FK())
+        out: Tensor = self.fc(rearrange(tokens, "(b p) f d -> b (f p) d", b=x_BND.shape[0]))
+        return out
+
+
+class SpatialBranch(nn.Module):
+    """Attention among the P tokens of each frame and a copy of the class token: (B, N, D) -> (B, N, D).
+
+    The class token's contribution is the mean over frames of what its copies got.
+    """
+
+    def __init__(self, config: TimeSformerConfig, rotary: Rotary | None) -> None:
+        super().__init__()
+        self.frames = config.frames
+        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.attn = attention_from_config(config)
+        self.rotary = rotary
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        x_BND = self.norm(x_BND)
+        copies = repeat(x_BND[:, :1], "b one d -> (b f) one d", f=self.frames)
+        patches = rearrange(x_BND[:, 1:], "b (f p) d -> (b f) p d", f=self.frames)
+        tables = None if self.rotary is None else self.rotary.space_PK()
+        frames = rearrange(
+            self.attn(torch.cat((copies, patches), dim=1), tables, num_prefix=1), "(b f) n d -> b f n d", f=self.frames
+        )
+        return torch.cat((frames[:, :, 0].mean(dim=1, keepdim=True), frames[:, :, 1:].flatten(1, 2)), dim=1)
+
+
+class FrameBranch(nn.Module):
+    """Attention within each frame, which keeps a class token of its own: (B * F, 1 + P, D) -> the same."""
+
+    def __init__(self, config: TimeSformerConfig, rotary: Rotary | None) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.attn = attention_from_config(config)
+        self.rotary = rotary
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        out: Tensor = self.attn(self.norm(x_BND), None if self.rotary is None else self.rotary.space_PK(), num_prefix=1)
+        return out
+
+
+class JointBranch(nn.Module):
+    """Attention among all tokens of a clip: (B, N, D) -> (B, N, D)."""
+
+    def __init__(self, config: TimeSformerConfig, rotary: Rotary | None) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.attn = attention_from_config(config)
+        self.rotary = rotary
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        out: Tensor = self.attn(self.norm(x_BND), None if self.rotary is None else self.rotary.joint_NK(), num_prefix=1)
+        return out
+
+
+class MlpBranch(nn.Module):
+    """Two linear maps a token, (B, N, D) -> (B, N, D), R = mlp_mult * D.
+
+    ``geglu`` (Shazeer 2020, GLU Variants): (a, g) = fc1(x), each R wide; fc2(a * gelu(g)). ``gelu``: fc2(gelu(fc1(x))).
+    The GELU is the exact one (erf).
+    """
+
+    def __init__(self, config: TimeSformerConfig) -> None:
+        super().__init__()
+        hidden = config.mlp_mult * config.dim
+        self.gated = config.mlp_act == "geglu"
+        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.fc1 = linear(config.dim, 2 * hidden if self.gated else hidden)
+        self.fc2 = linear(hidden, config.dim)
+        self.dropout = nn.Dropout(config.proj_dropout)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        hidden: Tensor = self.fc1(self.norm(x_BND))
+        if self.gated:
+            value, gate = hidden.chunk(2, dim=-1)
+            hidden = value * functional.gelu(gate)
+        else:
+            hidden = functional.gelu(hidden)
+        out: Tensor = self.dropout(self.fc2(hidden))
+        return out
+
+
+class DividedBlock(nn.Module):
+    """Temporal attention, spatial attention, MLP, each with its residual: (B, N, D) -> (B, N, D)."""
+
+    def __init__(self, config: TimeSformerConfig, rotary: Rotary | None, drop_path: float) -> None:
+        super().__init__()
+        self.temporal = TemporalBranch(config, rotary)
+        self.spatial = SpatialBranch(config, rotary)
+        self.mlp = MlpBranch(config)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        x_BND = torch.cat((x_BND[:, :1], x_BND[:, 1:] + self.drop_path(self.temporal(x_BND))), dim=1)
+        x_BND = x_BND + self.drop_path(self.spatial(x_BND))
+        return torch.add(x_BND, self.drop_path(self.mlp(x_BND)))
+
+
+class JointBlock(nn.Module):
+    """Attention among all tokens, MLP, each with its residual: (B, N, D) -> (B, N, D)."""
+
+    def __init__(self, config: TimeSformerConfig, rotary: Rotary | None, drop_path: float) -> None:
+        super().__init__()
+        self.joint = JointBranch(config, rotary)
+        self.mlp = MlpBranch(config)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        x_BND = x_BND + self.drop_path(self.joint(x_BND))
+        return torch.add(x_BND, self.drop_path(self.mlp(x_BND)))
+
+
+class SpaceBlock(nn.Module):
+    """Attention within frames, MLP, each with its residual: (B * F, 1 + P, D) -> the same."""
+
+    def __init__(self, config: TimeSformerConfig, rotary: Rotary | None, drop_path: float) -> None:
+        super().__init__()
+        self.spatial = FrameBranch(config, rotary)
+        self.mlp = MlpBranch(config)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        x_BND = x_BND + self.drop_path(self.spatial(x_BND))
+        return torch.add(x_BND, self.drop_path(self.mlp(x_BND)))
+
+
+BLOCKS = {"divided": DividedBlock, "joint": JointBlock, "space": SpaceBlock}

@@ -1,0 +1,200 @@
+"""FastTimeSformer: clip in, logits out.
+
+Letters: B clips, F frames, C channels, P patches a frame, N tokens (1 + F * P), D width, K head width.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from fast_timesformer.attention import FastAttention, PerformerAttention, RegularAttention
+from fast_timesformer.blocks import BLOCKS
+from fast_timesformer.config import TimeSformerConfig
+from fast_timesformer.initial import linear, parameter
+from fast_timesformer.rotary import Rotary
+
+__all__ = ["FastAttention", "FastTimeSformer", "PerformerAttention", "RegularAttention", "TimeSformerConfig"]
+
+# Above this much kept for the backward pass, blocks are computed twice rather than kept.
+KEPT_BYTES_LIMIT = 4 * 2**30
+
+
+class FastTimeSformer(nn.Module):
+    """A video classifier: ``FastTimeSformer(frames, channels, height, width, num_classes)(x_BFCHW)``.
+
+    The arguments are those of ``TimeSformerConfig``, which says what each means and raises ValueError for wrong ones;
+    ``model.config`` holds them all. ``attn_type`` chooses the block of Bertasius et al. 2021: ``divided`` space-time,
+    ``joint`` space-time, or ``space`` alone (a class token for each frame through the whole network; before the
+    final norm the frames are averaged).
+
+    Positions: rotary tables on queries and keys (``rotary``), or learned embeddings added to the tokens:
+    ``pos_token`` (one a token of the stream), or ``pos_space`` (1 + P, D; row 0 is the class token's) and ``pos_time``
+    (F, D; not with ``space``), as in the pretrained TimeSformer.
+
+    ``checkpoint_blocks`` (also an attribute that may be changed): True computes every block anew in the backward pass
+    instead of keeping its inner values; False keeps them; None decides by the size of the clip and the batch: above
+    about 4 GiB they are computed anew. Logits and gradients are the same either way, dropout included.
+    """
+
+    def __init__(
+        self,
+        frames: int,
+        channels: int,
+        height: int,
+        width: int,
+        num_classes: int,
+        dim: int = 128,
+        patch_size: int = 16,
+        depth: int = 12,
+        heads: int | None = None,
+        dim_head: int = 64,
+        mlp_mult: int = 4,
+        drop_path: float = 0.1,
+        attn_dropout: float = 0.0,
+        proj_dropout: float = 0.0,
+        rotary_emb: bool = True,
+        attn_mechanism: str = "fastformer",
+        attn_type: str = "divided",
+        frames_first: bool = True,
+        *,
+        qkv_bias: bool = False,
+        mlp_act: str = "geglu",
+        norm_eps: float = 1e-5,
+        learned_emb: str = "token",
+        performer_features: int | None = None,
+        performer_kernel: str = "softmax",
+        ortho_scaling: int = 0,
+        checkpoint_blocks: bool | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = TimeSformerConfig(
+            frames=frames,
+            channels=channels,
+            height=height,
+            width=width,
+            num_classes=num_classes,
+            dim=dim,
+            patch_size=patch_size,
+            depth=depth,
+            heads=heads,
+            dim_head=dim_head,
+            mlp_mult=mlp_mult,
+            drop_path=drop_path,
+            attn_dropout=attn_dropout,
+            proj_dropout=proj_dropout,
+            rotary_emb=rotary_emb,
+            attn_mechanism=attn_mechanism,
+            attn_type=attn_type,
+            frames_first=frames_first,
+            qkv_bias=qkv_bias,
+            mlp_act=mlp_act,
+            norm_eps=norm_eps,
+            learned_emb=learned_emb,
+            performer_features=performer_features,
+            performer_kernel=performer_kernel,
+            ortho_scaling=ortho_scaling,
+        )
+        self.checkpoint_blocks = checkpoint_blocks
+        self._build(self.config)
+
+    @classmethod
+    def from_config(cls, config: TimeSformerConfig, *, checkpoint_blocks: bool | None = None) -> FastTimeSformer:
+        """The model of a configuration, with fresh weights."""
+        return cls(**config.as_dict(), checkpoint_blocks=checkpoint_blocks)
+
+    def forward(self, x_BFCHW: Tensor) -> Tensor:
+        """Logits (B, num_classes) of clips (B, F, C, H, W), or (B, C, F, H, W) with ``frames_first=False``.
+
+        Raises ValueError on another shape.
+        """
+        self._check_clip(x_BFCHW)
+        if not self.config.frames_first:
+            x_BFCHW = x_BFCHW.transpose(1, 2)
+        x_BND = self._embed(x_BFCHW)
+        for block in self.blocks:
+            # No positions, no masks: a block is a function of the stream alone.
+            x_BND = checkpoint(block, x_BND, use_reentrant=False) if self._recomputes(x_BND) else block(x_BND)
+        if self.config.attn_type == "space":
+            x_BND = rearrange(x_BND, "(b f) n d -> b f n d", f=self.config.frames).mean(dim=1)
+        logits: Tensor = self.head(self.norm(x_BND[:, 0]))
+        return logits
+
+    def _build(self, config: TimeSformerConfig) -> None:
+        self.patch_embed = linear(config.patch_size**2 * config.channels, config.dim)
+        self.cls_token = parameter(config.dim)
+        self.rotary: Rotary | None = None
+        if config.rotary_emb:
+            joint = config.attn_type == "joint"
+            self.rotary = Rotary(config.frames, config.rows, config.columns, config.dim_head, joint=joint)
+        elif config.learned_emb == "factored":
+            self.pos_space = parameter(1 + config.num_patches, config.dim)
+            if config.attn_type != "space":
+                self.pos_time = parameter(config.frames, config.dim)
+        else:
+            stream = 1 + config.num_patches if config.attn_type == "space" else config.num_tokens
+            self.pos_token = parameter(stream, config.dim)
+        # Stochastic depth grows linearly from block to block, as in the original TimeSformer.
+        rates = torch.linspace(0, config.drop_path, config.depth, dtype=torch.float64).tolist()
+        self.blocks = nn.ModuleList(BLOCKS[config.attn_type](config, self.rotary, rate) for rate in rates)
+        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.head = linear(config.dim, config.num_classes)
+
+    def _embed(self, x_BFCHW: Tensor) -> Tensor:
+        """The first residual stream: patches, class token, learned positions."""
+        side = self.config.patch_size
+        patches = self.patch_embed(
+            rearrange(x_BFCHW, "b f c (row i) (column j) -> b (f row column) (i j c)", i=side, j=side)
+        )
+        if self.config.attn_type == "space":
+            patches = rearrange(patches, "b (f p) d -> (b f) p d", f=self.config.frames)
+        x_BND = torch.cat((repeat(self.cls_token, "d -> b 1 d", b=patches.shape[0]), patches), dim=1)
+        positions = self._learned_positions()
+        return x_BND if positions is None else x_BND + positions
+
+    def _learned_positions(self) -> Tensor | None:
+        """One embedding a token of the stream, (N, D); None with rotary positions."""
+        if self.rotary is not None:
+            return None
+        if self.config.learned_emb == "token":
+            return self.pos_token
+        if self.config.attn_type == "space":
+            return self.pos_space
+        grid = self.pos_time[:, None] + self.pos_space[1:]
+        return torch.cat((self.pos_space[:1], grid.flatten(0, 1)))
+
+    def _recomputes(self, x_BND: Tensor) -> bool:
+        """Whether blocks are computed anew in the backward pass."""
+        if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return False
+        if self.checkpoint_blocks is not None:
+            return self.checkpoint_blocks
+        return self._kept_bytes(x_BND) > KEPT_BYTES_LIMIT
+
+    def _kept_bytes(self, x_BND: Tensor) -> int:
+        """About what all blocks keep for the backward pass."""
+        config = self.config
+        inner = config.num_heads * config.dim_head
+        hidden = config.mlp_mult * config.dim
+        # An attention keeps its input, the norm's and the projection's results, q, k and v twice (split and turned);
+        # a gated MLP keeps both halves, the activation and the product.
+        attention = 4 * config.dim + 6 * inner
+        if config.attn_mechanism == "performer":
+            attention += 6 * config.num_heads * config.num_features
+        mlp = 2 * config.dim + (4 if config.mlp_act == "geglu" else 2) * hidden
+        branches = 2 if config.attn_type == "divided" else 1
+        return config.depth * (x_BND.numel() // config.dim) * (branches * attention + mlp) * x_BND.element_size()
+
+    def _check_clip(self, clip: Tensor) -> None:
+        config = self.config
+        order, leading = ("B, F, C, H, W", (config.frames, config.channels))
+        if not config.frames_first:
+            order, leading = ("B, C, F, H, W", (config.channels, config.frames))
+        expected = (*leading, config.height, config.width)
+        if clip.ndim != 5 or tuple(clip.shape[1:]) != expected:
+            raise ValueError(
+                f"clip: expected ({order}) = (B, {', '.join(map(str, expected))}), got {tuple(clip.shape)}; "
+                f"frames_first is {config.frames_first}"
+            )

@@ -1,0 +1,125 @@
+"""Weights in safetensors files. The architecture travels in the file's metadata, so a file alone gives the model.
+
+Loading is strict: what is missing, what is too much and what has another shape is named. The format holds tensors and
+text and nothing that runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from fast_timesformer.config import TimeSformerConfig
+from fast_timesformer.model import FastTimeSformer
+
+# One key: safetensors writes several in an order that changes from process to process.
+METADATA_KEY = "fast_timesformer"
+SCHEMA_VERSION = 1
+
+
+class WeightsError(ValueError):
+    """A file that holds no weights of ours, or not those of this model."""
+
+
+def save_model(model: FastTimeSformer, path: str | Path) -> None:
+    """Write weights, buffers (omega) and configuration: whole, or not at all.
+
+    The same model gives the same bytes. Raises OSError where the path cannot be written.
+    """
+    path = Path(path)
+    description = {"schema_version": SCHEMA_VERSION, "config": model.config.as_dict()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    data: bytes = save(tensors, metadata={METADATA_KEY: json.dumps(description, sort_keys=True)})
+    _write_whole(path, data)
+
+
+def load_model(path: str | Path) -> FastTimeSformer:
+    """The model of a file that ``save_model`` wrote, on the CPU, in the file's floating type, ready to train.
+
+    Raises WeightsError where the file is corrupt, has no configuration of ours, or does not match it; OSError where it
+    cannot be read.
+    """
+    metadata, tensors = _read(Path(path))
+    config = _config(metadata, Path(path))
+    model = FastTimeSformer.from_config(config)
+    kinds = {tensor.dtype for tensor in tensors.values()}
+    if len(kinds) == 1 and (kind := kinds.pop()).is_floating_point:
+        model = model.to(kind)
+    _assign(model, tensors, Path(path))
+    return model
+
+
+def load_weights(model: FastTimeSformer, path: str | Path) -> None:
+    """Copy a file's tensors into a model, in the model's type. The file's configuration is not asked.
+
+    Raises WeightsError, and leaves the model as it was, where a tensor is missing, unknown, misshapen or not of a
+    floating type; OSError where the file cannot be read.
+    """
+    _, tensors = _read(Path(path))
+    _assign(model, tensors, Path(path))
+
+
+def _assign(model: FastTimeSformer, tensors: Mapping[str, Tensor], path: Path) -> None:
+    own = model.state_dict()
+    problems = [f"missing {name} {tuple(own[name].shape)}" for name in own if name not in tensors]
+    problems += [f"unknown {name} {tuple(tensors[name].shape)}" for name in sorted(tensors) if name not in own]
+    for name in (name for name in own if name in tensors):
+        expected, got = own[name], tensors[name]
+        if expected.shape != got.shape:
+            problems.append(f"{name}: expected shape {tuple(expected.shape)}, got {tuple(got.shape)}")
+        elif not got.is_floating_point():
+            problems.append(f"{name}: expected a floating type, got {got.dtype}")
+    if problems:
+        raise WeightsError(f"{path}: {len(problems)} tensors do not fit the model: {'; '.join(problems)}")
+    model.load_state_dict(dict(tensors), strict=True)
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    # Opened by ourselves first: the library reports a directory or a missing permission in other words.
+    with path.open("rb"):
+        pass
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            # The clone outlives the file, which stays mapped otherwise.
+            return dict(file.metadata() or {}), {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict, not iterable
+    except SafetensorError as error:
+        raise WeightsError(f"{path}: expected a safetensors file, got one that does not read: {error}") from error
+
+
+def _config(metadata: Mapping[str, str], path: Path) -> TimeSformerConfig:
+    if METADATA_KEY not in metadata:
+        raise WeightsError(
+            f"{path}: expected a model configuration in the metadata under {METADATA_KEY!r}, got keys "
+            f"{sorted(metadata)}; build the model and use load_weights"
+        )
+    try:
+        description = json.loads(metadata[METADATA_KEY])
+        version, data = description["schema_version"], description["config"]
+        if version != SCHEMA_VERSION:
+            raise WeightsError(f"{path}: expected schema_version {SCHEMA_VERSION}, got {version!r}")
+        return TimeSformerConfig.from_dict(data)
+    except WeightsError:
+        raise
+    except (ValueError, TypeError, KeyError) as error:
+        raise WeightsError(f"{path}: the model configuration in the metadata is wrong: {error}") from error
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Under a temporary name beside the target, flushed to the disk, then renamed."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
