@@ -1,0 +1,152 @@
+"""golden.npz: inputs, and what eager PyTorch made of them in FP32. Proof of parity for a machine with no PyTorch.
+
+Letters: n clips, F frames, C channels, H height, W width, S sampled values of one tap.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ftsf_export.errors import BundleError
+
+MAX_SAMPLES = 4096
+TAP_PREFIX = "tap/"
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+_UNIX = 3
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Reference values.
+
+    Attributes:
+        clip: (n, F, C, H, W) float32, normalised as the manifest says.
+        logits: (n, classes) float32, eager FP32.
+        sources: n descriptions ("noise seed 0", "bigbuckbunny.mp4 frames 0..112").
+        labels: n known labels, or None.
+        taps: name -> (n, S) float32, the eager tap at ``sample_positions`` of one clip's flattened values.
+    """
+
+    clip: Floats
+    logits: Floats
+    sources: tuple[str, ...]
+    labels: tuple[str, ...] | None = None
+    taps: Mapping[str, Floats] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if problem := _golden_problem(self):
+            raise ValueError(f"golden values: {problem}")
+
+
+def sample_positions(size: int) -> npt.NDArray[np.int64]:
+    """Flat positions at which a tap of ``size`` values a clip is kept: all, or 4096 evenly spaced, ends included."""
+    if size < 1:
+        raise ValueError(f"a tap holds at least one value, got {size}")
+    count = min(size, MAX_SAMPLES)
+    # Whole-number arithmetic: np.linspace rounds differently from one NumPy to the next.
+    return np.arange(count, dtype=np.int64) * (size - 1) // max(count - 1, 1)
+
+
+def sample_tap(values: npt.NDArray[Any]) -> Floats:
+    """(n, ...) -> (n, S) float32: one tap of n clips at its ``sample_positions``."""
+    flat = np.asarray(values).reshape(len(values), -1)
+    return np.ascontiguousarray(flat[:, sample_positions(flat.shape[1])], dtype=np.float32)
+
+
+def write_golden(
+    path: str | Path,
+    *,
+    clip: npt.NDArray[Any],
+    logits: npt.NDArray[Any],
+    sources: Sequence[str],
+    labels: Sequence[str] | None = None,
+    taps: Mapping[str, npt.NDArray[Any]],
+) -> Golden:
+    """Writes the file, the same bytes for the same values; gives what was written.
+
+    ``taps`` are sampled already: (n, S), see ``sample_tap``. Raises ValueError for wrong shapes, types or values
+    that are not finite.
+    """
+    golden = Golden(
+        clip=np.asarray(clip),
+        logits=np.asarray(logits),
+        sources=tuple(sources),
+        labels=None if labels is None else tuple(labels),
+        taps={name: np.asarray(values) for name, values in taps.items()},
+    )
+    arrays: dict[str, npt.NDArray[Any]] = {"clip": golden.clip, "logits": golden.logits}
+    arrays["sources"] = np.asarray(golden.sources, dtype=np.str_)
+    if golden.labels is not None:
+        arrays["labels"] = np.asarray(golden.labels, dtype=np.str_)
+    arrays.update({TAP_PREFIX + name: values for name, values in golden.taps.items()})
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, values in arrays.items():
+            info = zipfile.ZipInfo(f"{name}.npy", date_time=_ZIP_EPOCH)
+            info.create_system = _UNIX
+            with archive.open(info, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.ascontiguousarray(values), allow_pickle=False)
+    return golden
+
+
+def read_golden(source: str | Path | IO[bytes], name: str = "golden.npz") -> Golden:
+    """Raises BundleError, with ``name``, when the file is damaged or its values are not reference values."""
+    try:
+        with np.load(source, allow_pickle=False) as stored:
+            arrays = {key: stored[key] for key in stored.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{name}: not a readable NumPy archive ({error}); write the bundle again") from error
+    except AttributeError as error:
+        # np.load gives a bare array, which has no `files`, for a single .npy under this name.
+        raise BundleError(f"{name}: expected an archive of arrays, got one array; write the bundle again") from error
+    missing = [key for key in ("clip", "logits", "sources") if key not in arrays]
+    if missing:
+        raise BundleError(f"{name}: array {missing[0]!r} is missing; write the bundle again")
+    try:
+        return Golden(
+            clip=arrays.pop("clip"),
+            logits=arrays.pop("logits"),
+            sources=_texts("sources", arrays.pop("sources")),
+            labels=_texts("labels", arrays.pop("labels")) if "labels" in arrays else None,
+            taps={_tap_name(key): values for key, values in arrays.items()},
+        )
+    except ValueError as error:
+        raise BundleError(f"{name}: {error}") from error
+
+
+def _tap_name(key: str) -> str:
+    if not key.startswith(TAP_PREFIX):
+        raise ValueError(f"array {key!r} is unknown: expected clip, logits, sources, labels or {TAP_PREFIX}<name>")
+    return key[len(TAP_PREFIX) :]
+
+
+def _texts(name: str, values: npt.NDArray[Any]) -> tuple[str, ...]:
+    if values.dtype.kind != "U" or values.ndim != 1:
+        raise ValueError(f"{name}: expected one text a clip, got {values.dtype} of shape {values.shape}")
+    return tuple(str(value) for value in values)
+
+
+def _golden_problem(golden: Golden) -> str:
+    clips = len(golden.clip) if golden.clip.ndim else 0
+    if not clips:
+        return "expected at least one clip, got none"
+    if len(golden.sources) != clips or (golden.labels is not None and len(golden.labels) != clips):
+        return f"expected {clips} sources, and as many labels if any; got {len(golden.sources)}"
+    arrays = {"clip": (golden.clip, 5), "logits": (golden.logits, 2)}
+    arrays.update({TAP_PREFIX + name: (values, 2) for name, values in golden.taps.items()})
+    for name, (values, rank) in arrays.items():
+        if values.dtype != np.float32 or values.ndim != rank or len(values) != clips or not values.size:
+            got = f"{values.dtype} of shape {values.shape}"
+            return f"{name}: expected float32, {rank} dimensions, {clips} clips; got {got}"
+        if not np.isfinite(values).all():
+            worst = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+            return f"{name}: not finite at {list(worst)}: a reference with NaN or infinity proves nothing"
+    return ""

@@ -1,0 +1,91 @@
+"""A small bundle, made the way the pipeline makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ftsf_export.bundle import (
+    Bundle,
+    BundleWriter,
+    Island,
+    Manifest,
+    Preprocessing,
+    TapSpec,
+    TensorSpec,
+    sha256_of,
+    write_golden,
+)
+from ftsf_export.config import BatchRange, ExportConfig, Size
+from ftsf_export.verdict import Measure, Status, Verdict
+
+FRAMES, SIDE, CLASSES, SAMPLES = 2, 32, 5, 8
+
+MakeVerdict = Callable[..., Verdict]
+WriteBundle = Callable[..., Bundle]
+
+
+def small_manifest(precision: str = "fp16") -> Manifest:
+    return Manifest(
+        created_by="ftsf-export 0.1.0",
+        config=ExportConfig(frames=FRAMES, size=Size(SIDE, SIDE), dim=64, depth=1, num_classes=CLASSES).as_dict(),
+        weights="random, seed 0",
+        inputs=(TensorSpec("clip", ("batch", FRAMES, 3, SIDE, SIDE), "float32", "BFCHW", "RGB, normalised"),),
+        outputs=(TensorSpec("logits", ("batch", CLASSES), "float32", "BL", "unnormalised class scores"),),
+        preprocessing=Preprocessing(FRAMES, 16, SIDE, (SIDE, SIDE), (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)),
+        labels=None,
+        precision=precision,
+        opset=20,
+        islands=(Island("blocks.*.temporal.attn.softmax", "half precision overflows", 4),),
+        taps=(TapSpec("patch_embed"), TapSpec("blocks.0.mlp", "class")),
+        batch=BatchRange(1, 2, 4),
+        tools={"torch": "2.13.0", "numpy": "2.3.0"},
+    )
+
+
+def fill(folder: Path, model: bytes = b"model bytes") -> None:
+    """The files of a bundle, without the manifest."""
+    draw = np.random.default_rng(0)
+    (folder / "model.onnx").write_bytes(model)
+    write_golden(
+        folder / "golden.npz",
+        clip=draw.standard_normal((2, FRAMES, 3, SIDE, SIDE)).astype(np.float32),
+        logits=draw.standard_normal((2, CLASSES)).astype(np.float32),
+        sources=("noise seed 0", "bikes.mp4 frames 0..16"),
+        taps={name: draw.standard_normal((2, SAMPLES)).astype(np.float32) for name in ("patch_embed", "blocks.0.mlp")},
+    )
+
+
+def verdict_about(folder: Path, name: str = "model.onnx", gate: str = "parity.fp16-emulated", value: float = 1e-3) -> Verdict:
+    """A verdict of its own weight: passed when the value is finite and at most 1e-2."""
+    measure = Measure(
+        output="logits", metric="relative L2", value=value, limit=1e-2, passed=bool(value <= 1e-2), worst_index=(1, 3)
+    )
+    return Verdict(
+        gate=gate,
+        status=Status.PASSED if measure.passed else Status.FAILED,
+        subject=name,
+        subject_sha256=sha256_of(folder / name),
+        reason="" if measure.passed else measure.sentence(),
+        proxy_for="fp16 on a GPU",
+        measures=(measure,),
+    )
+
+
+@pytest.fixture
+def write_bundle() -> WriteBundle:
+    def write(output: Path, *, overwrite: bool = False, model: bytes = b"model bytes", precision: str = "fp16") -> Bundle:
+        with BundleWriter(output, overwrite=overwrite) as writer:
+            fill(writer.path, model)
+            verdicts = (verdict_about(writer.path),)
+            return writer.commit(small_manifest(precision).replaced(verdicts=verdicts))
+
+    return write
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, write_bundle: WriteBundle) -> Bundle:
+    return write_bundle(tmp_path / "out")
