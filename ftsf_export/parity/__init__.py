@@ -1,0 +1,1 @@
+"""Are two implementations of one network the same? Distances, the comparison, the judgement, and where they depart."""

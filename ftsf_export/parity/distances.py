@@ -1,0 +1,170 @@
+"""How far one array is from another. Pure NumPy, accumulated in float64.
+
+Letters: n clips, c classes. The first axis of every array is the clip. A figure over several clips is the worst
+clip's: a fault in one clip must not be diluted by its sound neighbours.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftsf_export.errors import GateFailed
+
+Array = NDArray[Any]
+Index = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A distance and where it was met, clip first."""
+
+    value: float
+    index: Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distance:
+    """How far the candidate's value of one output is from the reference's.
+
+    Attributes:
+        max_abs: largest absolute difference.
+        rel_l2: L2 norm of the difference over L2 norm of the reference, worst clip. Where the reference is zero
+            throughout, 0 if the candidate is zero too, else infinite.
+        spread_error: largest absolute difference over the standard deviation of the reference, both within one
+            clip, worst clip. Unlike an L2 norm it does not average one wrong class away among hundreds of right ones.
+        cosine: cosine of the angle between the two, worst (lowest) clip; 1 where both are zero, 0 where one is.
+    """
+
+    max_abs: Figure
+    rel_l2: Figure
+    spread_error: Figure
+    cosine: Figure
+
+
+@dataclass(frozen=True)
+class NonFinite:
+    """NaN or infinite values: whose, how many of how many, and the first one's index."""
+
+    side: str
+    count: int
+    size: int
+    index: Index
+
+    def sentence(self) -> str:
+        return f"{self.count} of {self.size} values of the {self.side} are NaN or infinite, the first at {list(self.index)}"
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A clip whose best class differs: the reference's, the candidate's, and how far apart the reference holds them."""
+
+    clip: int
+    reference_class: int
+    candidate_class: int
+    gap: float
+
+
+def check_comparable(output: str, reference: Array, candidate: Array) -> None:
+    """Raises GateFailed unless both hold at least one value and have one shape. Nothing is broadcast or trimmed."""
+    if reference.shape != candidate.shape:
+        raise GateFailed(f"{output}: expected shape {reference.shape}, got {candidate.shape}")
+    if reference.ndim == 0 or reference.size == 0:
+        raise GateFailed(f"{output}: nothing to compare, shape {reference.shape}; no evidence is a failure")
+    for side, array in (("reference", reference), ("candidate", candidate)):
+        if array.dtype.kind in "cOSUVMm" and array.dtype.name != "bfloat16":
+            raise GateFailed(f"{output}: expected real numbers, the {side} has type {array.dtype}")
+
+
+def nonfinite(reference: Array, candidate: Array) -> NonFinite | None:
+    """The first NaN or infinity of either side, the candidate's first; None where all is finite."""
+    for side, array in (("candidate", candidate), ("reference", reference)):
+        bad = ~np.isfinite(np.asarray(array, dtype=np.float64))
+        if bad.any():
+            first = np.unravel_index(int(bad.argmax()), bad.shape)
+            return NonFinite(side, int(bad.sum()), bad.size, tuple(int(i) for i in first))
+    return None
+
+
+def distance(output: str, reference: Array, candidate: Array) -> Distance:
+    """The distances between two arrays of one shape (n, ...), of which every value is finite.
+
+    Raises GateFailed when the shapes differ, when there is nothing to compare, or on NaN or infinity: what is not
+    finite has no distance, so ask ``nonfinite`` first.
+    """
+    check_comparable(output, reference, candidate)
+    if (bad := nonfinite(reference, candidate)) is not None:
+        raise GateFailed(f"{output}: {bad.sentence()}")
+    max_abs: list[Figure] = []
+    rel_l2: list[Figure] = []
+    spread: list[Figure] = []
+    cosine: list[Figure] = []
+    for clip in range(reference.shape[0]):
+        # One clip at a time: float64 copies of every tap of every clip would not fit beside the model.
+        ref = np.asarray(reference[clip], dtype=np.float64)
+        difference = np.abs(np.asarray(candidate[clip], dtype=np.float64) - ref)
+        at = (clip, *(int(i) for i in np.unravel_index(int(difference.argmax()), difference.shape)))
+        largest = float(difference.max())
+        max_abs.append(Figure(largest, at))
+        rel_l2.append(Figure(_ratio(_norm(difference), _norm(ref)), at))
+        # A single value has no spread: then its own size is the scale.
+        spread.append(Figure(_ratio(largest, float(ref.std()) if ref.size > 1 else float(np.abs(ref).max())), at))
+        cosine.append(Figure(_cosine(ref, np.asarray(candidate[clip], dtype=np.float64)), at))
+    return Distance(
+        max_abs=max(max_abs, key=_value),
+        rel_l2=max(rel_l2, key=_value),
+        spread_error=max(spread, key=_value),
+        cosine=min(cosine, key=_value),
+    )
+
+
+def flips(reference_nc: Array, candidate_nc: Array) -> tuple[Flip, ...]:
+    """The clips whose best class (the lowest of equals) differs. Shapes (n, c), all finite."""
+    check_comparable("logits", reference_nc, candidate_nc)
+    expected = np.asarray(reference_nc, dtype=np.float64)
+    best, got = expected.argmax(axis=1), np.asarray(candidate_nc, dtype=np.float64).argmax(axis=1)
+    return tuple(
+        Flip(int(n), int(best[n]), int(got[n]), float(expected[n, best[n]] - expected[n, got[n]]))
+        for n in np.flatnonzero(best != got)
+    )
+
+
+def top_k_overlap(reference_nc: Array, candidate_nc: Array, k: int) -> float:
+    """Share of the reference's k best classes that are among the candidate's, mean over clips, in [0, 1].
+
+    With fewer than k classes, all of them count. Shapes (n, c).
+    """
+    check_comparable("logits", reference_nc, candidate_nc)
+    k = min(k, reference_nc.shape[1])
+    expected, got = (
+        np.argsort(-np.asarray(a, dtype=np.float64), axis=1, kind="stable") for a in (reference_nc, candidate_nc)
+    )
+    shared = [len(set(e[:k]) & set(g[:k])) for e, g in zip(expected, got, strict=True)]
+    return float(np.mean(shared) / k)
+
+
+def _value(figure: Figure) -> float:
+    return figure.value
+
+
+def _norm(array: Array) -> float:
+    """L2 norm, scaled so that squares neither overflow nor vanish."""
+    largest = float(np.abs(array).max())
+    return largest * math.sqrt(float(np.square(array / largest).sum())) if largest > 0 else 0.0
+
+
+def _ratio(part: float, whole: float) -> float:
+    if whole > 0:
+        return part / whole
+    return 0.0 if part == 0 else math.inf
+
+
+def _cosine(reference: Array, candidate: Array) -> float:
+    norms = (_norm(reference), _norm(candidate))
+    if min(norms) == 0:
+        return 1.0 if max(norms) == 0 else 0.0
+    return float(np.clip(np.sum((reference / norms[0]) * (candidate / norms[1])), -1.0, 1.0))

@@ -1,0 +1,128 @@
+"""Eager PyTorch: the reference that everything else is held against.
+
+Letters: B clips, F frames, C channels, N tokens, D width.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from polygraphy.backend.base import BaseRunner
+from polygraphy.common import TensorMetadata
+from torch import Tensor, nn
+
+from ftsf_export.errors import RunError
+from ftsf_export.runners.protocol import CLIP, LOGITS, Tap
+
+Array = NDArray[Any]
+FINAL_NORM = "norm"
+
+
+class EagerRunner(BaseRunner):  # type: ignore[misc]
+    """Runs a ``FastTimeSformer`` and gives its logits and taps.
+
+    The module is borrowed: while the runner is active it is in evaluation mode and carries hooks; when it is
+    deactivated every submodule has its own mode back and the hooks are gone. Another ``dtype`` or ``device`` than the
+    module's is served by a copy.
+
+    Args:
+        model: a module with ``config`` (``TimeSformerConfig``) and with a submodule for each tap.
+        taps: which values to give beside the logits, as the graph names them.
+        dtype: the type to compute in (None: the module's own). Outputs are float64 for float64, else float32.
+        device: where to compute.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        taps: Sequence[Tap] = (),
+        dtype: torch.dtype | None = None,
+        device: str = "cpu",
+        name: str = "eager",
+    ) -> None:
+        super().__init__(name=name)
+        self._source = model
+        self._taps = tuple(taps)
+        self._dtype = dtype if dtype is not None else next(model.parameters()).dtype
+        self._device = torch.device(device)
+        self._model = model
+        self._modes: list[tuple[nn.Module, bool]] = []
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+        self._seen: dict[str, Tensor] = {}
+
+    def activate_impl(self) -> None:
+        weight = next(self._source.parameters())
+        if (weight.dtype, weight.device) != (self._dtype, self._device):
+            self._model = copy.deepcopy(self._source).to(device=self._device, dtype=self._dtype)
+        modules = dict(self._model.named_modules())
+        for tap in self._taps:
+            if tap.name not in modules:
+                known = ", ".join(name for name in modules if name.endswith(_TAPPED))
+                raise RunError(f"tap {tap.name!r}: the model has no such module; it has {known}")
+        self._modes = [(module, module.training) for module in self._model.modules()]
+        self._model.eval()
+        for tap in self._taps:
+            self._hooks.append(modules[tap.name].register_forward_hook(self._recorder(tap.name)))
+
+    def get_input_metadata_impl(self) -> Any:
+        config: Any = self._model.config
+        leading = (config.frames, config.channels) if config.frames_first else (config.channels, config.frames)
+        return TensorMetadata().add(CLIP, np.float32, (None, *leading, config.height, config.width))
+
+    def infer_impl(self, feed_dict: Mapping[str, Array]) -> OrderedDict[str, Array]:
+        clip = torch.from_numpy(np.ascontiguousarray(feed_dict[CLIP])).to(device=self._device, dtype=self._dtype)
+        self._seen.clear()
+        start = time.perf_counter()
+        try:
+            with torch.no_grad():
+                logits = self._model(clip)
+        except (RuntimeError, ValueError) as error:
+            raise RunError(f"eager PyTorch: {error}") from error
+        outputs = OrderedDict({LOGITS: self._array(logits)})
+        self.inference_time = time.perf_counter() - start
+        for tap in self._taps:
+            if tap.name not in self._seen:
+                raise RunError(f"tap {tap.name!r}: the module did not run; is its branch in use in this network?")
+            outputs[tap.name] = self._array(self._canonical(tap, self._seen[tap.name], len(clip)))
+        self._seen.clear()
+        return outputs
+
+    def deactivate_impl(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        for module, training in self._modes:
+            module.training = training
+        self._hooks, self._modes, self._model = [], [], self._source
+        self._seen.clear()
+
+    def _recorder(self, name: str) -> Any:
+        def record(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            self._seen[name] = output
+
+        return record
+
+    def _canonical(self, tap: Tap, value: Tensor, clips: int) -> Tensor:
+        """The tap in the layout that the graph gives it: clips first, and only the class token where it says so."""
+        if tap.name == FINAL_NORM:
+            # The class token alone, (B, D), whether the module normalises all tokens or that one.
+            return value[:, 0] if value.ndim == 3 else value
+        if len(value) != clips:
+            # attn_type "space": the stream is (B * F, 1 + P, D), frames of one clip together.
+            value = value.reshape(clips, -1, value.shape[-1])
+        return value[:, :1] if tap.tokens == "class" else value
+
+    def _array(self, value: Tensor) -> Array:
+        wide = torch.float64 if value.dtype == torch.float64 else torch.float32
+        array: Array = value.detach().to(device="cpu", dtype=wide).numpy()
+        return array
+
+
+_TAPPED = ("patch_embed", ".temporal", ".spatial", ".joint", ".mlp", FINAL_NORM)

@@ -1,0 +1,64 @@
+"""What every runner is: a Polygraphy ``BaseRunner`` with one input and named outputs.
+
+``Comparator.run`` drives all of them alike. A runner takes ``{"clip": float32 array}`` and gives an OrderedDict with
+"logits" first, then the taps asked for, in the order asked for.
+
+Polygraphy writes what it has to say to stdout and stderr. ``quiet_polygraphy`` keeps it from there (stdout is the
+user's: a table or a JSON line) and hands the errors over, to go into our own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+CLIP = "clip"
+LOGITS = "logits"
+
+
+class Tap(Protocol):
+    """A named value inside the network; ``tokens`` is "all" or "class" (see ``ftsf_export.bundle.TapSpec``)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def tokens(self) -> str: ...
+
+
+class _Lines(logging.Handler):
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(record.getMessage())
+
+
+@contextmanager
+def quiet_polygraphy() -> Iterator[list[str]]:
+    """While it lasts, Polygraphy (and TensorRT, which logs through it) writes nothing; its errors collect in the list.
+
+    Only Polygraphy's own logger is touched, and all of it is put back.
+    """
+    from polygraphy.logger import G_LOGGER
+
+    lines: list[str] = []
+    handler = _Lines(lines)
+    own = logging.getLogger("Polygraphy")
+    logger_state = (own.propagate, own.level, own.disabled)
+    polygraphy_state = (G_LOGGER.use_python_logging_system, G_LOGGER.module_severity, G_LOGGER.colors)
+    own.addHandler(handler)
+    own.propagate = own.disabled = False
+    own.setLevel(logging.ERROR)
+    # Colours off: otherwise the first message prints a remark about a package that is missing.
+    G_LOGGER.use_python_logging_system, G_LOGGER.module_severity, G_LOGGER.colors = True, G_LOGGER.ERROR, False
+    try:
+        yield lines
+    finally:
+        G_LOGGER.use_python_logging_system, G_LOGGER.module_severity, G_LOGGER.colors = polygraphy_state
+        own.removeHandler(handler)
+        own.propagate, level, own.disabled = logger_state
+        own.setLevel(level)
