@@ -5,6 +5,7 @@ Letters: n clips, F frames, C channels, H height, W width, S sampled values of o
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from ftsf_export.errors import BundleError
 
 MAX_SAMPLES = 4096
 TAP_PREFIX = "tap/"
+WEIGHT_ARRAYS = ("weight_names", "weight_sha256")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
 
@@ -34,6 +37,9 @@ class Golden:
         sources: n descriptions ("noise seed 0", "bigbuckbunny.mp4 frames 0..112").
         labels: n known labels, or None.
         taps: name -> (n, S) float32, the eager tap at ``sample_positions`` of one clip's flattened values.
+        weights: name of each constant of ``model.onnx`` -> SHA-256 (hexadecimal) of its type, shape and values when it
+            was exported; empty when none were recorded. Reference outputs alone cannot tell a weight whose part in
+            them is smaller than half precision rounds.
     """
 
     clip: Floats
@@ -41,6 +47,7 @@ class Golden:
     sources: tuple[str, ...]
     labels: tuple[str, ...] | None = None
     taps: Mapping[str, Floats] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if problem := _golden_problem(self):
@@ -70,6 +77,7 @@ def write_golden(
     sources: Sequence[str],
     labels: Sequence[str] | None = None,
     taps: Mapping[str, npt.NDArray[Any]],
+    weights: Mapping[str, str] | None = None,
 ) -> Golden:
     """Writes the file, the same bytes for the same values; gives what was written.
 
@@ -82,12 +90,16 @@ def write_golden(
         sources=tuple(sources),
         labels=None if labels is None else tuple(labels),
         taps={name: np.asarray(values) for name, values in taps.items()},
+        weights=dict(weights or {}),
     )
     arrays: dict[str, npt.NDArray[Any]] = {"clip": golden.clip, "logits": golden.logits}
     arrays["sources"] = np.asarray(golden.sources, dtype=np.str_)
     if golden.labels is not None:
         arrays["labels"] = np.asarray(golden.labels, dtype=np.str_)
     arrays.update({TAP_PREFIX + name: values for name, values in golden.taps.items()})
+    if golden.weights:
+        texts = (list(golden.weights), list(golden.weights.values()))
+        arrays.update({key: np.asarray(text, dtype=np.str_) for key, text in zip(WEIGHT_ARRAYS, texts, strict=True)})
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, values in arrays.items():
             info = zipfile.ZipInfo(f"{name}.npy", date_time=_ZIP_EPOCH)
@@ -116,10 +128,22 @@ def read_golden(source: str | Path | IO[bytes], name: str = "golden.npz") -> Gol
             logits=arrays.pop("logits"),
             sources=_texts("sources", arrays.pop("sources")),
             labels=_texts("labels", arrays.pop("labels")) if "labels" in arrays else None,
+            weights=_weights(arrays),
             taps={_tap_name(key): values for key, values in arrays.items()},
         )
     except ValueError as error:
         raise BundleError(f"{name}: {error}") from error
+
+
+def _weights(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, str]:
+    """Takes the two arrays of weight digests out of ``arrays``."""
+    present = [key for key in WEIGHT_ARRAYS if key in arrays]
+    if len(present) == 1:
+        raise ValueError(f"array {present[0]!r} stands alone: expected {' and '.join(WEIGHT_ARRAYS)}, or neither")
+    names, digests = (_texts(key, arrays.pop(key)) if present else () for key in WEIGHT_ARRAYS)
+    if len(names) != len(digests) or len(set(names)) != len(names):
+        raise ValueError(f"weights: expected one digest for each of {len(names)} different names, got {len(digests)}")
+    return dict(zip(names, digests, strict=True))
 
 
 def _tap_name(key: str) -> str:
@@ -149,4 +173,7 @@ def _golden_problem(golden: Golden) -> str:
         if not np.isfinite(values).all():
             worst = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
             return f"{name}: not finite at {list(worst)}: a reference with NaN or infinity proves nothing"
+    for name, digest in golden.weights.items():
+        if not name or not _SHA256.fullmatch(digest):
+            return f"weight {name!r}: expected a name and 64 hexadecimal digits, got {digest!r}"
     return ""

@@ -56,7 +56,8 @@ class NonFinite:
     index: Index
 
     def sentence(self) -> str:
-        return f"{self.count} of {self.size} values of the {self.side} are NaN or infinite, the first at {list(self.index)}"
+        where = f"the first at {list(self.index)}"
+        return f"{self.count} of {self.size} values of the {self.side} are NaN or infinite, {where}"
 
 
 @dataclass(frozen=True)
