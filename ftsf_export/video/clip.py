@@ -1,0 +1,59 @@
+"""A clip of a video, ready for the model, and how a model's clips are to be made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ftsf_export.bundle import Preprocessing
+from ftsf_export.errors import VideoError
+from ftsf_export.video.decode import decode_frames, index_frames
+from ftsf_export.video.preprocess import MEAN, STD, preprocess
+from ftsf_export.video.sample import Sampling, default_stride, sample
+
+
+@dataclass(frozen=True)
+class Clip:
+    """``values`` x_FCHW float32, and ``source`` for people: "bigbuckbunny.mp4 frames 2..128 step 18"."""
+
+    values: npt.NDArray[np.float32]
+    source: str
+    sampling: Sampling
+
+
+def default_preprocessing(*, frames: int, height: int, width: int, channels: int) -> Preprocessing:
+    """TimeSformer's, at the model's size. The short side becomes the crop's longer side: every video then covers it."""
+    return Preprocessing(
+        frames=frames,
+        stride=default_stride(frames),
+        resize_short_side=max(height, width),
+        crop=(height, width),
+        mean=(MEAN,) * channels,
+        std=(STD,) * channels,
+    )
+
+
+def clip_from_video(path: str | Path, how: Preprocessing) -> Clip:
+    """Decodes, samples and preprocesses one centred clip. Raises VideoError naming the file."""
+    path = Path(path)
+    index = index_frames(path)
+    with _naming(path):
+        sampling = sample(len(index), how.frames, how.stride)
+    frames = decode_frames(index, sampling.indices)
+    with _naming(path):
+        values = preprocess(frames, how)
+    return Clip(values, f"{path.name} {sampling}", sampling)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Sampling and preprocessing know no files: the file's name is put before what they say."""
+    try:
+        yield
+    except VideoError as error:
+        raise VideoError(f"{path}: {error.message}", details=error.details) from error

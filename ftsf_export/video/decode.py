@@ -1,0 +1,130 @@
+"""Frames of a video by exact index, with PyAV.
+
+Frame ``i`` is the i-th frame that decoding from the start gives, whatever the container says: headers count frames
+that never decode, and seeking by time lands on the wrong frame where B-frames or variable frame rates are (which is
+how approximate readers go wrong). So the index is made by decoding once, and frames are fetched by decoding again
+up to the last one wanted; each must carry the timestamp that the index noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ftsf_export.errors import EnvironmentLacks, VideoError
+
+# FFmpeg's reader of ANSI art takes any text file for a video.
+_NOT_VIDEO = {"tty"}
+# A playlist on the disk must not make us read from the network.
+_OPTIONS = {"protocol_whitelist": "file"}
+
+Frame = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class FrameIndex:
+    """The frames that really decode: their timestamps, in decoded order, in units of ``time_base`` seconds.
+
+    A timestamp is None where the container has none.
+    """
+
+    path: Path
+    timestamps: tuple[int | None, ...]
+    time_base: Fraction
+
+    def __len__(self) -> int:
+        return len(self.timestamps)
+
+
+def index_frames(path: str | Path) -> FrameIndex:
+    """Decodes the whole video once. Raises VideoError when it cannot be read, is damaged or holds no frame."""
+    path = Path(path)
+    with _open(path) as (stream, frames):
+        timestamps = tuple(frame.pts for frame in frames)
+        time_base = Fraction(stream.time_base or 1)
+    if not timestamps:
+        raise VideoError(f"{path}: expected a video with at least one frame, got none that decodes")
+    return FrameIndex(path, timestamps, time_base)
+
+
+def decode_frames(index: FrameIndex, wanted: Sequence[int]) -> list[Frame]:
+    """RGB frames (height, width, 3) uint8, upright, one for each of ``wanted`` and in its order.
+
+    Raises:
+        VideoError: a frame that the video does not have, or a file that changed since it was indexed.
+    """
+    for number in wanted:
+        if not 0 <= number < len(index):
+            raise VideoError(f"{index.path}: frame {number} expected, but its frames are 0 to {len(index) - 1}")
+    needed = set(wanted)
+    found: dict[int, Frame] = {}
+    with _open(index.path) as (_, frames):
+        for number, frame in enumerate(frames):
+            if number in needed:
+                if number >= len(index) or frame.pts != index.timestamps[number]:
+                    raise VideoError(f"{index.path}: frame {number} is not the one that was indexed; the file changed")
+                found[number] = _upright(frame)
+                if len(found) == len(needed):
+                    break
+    if len(found) < len(needed):
+        raise VideoError(f"{index.path}: frame {min(needed - set(found))} no longer decodes; the file changed")
+    return [found[number] for number in wanted]
+
+
+def _upright(frame: Any) -> Frame:
+    """RGB with the container's rotation applied: phones record sideways and say so.
+
+    ``rotation`` is counterclockwise in degrees (FFmpeg's av_display_rotation_get), and so is np.rot90. Mirroring and
+    pixels that are not square are left as they are, as the training pipelines of the field leave them.
+    """
+    pixels = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[Any, Iterator[Any]]]:
+    """The first video stream and its decoded frames; PyAV's errors become VideoError here."""
+    av = _import_av()
+    if not path.exists():
+        raise VideoError(f"{path}: expected a video file, found nothing there")
+    if not path.is_file():
+        raise VideoError(f"{path}: expected a video file, got a directory or a device")
+    seen = 0
+
+    def counted(container: Any, stream: Any) -> Iterator[Any]:
+        nonlocal seen
+        for frame in container.decode(stream):
+            seen += 1
+            yield frame
+
+    try:
+        with av.open(str(path), options=_OPTIONS) as container:
+            if container.format.name in _NOT_VIDEO or not container.streams.video:
+                raise VideoError(
+                    f"{path}: expected a video file, got one with no video stream ({container.format.name})"
+                )
+            stream = container.streams.video[0]
+            yield stream, counted(container, stream)
+    except (av.FFmpegError, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        where = f"damaged after {seen} frames" if seen else "not a readable video"
+        raise VideoError(
+            f"{path}: {where} ({reason}); give another file or repair this one", details=str(error)
+        ) from error
+
+
+def _import_av() -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise EnvironmentLacks(
+            "reading a video needs PyAV", install="pip install 'ftsf-export[video]'", details=str(error)
+        ) from error
+    return av
