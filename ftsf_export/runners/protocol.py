@@ -19,13 +19,16 @@ LOGITS = "logits"
 
 
 class Tap(Protocol):
-    """A named value inside the network; ``tokens`` is "all" or "class" (see ``ftsf_export.bundle.TapSpec``)."""
+    """A named value inside the network: which tokens, in which layout (see ``ftsf_export.bundle.TapSpec``)."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def tokens(self) -> str: ...
+
+    @property
+    def frames(self) -> int: ...
 
 
 class _Lines(logging.Handler):

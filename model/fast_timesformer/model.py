@@ -151,10 +151,10 @@ class FastTimeSformer(nn.Module):
         if self.config.attn_type == "space":
             patches = rearrange(patches, "b (f p) d -> (b f) p d", f=self.config.frames)
         x_BND = torch.cat((repeat(self.cls_token, "d -> b 1 d", b=patches.shape[0]), patches), dim=1)
-        positions = self._learned_positions()
+        positions = self.learned_positions()
         return x_BND if positions is None else x_BND + positions
 
-    def _learned_positions(self) -> Tensor | None:
+    def learned_positions(self) -> Tensor | None:
         """One embedding a token of the stream, (N, D); None with rotary positions."""
         if self.rotary is not None:
             return None
@@ -182,7 +182,7 @@ class FastTimeSformer(nn.Module):
         # a gated MLP keeps both halves, the activation and the product.
         attention = 4 * config.dim + 6 * inner
         if config.attn_mechanism == "performer":
-            attention += 6 * config.num_heads * config.num_features
+            attention += 4 * config.num_heads * config.num_features
         mlp = 2 * config.dim + (4 if config.mlp_act == "geglu" else 2) * hidden
         branches = 2 if config.attn_type == "divided" else 1
         return config.depth * (x_BND.numel() // config.dim) * (branches * attention + mlp) * x_BND.element_size()

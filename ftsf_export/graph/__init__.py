@@ -1,0 +1,1 @@
+"""nn.Module -> ONNX: forms that export well, exact rewrites, trace, check, precision, emulation."""

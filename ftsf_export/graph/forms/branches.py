@@ -1,0 +1,171 @@
+"""The branches of a block on the flat stream: (B, S, D) in, what is to be added to it out."""
+
+from __future__ import annotations
+
+import torch
+from fast_timesformer.blocks import MlpBranch
+from torch import Tensor, nn
+
+from ftsf_export.graph.forms.attention import AdditiveForm, AttentionForm, HeadsForm
+from ftsf_export.graph.forms.grid import Grid
+from ftsf_export.graph.forms.product import Norm, Product
+from ftsf_export.graph.rewrite import Rewrites, geglu_split, temporal_fc
+
+
+class TemporalForm(nn.Module):
+    """Norm, attention over time, ``fc``. The class token's copies take no part: their rows come out as zero.
+
+    They do go through the attention, among themselves: leaving them out would cut a piece out of every tensor, which
+    costs a copy of it; taking them along costs F rows in S.
+    """
+
+    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, fc: nn.Linear, grid: Grid, rewrites: Rewrites) -> None:
+        super().__init__()
+        self.norm = Norm(norm)
+        self.attn = attn
+        self.fc: Product | None = Product.from_linear(fc)
+        if temporal_fc.NAME in rewrites:
+            fold = temporal_fc.folded_with_queries if isinstance(attn, AdditiveForm) else temporal_fc.folded
+            attn.to_out, self.fc = fold(attn.to_out, self.fc), None
+            attn.queries_in_product = True
+        rows = torch.ones(grid.frames, grid.tokens, 1, dtype=fc.weight.dtype)
+        rows[:, 0] = 0
+        self.patch_rows = nn.Parameter(rows.reshape(1, -1, 1), requires_grad=False)
+
+    def forward(self, x_BSD: Tensor) -> Tensor:
+        y = self.attn(self.norm(x_BSD))
+        if self.fc is not None:
+            y = self.fc(y)
+        return y * self.patch_rows
+
+
+class TokensForm(nn.Module):
+    """Norm and attention within each frame (``spatial``) or over the whole clip (``joint``).
+
+    ``share_class``: the class token's copies get the mean over frames of what each of them got.
+    """
+
+    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, grid: Grid, *, share_class: bool) -> None:
+        super().__init__()
+        self.norm = Norm(norm)
+        self.attn = attn
+        self.grid = grid
+        self.shared = share_class
+
+    def forward(self, x_BSD: Tensor) -> Tensor:
+        y_BSD: Tensor = self.attn(self.norm(x_BSD))
+        if not self.shared:
+            return y_BSD
+        grid, width = self.grid, y_BSD.shape[-1]
+        y_BFTD = y_BSD.reshape(-1, grid.frames, grid.tokens, width)
+        mean = y_BFTD[:, :, :1].mean(dim=1, keepdim=True).expand(-1, grid.frames, -1, -1)
+        return torch.cat((mean, y_BFTD[:, :, 1:]), dim=2).reshape(-1, grid.frames * grid.tokens, width)
+
+
+class MlpForm(nn.Module):
+    """Norm and MLP, each token alone: (B, n, D) -> the same."""
+
+    def __init__(self, branch: MlpBranch, rewrites: Rewrites) -> None:
+        super().__init__()
+        self.norm = Norm(branch.norm)
+        self.gated = branch.gated
+        fc1 = Product.from_linear(branch.fc1)
+        self.split = branch.gated and geglu_split.NAME in rewrites
+        if self.split:
+            self.fc1_value, self.fc1_gate = geglu_split.split(fc1)
+        else:
+            self.fc1 = fc1
+        self.fc2 = Product.from_linear(branch.fc2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.fc2(self._hidden(self.norm(x)))
+        return out
+
+    def _hidden(self, h: Tensor) -> Tensor:
+        gelu = torch.nn.functional.gelu
+        if self.split:
+            return self.fc1_value(h) * gelu(self.fc1_gate(h))
+        hidden: Tensor = self.fc1(h)
+        if not self.gated:
+            return gelu(hidden)
+        value, gate = torch.chunk(hidden, 2, dim=-1)
+        return value * gelu(gate)
+
+
+class ClassAttentionForm(nn.Module):
+    """Norm and attention for the class token alone: stream (B, S, D) -> (B, 1, D), or (B, F, D) with ``frames_apart``.
+
+    Args:
+        attn: the form for all tokens, whose weights are taken over.
+        frames_apart: each frame keeps a class token of its own; otherwise their mean over frames is the result.
+    """
+
+    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, grid: Grid, *, frames_apart: bool) -> None:
+        super().__init__()
+        self.norm = Norm(norm)
+        self.attn: nn.Module
+        if isinstance(attn, HeadsForm):
+            self.attn = HeadsClassForm(attn, frames_apart=frames_apart)
+        else:
+            self.attn = AdditiveClassForm(attn, frames_apart=frames_apart)
+
+    def forward(self, x_BSD: Tensor) -> Tensor:
+        out: Tensor = self.attn(self.norm(x_BSD))
+        return out
+
+
+def class_rows(x_BSD: Tensor, grid: Grid) -> Tensor:
+    """The class token's copy of each frame: (B, F, D)."""
+    return x_BSD.reshape(-1, grid.frames, grid.tokens, x_BSD.shape[-1])[:, :, 0]
+
+
+def columns(product: Product, start: int, stop: int) -> Product:
+    """Some of a product's output columns."""
+    bias = None if product.bias is None else product.bias[start:stop]
+    return Product(product.weight[:, start:stop], bias)
+
+
+class HeadsClassForm(nn.Module):
+    """Softmax attention or FAVOR+ asked by the class token alone: normed stream (B, S, D) -> (B, 1 or F, D)."""
+
+    def __init__(self, form: HeadsForm, *, frames_apart: bool) -> None:
+        super().__init__()
+        self.grid, self.frames_apart = form.grid, frames_apart
+        inner = form.grid.heads * form.grid.width
+        self.to_q = columns(form.to_qkv, 0, inner)
+        self.to_kv = columns(form.to_qkv, inner, 3 * inner)
+        self.core = form.core
+        self.to_out = form.to_out
+
+    def forward(self, h_BSD: Tensor) -> Tensor:
+        grid = self.grid
+        k, v = grid.heads_first(self.to_kv(h_BSD), 2)
+        q = self.to_q(class_rows(h_BSD, grid)).reshape(-1, grid.frames, grid.heads, 1, grid.width)
+        mixed = self.core(q, k, v, query_is_class=True)
+        if not self.frames_apart:
+            mixed = mixed.mean(dim=1, keepdim=True)
+        rows = grid.frames if self.frames_apart else 1
+        out: Tensor = self.to_out(mixed.reshape(-1, rows, grid.heads * grid.width))
+        return out
+
+
+class AdditiveClassForm(nn.Module):
+    """Additive attention for the class token alone: every query and key is pooled, one value is multiplied."""
+
+    def __init__(self, form: AdditiveForm, *, frames_apart: bool) -> None:
+        super().__init__()
+        self.grid, self.frames_apart = form.grid, frames_apart
+        inner = form.grid.heads * form.grid.width
+        self.to_qk = columns(form.to_qkv, 0, 2 * inner)
+        self.to_v = columns(form.to_qkv, 2 * inner, 3 * inner)
+        self.core = form.core
+        self.to_out = form.to_out
+
+    def forward(self, h_BSD: Tensor) -> Tensor:
+        grid, inner = self.grid, self.grid.heads * self.grid.width
+        q_BSI, k_BSI = torch.split(self.to_qk(h_BSD), inner, dim=-1)
+        q, k = (grid.unfold(part, 1)[:, :, :, 0] for part in (q_BSI, k_BSI))
+        v = self.to_v(class_rows(h_BSD, grid)).reshape(-1, grid.frames, 1, grid.heads, grid.width)
+        u = self.core(q, k, v).reshape(-1, grid.frames, inner)
+        out: Tensor = self.to_out(u) + class_rows(q_BSI, grid)
+        return out if self.frames_apart else out.mean(dim=1, keepdim=True)

@@ -1,0 +1,49 @@
+"""How the flat token stream (B, S, D) is seen by one attention: which tokens attend to each other.
+
+The stream holds F frames of T tokens, S = F * T. Regrouping and head split are one reshape and one transpose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+Along = Literal["time", "space"]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """F frames of T tokens, H heads of width K; attention goes ``along`` time (N = F) or space (N = T)."""
+
+    frames: int
+    tokens: int
+    heads: int
+    width: int
+    along: Along
+
+    @property
+    def attending(self) -> int:
+        """N: how many tokens attend to each other."""
+        return self.frames if self.along == "time" else self.tokens
+
+    @property
+    def axis(self) -> int:
+        """The attending axis of (B, F, T, H, K)."""
+        return 1 if self.along == "time" else 2
+
+    def unfold(self, y_BSX: Tensor, parts: int) -> Tensor:
+        """(B, S, parts * H * K) -> (B, F, T, parts, H, K)."""
+        return y_BSX.reshape(-1, self.frames, self.tokens, parts, self.heads, self.width)
+
+    def heads_first(self, y_BSX: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """(B, S, parts * H * K) -> ``parts`` tensors (B, groups, H, N, K)."""
+        order = (3, 0, 2, 4, 1, 5) if self.along == "time" else (3, 0, 1, 4, 2, 5)
+        stacked = self.unfold(y_BSX, parts).permute(*order)
+        return tuple(stacked[part] for part in range(parts))
+
+    def tokens_first(self, x_BGHNK: Tensor) -> Tensor:
+        """(B, groups, H, N, K) -> (B, S, H * K): inverse of ``heads_first`` for one part."""
+        order = (0, 3, 1, 2, 4) if self.along == "time" else (0, 1, 3, 2, 4)
+        return x_BGHNK.permute(*order).reshape(-1, self.frames * self.tokens, self.heads * self.width)

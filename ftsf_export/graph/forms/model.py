@@ -1,0 +1,192 @@
+"""The whole model in export form: clip (B, F, C, H, W) in, logits (B, classes) out."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from fast_timesformer.blocks import DividedBlock, JointBlock, MlpBranch, SpaceBlock
+from fast_timesformer.model import FastTimeSformer
+from torch import Tensor, nn
+
+from ftsf_export.bundle import TapSpec
+from ftsf_export.graph.forms.attention import AttentionForm, Tables, attention_form
+from ftsf_export.graph.forms.branches import ClassAttentionForm, MlpForm, TemporalForm, TokensForm, class_rows
+from ftsf_export.graph.forms.grid import Grid
+from ftsf_export.graph.forms.product import Norm, Product
+from ftsf_export.graph.forms.rotation import tables_with_prefix
+from ftsf_export.graph.rewrite import Rewrites, class_tail
+
+
+class PatchEmbedForm(Product):
+    """Clip (B, F, C, H, W) -> patches (B, F * P, D). The patch vector is taken in the clip's own order: channel, row,
+    column, with the weight's rows permuted to match, so that rows of pixels stay contiguous."""
+
+    def __init__(self, model: FastTimeSformer) -> None:
+        config = model.config
+        self_weight = Product.from_linear(model.patch_embed)
+        side, channels = config.patch_size, config.channels
+        weight = self_weight.weight.reshape(side, side, channels, -1).permute(2, 0, 1, 3).flatten(0, 2)
+        super().__init__(weight, self_weight.bias)
+        self.grid = (config.frames, channels, config.rows, side, config.columns, side)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        frames, channels, rows, side, columns, _ = self.grid
+        patches = clip.reshape(-1, *self.grid).permute(0, 1, 3, 5, 2, 4, 6)
+        return super().forward(patches.reshape(-1, frames * rows * columns, channels * side * side))
+
+
+class TokensTable(nn.Module):
+    """Patches (B, F * P, D) -> stream (B, S, D): a copy of the class token before each frame, learned positions added.
+
+    A row of zeros is put before each frame's patches, and one table (S, D) is added to all: no tensor has to be made as
+    large as the batch, so nothing in the graph asks for the batch's size.
+    """
+
+    def __init__(self, model: FastTimeSformer, frames: int) -> None:
+        super().__init__()
+        config = model.config
+        self.frames = frames
+        self.patches = config.num_patches * config.frames // frames
+        table = torch.zeros(frames, 1 + self.patches, config.dim, dtype=model.cls_token.dtype)
+        table[:, 0] = model.cls_token.detach()
+        positions = model.learned_positions()
+        if positions is not None:
+            # One row a token of the model's own stream: with one frame in it (joint, space), or with all of them.
+            positions = positions.detach()
+            table[:, 0] += positions[0]
+            table[:, 1:] += positions[1:].reshape(-1, self.patches, config.dim)
+        self.table = nn.Parameter(table.reshape(1, -1, config.dim), requires_grad=False)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        width = patches.shape[-1]
+        framed = patches.reshape(-1, self.frames, self.patches, width)
+        padded = torch.nn.functional.pad(framed, (0, 0, 1, 0))
+        return padded.reshape(-1, self.frames * (1 + self.patches), width) + self.table
+
+
+class BlockForm(nn.Module):
+    """One block: stream (B, S, D) -> stream. ``temporal`` only in divided blocks; ``tokens_name`` is spatial or joint.
+
+    In divided blocks every frame carries a copy of the class token; what its copies got from the spatial attention is
+    averaged over frames, so that they stay equal.
+    """
+
+    def __init__(
+        self, tokens_name: str, temporal: TemporalForm | None, tokens: nn.Module, mlp: MlpForm, grid: Grid
+    ) -> None:
+        super().__init__()
+        self.tokens_name, self.grid = tokens_name, grid
+        if temporal is not None:
+            self.temporal = temporal
+        self.divided = temporal is not None
+        self.add_module(tokens_name, tokens)
+        self.mlp = mlp
+
+    def forward(self, x_BSD: Tensor) -> Tensor:
+        if self.divided:
+            x_BSD = x_BSD + self.temporal(x_BSD)
+        x_BSD = x_BSD + self.get_submodule(self.tokens_name)(x_BSD)
+        out: Tensor = x_BSD + self.mlp(x_BSD)
+        return out
+
+
+class TailBlockForm(BlockForm):
+    """The last block, for the class token alone: stream (B, S, D) -> (B, 1, D), or (B, F, D) where frames stay apart."""
+
+    def forward(self, x_BSD: Tensor) -> Tensor:
+        if self.divided:
+            x_BSD = x_BSD + self.temporal(x_BSD)
+        rows = class_rows(x_BSD, self.grid)
+        if self.divided:
+            rows = rows[:, :1]
+        rows = rows + self.get_submodule(self.tokens_name)(x_BSD)
+        out: Tensor = rows + self.mlp(rows)
+        return out
+
+
+class ExportForm(nn.Module):
+    """The model as it is traced. Module paths are the model's own, so that nodes and weights keep their names.
+
+    Args:
+        model: whose weights are taken over (copied where a rewrite changes them).
+        rewrites: names of the exact rewrites to apply.
+        operator: softmax attention as the ONNX ``Attention`` operator.
+    """
+
+    def __init__(self, model: FastTimeSformer, rewrites: Rewrites, *, operator: bool = False) -> None:
+        super().__init__()
+        config = model.config
+        self.frames_apart = config.attn_type == "space"
+        frames = 1 if config.attn_type == "joint" else config.frames
+        tokens = 1 + config.num_patches * config.frames // frames
+        self.grid = Grid(frames, tokens, config.num_heads, config.dim_head, "space")
+        self.patch_embed = PatchEmbedForm(model)
+        self.tokens = TokensTable(model, frames)
+        self.blocks = nn.ModuleList(
+            self._block(model, index, rewrites, operator=operator) for index in range(config.depth)
+        )
+        self.norm = Norm(model.norm)
+        self.head = Product.from_linear(model.head)
+        self.eval()
+
+    def forward(self, clip: Tensor) -> Tensor:
+        x = self.tokens(self.patch_embed(clip))
+        for block in self.blocks:
+            x = block(x)
+        rows = x if isinstance(self.blocks[-1], TailBlockForm) else class_rows(x, self.grid)
+        row = rows.mean(dim=1) if self.frames_apart else rows[:, 0]
+        logits: Tensor = self.head(self.norm(row))
+        return logits
+
+    @property
+    def tail(self) -> bool:
+        """Whether the last block computes the class token alone."""
+        return isinstance(self.blocks[-1], TailBlockForm)
+
+    def taps(self) -> tuple[TapSpec, ...]:
+        """The graph's taps in network order, and how each value is laid out."""
+        taps = [TapSpec("patch_embed", "all")]
+        last = len(self.blocks) - 1
+        for index, block in enumerate(cast("list[BlockForm]", list(self.blocks))):
+            framed = self.grid.frames if block.divided else 0
+            if block.divided:
+                taps.append(TapSpec(f"blocks.{index}.temporal", "patches", framed))
+            for name in (block.tokens_name, "mlp"):
+                if self.tail and index == last:
+                    taps.append(TapSpec(f"blocks.{index}.{name}", "class"))
+                else:
+                    taps.append(TapSpec(f"blocks.{index}.{name}", "all", framed))
+        return (*taps, TapSpec("norm", "all"))
+
+    def _block(self, model: FastTimeSformer, index: int, rewrites: Rewrites, *, operator: bool) -> BlockForm:
+        block = model.blocks[index]
+        name = "joint" if isinstance(block, JointBlock) else "spatial"
+        branch = block.get_submodule(name)
+        grid = self.grid
+        attn = attention_form(
+            branch.attn, grid, _tables(model, joint=name == "joint"), rewrites, operator=operator
+        )
+        temporal = _temporal(model, block, grid, rewrites, operator=operator) if isinstance(block, DividedBlock) else None
+        mlp = MlpForm(cast(MlpBranch, block.get_submodule("mlp")), rewrites)
+        if class_tail.NAME in rewrites and index == model.config.depth - 1:
+            tail = ClassAttentionForm(branch.norm, attn, grid, frames_apart=isinstance(block, SpaceBlock))
+            return TailBlockForm(name, temporal, tail, mlp, grid)
+        tokens = TokensForm(branch.norm, attn, grid, share_class=temporal is not None)
+        return BlockForm(name, temporal, tokens, mlp, grid)
+
+
+def _tables(model: FastTimeSformer, *, joint: bool) -> Tables | None:
+    if model.rotary is None:
+        return None
+    return tables_with_prefix(model.rotary.joint_NK() if joint else model.rotary.space_PK(), 1)
+
+
+def _temporal(
+    model: FastTimeSformer, block: DividedBlock, grid: Grid, rewrites: Rewrites, *, operator: bool
+) -> TemporalForm:
+    along_time = Grid(grid.frames, grid.tokens, grid.heads, grid.width, "time")
+    tables = None if model.rotary is None else model.rotary.time_FK()
+    branch = block.temporal
+    attn: AttentionForm = attention_form(branch.attn, along_time, tables, rewrites, operator=operator)
+    return TemporalForm(branch.norm, attn, branch.fc, grid, rewrites)

@@ -1,0 +1,39 @@
+"""A linear map with its weight as the graph wants it: (in, out), so that nothing has to be transposed or folded later."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Product(nn.Module):
+    """x (..., in) -> x @ weight (in, out) + bias (out,), or without bias."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=False)
+
+    @classmethod
+    def from_linear(cls, linear: nn.Linear) -> Product:
+        return cls(linear.weight.detach().T.contiguous(), linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.matmul(x, self.weight)
+        return y if self.bias is None else y + self.bias
+
+
+class Norm(nn.Module):
+    """LayerNorm over the last dimension; stays one ``LayerNormalization`` in the graph."""
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(norm.weight.detach().clone(), requires_grad=False)
+        self.bias = nn.Parameter(norm.bias.detach().clone(), requires_grad=False)
+        self.eps = norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.nn.functional.layer_norm(x, (x.shape[-1],), self.weight, self.bias, self.eps)

@@ -1,0 +1,10 @@
+"""Exact rewrites, one a file: the equation in its docstring, its proof in float64 in ``tests/unit/graph/rewrite``.
+
+A rewrite is known by its ``NAME``; forms ask whether the name is in the set that they were given.
+"""
+
+Rewrites = frozenset[str]
+
+ALL: Rewrites = frozenset(
+    {"class-tail", "favor-order", "geglu-split", "rotation-halves", "softmax-scale", "temporal-fc"}
+)

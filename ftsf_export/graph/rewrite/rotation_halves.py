@@ -1,0 +1,38 @@
+"""Rotation of neighbours as rotation of halves.
+
+With Pi the permutation that sends element 2i to i and 2i + 1 to i + K/2, R the rotation of neighbours and R' that of
+halves: Pi R x = R' Pi x. Scores are scalar products, so (Pi q) . (Pi k) = q . k: rows of the query and key weights are
+permuted once, and the graph then cuts a head in two contiguous halves instead of picking every second element. FAVOR+
+sees omega . x, so the columns of omega are permuted as well. Values, and with them everything after the attention, stay.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ftsf_export.graph.forms.product import Product
+
+NAME = "rotation-halves"
+
+
+def permuted(x: Tensor) -> Tensor:
+    """Pi along the last dimension, K."""
+    return torch.cat((x[..., 0::2], x[..., 1::2]), dim=-1)
+
+
+def permuted_tables(tables: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """(cos, sin), each (N, K), for halves."""
+    cos, sin = tables
+    return permuted(cos), permuted(sin)
+
+
+def permuted_qkv(qkv: Product, heads: int, width: int) -> Product:
+    """The packed product (D, 3 * H * K) with the columns of every query and key head permuted."""
+
+    def columns(x: Tensor) -> Tensor:
+        parts = x.reshape(*x.shape[:-1], 3, heads, width)
+        turned = permuted(parts[..., :2, :, :])
+        return torch.cat((turned, parts[..., 2:, :, :]), dim=-3).reshape(x.shape)
+
+    return Product(columns(qkv.weight), None if qkv.bias is None else columns(qkv.bias))
