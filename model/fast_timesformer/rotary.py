@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 TIME_BASE = 10_000.0
-# Spatial angles at the edge of a frame (coordinate 1) run from 1 to 5 half turns.
+# Spatial angles at the edge of a frame (coordinate 1) run from 1 to 5 half turns. Whole half turns do not tell one
+# edge from the other; the frequencies between do, so that a head needs at least three for each axis.
 SPACE_FIRST, SPACE_LAST = 1.0, 5.0
 
 RotaryTables = tuple[Tensor, Tensor]
