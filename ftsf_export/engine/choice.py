@@ -1,0 +1,146 @@
+"""Which builder makes which engine, here and now: a pure function of what was asked and what the machine has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ftsf_export.engine.targets import DEFAULT_RTX_TARGET, Target, dotted, target_named, target_of_capability
+from ftsf_export.errors import EnvironmentLacks, UsageError
+
+INSTALL_RTX = "pip install 'ftsf-export[rtx]'"
+INSTALL_TENSORRT = "pip install 'ftsf-export[tensorrt]'"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One engine to build here."""
+
+    builder: str
+    target: Target
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """An engine that can only be built elsewhere, and why."""
+
+    target: Target
+    reason: str
+
+    def command(self, bundle: str) -> str:
+        """What to type on the machine itself."""
+        return f"ftsf build {bundle} --builder tensorrt --target {self.target.name}"
+
+
+@dataclass(frozen=True)
+class BuildPlanChoice:
+    """What is built here, and what is left for another machine."""
+
+    jobs: tuple[Job, ...]
+    deferred: tuple[Deferred, ...] = ()
+
+
+def resolve(
+    builder: str,
+    targets: Sequence[str],
+    precision: str,
+    *,
+    gpu_capability: int | None,
+    rtx_installed: bool,
+    tensorrt_installed: bool,
+) -> BuildPlanChoice:
+    """Decide what to build.
+
+    Args:
+        builder: auto, rtx, tensorrt or none.
+        targets: names; none means the present GPU for TensorRT, ``rtx`` for TensorRT for RTX.
+        precision: of the graph.
+        gpu_capability: compute capability of the GPU in this machine (86), None without one.
+
+    Raises UsageError for a pair that cannot be (exit 2), EnvironmentLacks for what is not installed (exit 3).
+    """
+    wanted = [target_named(name) for name in targets]
+    _refuse_precision(wanted, precision)
+    if builder == "none":
+        return BuildPlanChoice(())
+    if builder == "rtx":
+        return _with_rtx(wanted, rtx_installed, precision)
+    if builder == "tensorrt":
+        return _with_tensorrt(wanted, gpu_capability, tensorrt_installed, precision)
+    if builder == "auto":
+        usable_gpu = gpu_capability if tensorrt_installed else None
+        return _with_either(wanted, usable_gpu, rtx_installed, precision)
+    raise UsageError(f"builder: expected one of auto, tensorrt, rtx, none, got {builder!r}")
+
+
+def _refuse_precision(targets: Sequence[Target], precision: str) -> None:
+    problems = [problem for target in targets if (problem := target.precision_problem(precision))]
+    if problems:
+        raise UsageError("; ".join(problems))
+
+
+def _with_rtx(wanted: list[Target], installed: bool, precision: str) -> BuildPlanChoice:
+    wanted = wanted or [target_named(DEFAULT_RTX_TARGET)]
+    _refuse_precision(wanted, precision)
+    problems = [
+        f"target {t.name} with builder rtx: {problem}; possible: --builder auto (a bundle without this engine), "
+        f"then on the machine itself --builder tensorrt --target {t.name}"
+        for t in wanted
+        if (problem := t.rtx_problem())
+    ]
+    if problems:
+        raise UsageError("; ".join(problems))
+    if not installed:
+        raise EnvironmentLacks("builder rtx: the package tensorrt_rtx is not installed", install=INSTALL_RTX)
+    return BuildPlanChoice(tuple(Job("rtx", target) for target in wanted))
+
+
+def _with_tensorrt(
+    wanted: list[Target], gpu_capability: int | None, installed: bool, precision: str
+) -> BuildPlanChoice:
+    for target in wanted:
+        if "tensorrt" not in target.builders:
+            raise UsageError(
+                f"target {target.name} with builder tensorrt: TensorRT builds for the one GPU that it runs on, this "
+                f"target covers {', '.join(dotted(c) for c in target.capabilities)}; possible: --builder rtx"
+            )
+    if not installed:
+        raise EnvironmentLacks("builder tensorrt: the package tensorrt is not installed", install=INSTALL_TENSORRT)
+    if gpu_capability is None:
+        raise EnvironmentLacks(
+            "builder tensorrt: TensorRT builds on the GPU that will run the engine, and no GPU was found; "
+            "run it there, or build for an RTX GPU with --builder rtx, which needs none"
+        )
+    wanted = wanted or [target_of_capability(gpu_capability)]
+    _refuse_precision(wanted, precision)
+    for target in wanted:
+        if target.capabilities != (gpu_capability,):
+            raise UsageError(
+                f"target {target.name} with builder tensorrt: TensorRT builds for the GPU that it runs on: expected "
+                f"compute capability {dotted(target.capabilities[0])}, this machine has {dotted(gpu_capability)}; "
+                "run the same command on the target"
+            )
+    return BuildPlanChoice(tuple(Job("tensorrt", target) for target in wanted))
+
+
+def _with_either(wanted: list[Target], gpu_capability: int | None, rtx: bool, precision: str) -> BuildPlanChoice:
+    """TensorRT for what it can build here, else TensorRT for RTX, else leave it to the machine itself."""
+    if not wanted:
+        wanted = [target_named(DEFAULT_RTX_TARGET) if gpu_capability is None else target_of_capability(gpu_capability)]
+        _refuse_precision(wanted, precision)
+    jobs: list[Job] = []
+    deferred: list[Deferred] = []
+    for target in wanted:
+        if gpu_capability is not None and target.capabilities == (gpu_capability,):
+            jobs.append(Job("tensorrt", target))
+        elif problem := target.rtx_problem():
+            deferred.append(Deferred(target, problem))
+        elif rtx:
+            jobs.append(Job("rtx", target))
+        else:
+            raise EnvironmentLacks(
+                f"target {target.name}: no builder: neither tensorrt with a GPU nor tensorrt_rtx is here "
+                "(--builder none writes the bundle without an engine)",
+                install=INSTALL_RTX,
+            )
+    return BuildPlanChoice(tuple(jobs), tuple(deferred))

@@ -1,0 +1,259 @@
+"""What the compiler made of a graph: its kernels, what each moves, in which types, and which ONNX nodes are behind it.
+
+A plan is read from the builder's own verbose log (detailed profiling), with no GPU. Sizes are known at a static
+batch; with a dynamic one the dimensions are -1, sizes are None, and names and types are still there.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from ftsf_export.engine.grammar import GrammarError, Record, Value, layer_lines, record_from_line
+
+# The compilers' words for element types -> ours, and bits each. FLOAT, HALF and so on are the network's spelling.
+_DTYPE_WORDS = {
+    "float": "fp32", "fp32": "fp32", "half": "fp16", "fp16": "fp16", "bfloat16": "bf16", "bf16": "bf16",
+    "int8": "int8", "int32": "int32", "int64": "int64", "bool": "bool", "uint8": "uint8",
+    "fp8": "fp8", "int4": "int4", "fp4": "fp4",
+}  # fmt: skip
+_BITS = {
+    "fp32": 32, "fp16": 16, "bf16": 16, "int8": 8, "int32": 32, "int64": 64, "bool": 8, "uint8": 8,
+    "fp8": 8, "int4": 4, "fp4": 4,
+}  # fmt: skip
+_DTYPE = re.compile(r"\b(" + "|".join(sorted(_DTYPE_WORDS, key=len, reverse=True)) + r")\b", re.IGNORECASE)
+FLOAT_TYPES = ("fp32", "fp16", "bf16", "fp8", "fp4")
+# Synchronisation and shape arithmetic on the host: lines of the plan that launch nothing.
+_NOT_KERNELS = ("signal", "wait", "shape_call")
+_NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f]|$)")
+# Fused kernels are named after their operations, abbreviated: __myl_FcDivCastErf...; Fc and Dot are products.
+_FUSED_NAME = re.compile(r"__myl_([A-Za-z]+)_")
+_PRODUCT_WORDS = {"Fc", "Dot", "Gemm", "Conv", "Matmul", "Bmm"}
+_PRODUCT_KIND = re.compile(r"gemm|conv|matrixmultiply|matmul|attention|mha", re.IGNORECASE)
+_ATTENTION_NAME = re.compile(r"mha|fused_attention|flash", re.IGNORECASE)
+_MEMORY_LINES = {
+    "activation_bytes": re.compile(r"Total Activation Memory: (\d+)"),
+    "scratch_bytes": re.compile(r"Max Scratch Memory: (\d+)"),
+    "weights_bytes": re.compile(r"Total Weights Memory: (\d+)"),
+}
+
+
+def dtype_named(words: str) -> str:
+    """Our name of an element type: "Half" or "Row major linear FP16 format" is fp16. Raises GrammarError."""
+    match = _DTYPE.search(words)
+    if match is None:
+        raise GrammarError(f"expected an element type ({', '.join(_DTYPE_WORDS)}), got {words!r}")
+    return _DTYPE_WORDS[match[1].lower()]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An operand or result of a kernel. ``dims`` in elements, -1 where the batch is dynamic; no dims for a scalar."""
+
+    name: str
+    dims: tuple[int, ...]
+    dtype: str
+
+    @property
+    def elements(self) -> int | None:
+        return None if any(dim < 0 for dim in self.dims) else math.prod(self.dims)
+
+    @property
+    def size_bytes(self) -> int | None:
+        return None if self.elements is None else -(-self.elements * _BITS[self.dtype] // 8)
+
+    @property
+    def is_matrix(self) -> bool:
+        """More than one element along some dimension: not a scale, alpha or beta."""
+        return any(dim != 1 for dim in self.dims)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One line of the plan that does work on the GPU.
+
+    Attributes:
+        kind: the compiler's own word (kgen, gemm, runtime_fusion, ...).
+        constants: weights; they are read like inputs.
+        nodes: names of the ONNX nodes behind it.
+        tactic: the compiler's implementation, where it says one.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[Tensor, ...]
+    constants: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    nodes: tuple[str, ...]
+    tactic: str
+
+    @property
+    def moved_bytes(self) -> int | None:
+        """Bytes of inputs, constants and outputs, each once; None with a dynamic batch."""
+        return _sum_known(t.size_bytes for t in (*self.inputs, *self.constants, *self.outputs))
+
+    @property
+    def is_attention(self) -> bool:
+        """Both products of an attention, and the softmax between them, in one kernel."""
+        return _ATTENTION_NAME.search(self.name) is not None or _ATTENTION_NAME.search(self.tactic) is not None
+
+    @property
+    def is_product(self) -> bool:
+        """A matrix product, a convolution or a fused attention."""
+        if self.is_attention or _PRODUCT_KIND.search(self.kind) or "gemm" in self.tactic:
+            return True
+        return bool(_PRODUCT_WORDS.intersection(self.operations))
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """The abbreviated operations in a fused kernel's name ("Fc", "Div", "Cast"); long names end in "Etc"."""
+        match = _FUSED_NAME.match(self.name)
+        return () if match is None else tuple(re.findall(r"[A-Z][a-z0-9]*", match[1]))
+
+    @property
+    def operands(self) -> tuple[Tensor, ...]:
+        """Floating-point inputs and constants, without alpha, beta and other single numbers."""
+        return tuple(t for t in (*self.inputs, *self.constants) if t.is_matrix and t.dtype in FLOAT_TYPES)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the engine will allocate, in bytes, by the builder's log; None where the log does not say."""
+
+    activation_bytes: int | None = None
+    scratch_bytes: int | None = None
+    weights_bytes: int | None = None
+
+    def as_dict(self) -> dict[str, int | None]:
+        return {name: getattr(self, name) for name in _MEMORY_LINES}
+
+
+_UNKNOWN_MEMORY = Memory()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The compiled graph, in the order of execution. ``unread``: layer lines that the grammar did not know."""
+
+    kernels: tuple[Kernel, ...]
+    memory: Memory = _UNKNOWN_MEMORY
+    unread: tuple[str, ...] = ()
+
+    @property
+    def moved_bytes(self) -> int | None:
+        return _sum_known(kernel.moved_bytes for kernel in self.kernels)
+
+    @property
+    def products(self) -> tuple[Kernel, ...]:
+        return tuple(kernel for kernel in self.kernels if kernel.is_product)
+
+    @property
+    def fused_attentions(self) -> int:
+        return sum(kernel.is_attention for kernel in self.kernels)
+
+    def kernels_by_kind(self) -> dict[str, int]:
+        return dict(Counter(kernel.kind for kernel in self.kernels).most_common())
+
+    def operand_types(self) -> dict[str, int]:
+        """How many products run on each set of operand types: {"fp16": 50, "fp16+fp32": 2}."""
+        sets = ("+".join(sorted({t.dtype for t in kernel.operands})) or "none" for kernel in self.products)
+        return dict(Counter(sets).most_common())
+
+
+def plan_from_log(log: Iterable[str], *, strict: bool = False) -> Plan:
+    """Read the plan out of a builder's verbose log.
+
+    An unknown layer line goes to ``Plan.unread``; with ``strict`` it raises GrammarError. Raises GrammarError when
+    the log holds no layers at all: the build did not finish, or profiling was not detailed.
+    """
+    lines = [line.rstrip("\n") for line in log]
+    records: list[Record] = []
+    unread: list[str] = []
+    for line in layer_lines(lines):
+        try:
+            records.append(record_from_line(line))
+        except GrammarError:
+            if strict:
+                raise
+            unread.append(line)
+    if not records:
+        raise GrammarError("expected layers in the builder's log (detailed profiling, a finished build), found none")
+    plan = plan_from_layers(records, memory=_memory_from_log(lines), strict=strict)
+    return replace(plan, unread=(*unread, *plan.unread))
+
+
+def plan_from_layers(layers: Sequence[Record], *, memory: Memory = _UNKNOWN_MEMORY, strict: bool = False) -> Plan:
+    """A plan from layer records: those of the log, or "Layers" of the engine inspector's JSON (TensorRT proper).
+
+    A record that lacks what a kernel needs goes to ``Plan.unread``; with ``strict`` it raises GrammarError.
+    """
+    kernels: list[Kernel] = []
+    unread: list[str] = []
+    for layer in layers:
+        try:
+            kernel = _kernel(layer)
+        except GrammarError:
+            if strict:
+                raise
+            unread.append(str(layer))
+            continue
+        if not _is_shape_arithmetic(kernel):
+            kernels.append(kernel)
+    return Plan(tuple(kernels), memory, tuple(unread))
+
+
+def _is_shape_arithmetic(kernel: Kernel) -> bool:
+    tensors = (*kernel.inputs, *kernel.constants, *kernel.outputs)
+    no_data = all(t.dtype in ("int64", "int32") and len(t.dims) <= 1 for t in tensors)
+    return kernel.kind in _NOT_KERNELS or (no_data and not kernel.nodes)
+
+
+def _kernel(record: Record) -> Kernel:
+    # The inspector of an engine built without detailed profiling gives bare names.
+    if not isinstance(record, dict) or not _text(record, "Name") or not _text(record, "LayerType"):
+        raise GrammarError(f"expected a layer with a Name and a LayerType, got {str(record)[:120]}")
+    return Kernel(
+        name=_text(record, "Name"),
+        kind=_text(record, "LayerType"),
+        inputs=_tensors(record, "Inputs"),
+        constants=_tensors(record, "Constants"),
+        outputs=_tensors(record, "Outputs"),
+        nodes=tuple(dict.fromkeys(_NODE.findall(_text(record, "Metadata")))),
+        tactic=_text(record, "TacticName"),
+    )
+
+
+def _tensors(record: Record, key: str) -> tuple[Tensor, ...]:
+    found: Value = record.get(key, [])
+    tensors = []
+    for item in found:
+        if not isinstance(item, dict):
+            raise GrammarError(f"{key}: expected tensors, got {item!r}")
+        dims = item.get("Dimensions", [])
+        if not isinstance(dims, list):
+            raise GrammarError(f"{key}: expected dimensions, got {dims!r}")
+        words = _text(item, "Datatype") or _text(item, "Format/Datatype")
+        tensors.append(Tensor(_text(item, "Name"), tuple(int(str(dim)) for dim in dims), dtype_named(words)))
+    return tuple(tensors)
+
+
+def _text(record: Record, key: str) -> str:
+    value = record.get(key, "")
+    return value if isinstance(value, str) else ""
+
+
+def _memory_from_log(lines: Sequence[str]) -> Memory:
+    found: dict[str, int] = {}
+    for line in lines:
+        for name, pattern in _MEMORY_LINES.items():
+            if match := pattern.search(line):
+                found[name] = int(match[1])
+    return Memory(**found)
+
+
+def _sum_known(sizes: Iterable[int | None]) -> int | None:
+    known = list(sizes)
+    return None if None in known else sum(size for size in known if size is not None)

@@ -1,0 +1,129 @@
+"""What crosses the border between a build and its process: the request, the worker's reports, and their JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ftsf_export.config import BatchRange
+from ftsf_export.engine.targets import Target
+
+ENGINE_FILE = "engine.plan"
+LOG_FILE = "builder.log"
+REQUEST_FILE = "request.json"
+LAYERS_FILE = "layers.json"
+# How a worker ends: with "done", or with the class of our error that fits.
+DONE = "done"
+FAILURES = ("usage", "lacks", "build", "output")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRequest:
+    """One engine to build.
+
+    Attributes:
+        onnx_path: a strongly typed graph: the precision is in it.
+        builder: "rtx" or "tensorrt".
+        target: the machine that will run it.
+        precision: what the graph was made in; the build sets no precision of its own, the types gate judges by it.
+        batch: clips in one call; the optimization profile of a dynamic graph.
+        input_name, clip_shape: the graph's input, and its shape for one clip (F, C, H, W).
+        output: where the engine goes; written whole or not at all.
+        workspace_mib: limit of the compiler's scratch memory; None is its own default.
+        timing_cache: a file read before and updated after; None for none. Only TensorRT measures kernels.
+        tf32: whether FP32 products may round their operands to TF32; off means true FP32.
+        timeout_s: after that the build, and nothing else, is killed.
+        log_path: where the builder's verbose log is kept; None keeps it only for the error message.
+    """
+
+    onnx_path: Path
+    builder: str
+    target: Target
+    precision: str
+    batch: BatchRange
+    input_name: str
+    clip_shape: tuple[int, ...]
+    output: Path
+    workspace_mib: int | None = None
+    timing_cache: Path | None = None
+    tf32: bool = False
+    timeout_s: float = 3600.0
+    log_path: Path | None = None
+
+    def profile(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Least, usual and largest shape of the input."""
+        low, usual, high = ((n, *self.clip_shape) for n in (self.batch.minimum, self.batch.optimum, self.batch.maximum))
+        return low, usual, high
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkOrder:
+    """The request as the worker reads it: plain values, absolute paths."""
+
+    onnx_path: str
+    builder: str
+    capabilities: list[int]
+    input_name: str
+    profile: list[list[int]]
+    workspace_mib: int | None
+    timing_cache: str | None
+    tf32: bool
+
+    @classmethod
+    def of(cls, request: BuildRequest) -> WorkOrder:
+        return cls(
+            onnx_path=str(request.onnx_path.resolve()),
+            builder=request.builder,
+            capabilities=list(request.target.capabilities),
+            input_name=request.input_name,
+            profile=[list(shape) for shape in request.profile()],
+            workspace_mib=request.workspace_mib,
+            timing_cache=None if request.timing_cache is None else str(request.timing_cache.resolve()),
+            tf32=request.tf32,
+        )
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> WorkOrder:
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True)
+class Product:
+    """A matrix product, convolution or attention of the parsed network, before the compiler: its types are law.
+
+    ``node``: the ONNX node's name; ``kind``: the network's layer type; ``types``: element types of its operands.
+    """
+
+    node: str
+    kind: str
+    types: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What the worker says of a finished build. ``tf32``: read back from the configuration that was compiled."""
+
+    builder_version: str
+    tf32: bool
+    products: tuple[Product, ...]
+    sha256: str
+    size_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Built:
+        products = tuple(Product(p["node"], p["kind"], tuple(p["types"])) for p in data["products"])
+        return cls(
+            builder_version=data["builder_version"],
+            tf32=data["tf32"],
+            products=products,
+            sha256=data["sha256"],
+            size_bytes=data["size_bytes"],
+        )

@@ -1,0 +1,160 @@
+"""The machines that an engine is built for, in one table: what each can compute, and what its software knows.
+
+Sources: compute capabilities, https://developer.nvidia.com/cuda-gpus; precisions by capability and the TensorRT of
+each JetPack, NVIDIA's TensorRT support matrix and JetPack release notes; what TensorRT for RTX compiles ahead of
+time, measured with version 1.7.1 (``trt.ComputeCapability``); the ``Attention`` operator, parser release 10.14.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ftsf_export.config import OFFERED_PRECISIONS
+from ftsf_export.errors import UsageError
+
+# Compute capability (86 is 8.6) -> precisions of its tensor cores and arithmetic units.
+PRECISIONS_BY_CAPABILITY: dict[int, tuple[str, ...]] = {
+    75: ("fp32", "fp16", "int8"),
+    80: ("fp32", "fp16", "bf16", "int8"),
+    86: ("fp32", "fp16", "bf16", "int8"),
+    87: ("fp32", "fp16", "bf16", "int8"),
+    89: ("fp32", "fp16", "bf16", "int8", "fp8"),
+    90: ("fp32", "fp16", "bf16", "int8", "fp8"),
+    100: ("fp32", "fp16", "bf16", "int8", "fp8"),
+    103: ("fp32", "fp16", "bf16", "int8", "fp8"),
+    110: ("fp32", "fp16", "bf16", "int8", "fp8"),
+    120: ("fp32", "fp16", "bf16", "int8", "fp8"),
+    121: ("fp32", "fp16", "bf16", "int8", "fp8"),
+}
+# What TensorRT for RTX compiles for on any x86-64 machine, with no GPU. It lists 7.5 too, but refuses most of our
+# FP16 graphs there, and a refusal for one capability takes the whole engine with it: so 7.5 is not offered.
+RTX_AHEAD_OF_TIME = (80, 86, 89, 120, 121)
+# The first TensorRT whose ONNX parser knows the ``Attention`` operator (opset 23).
+ATTENTION_SINCE = (10, 14)
+OPSET_DECOMPOSED = 20
+OPSET_ATTENTION = 23
+BUILDERS = ("rtx", "tensorrt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One machine, or one family of them.
+
+    Attributes:
+        name: what ``--target`` takes.
+        title: the machine in words.
+        capabilities: compute capabilities that one engine must cover; 86 is 8.6.
+        tensorrt: the TensorRT that the machine's software ships, where the user has no choice ("10.3"); else "".
+        arm: an Arm system on chip, for which TensorRT for RTX has no runtime.
+    """
+
+    name: str
+    title: str
+    capabilities: tuple[int, ...]
+    tensorrt: str = ""
+    arm: bool = False
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What every one of its GPUs computes in, by its hardware alone."""
+        first, *rest = (PRECISIONS_BY_CAPABILITY[capability] for capability in self.capabilities)
+        return tuple(name for name in first if all(name in other for other in rest))
+
+    @property
+    def builders(self) -> tuple[str, ...]:
+        """Which compilers can make an engine for it: rtx anywhere, tensorrt only on the machine itself."""
+        if self.rtx_problem():
+            return ("tensorrt",)
+        return BUILDERS if len(self.capabilities) == 1 else ("rtx",)
+
+    @property
+    def attention_operator(self) -> bool:
+        """Whether its compiler's parser knows the ONNX ``Attention`` operator."""
+        return not self.tensorrt or tuple(int(part) for part in self.tensorrt.split(".")[:2]) >= ATTENTION_SINCE
+
+    @property
+    def default_opset(self) -> int:
+        return OPSET_ATTENTION if self.attention_operator else OPSET_DECOMPOSED
+
+    def rtx_problem(self) -> str:
+        """Why TensorRT for RTX cannot make its engine; empty when it can."""
+        if self.arm:
+            return f"TensorRT for RTX does not run on {self.title}"
+        missing = [c for c in self.capabilities if c not in RTX_AHEAD_OF_TIME]
+        if missing == [75]:
+            return "TensorRT for RTX refuses most FP16 transformer graphs on compute capability 7.5"
+        if missing:
+            known = ", ".join(dotted(c) for c in RTX_AHEAD_OF_TIME)
+            return f"TensorRT for RTX covers compute capability {known}, not {', '.join(dotted(c) for c in missing)}"
+        return ""
+
+    def precision_problem(self, precision: str) -> str:
+        """Why it cannot have an engine in ``precision``; empty when it can."""
+        if precision not in self.precisions:
+            lacking = [c for c in self.capabilities if precision not in PRECISIONS_BY_CAPABILITY[c]]
+            return (
+                f"target {self.name}: compute capability {', '.join(dotted(c) for c in lacking)} has no {precision}; "
+                f"possible: {', '.join(p for p in self.precisions if p in OFFERED_PRECISIONS)}"
+            )
+        if precision not in OFFERED_PRECISIONS:
+            return f"target {self.name}: this version makes {', '.join(OFFERED_PRECISIONS)}, not {precision}"
+        return ""
+
+
+_NAMED = (
+    # 8.6, 8.9 and 12.0 are the RTX generations that compile; 8.0 and 12.1 are datacenter and Arm parts.
+    Target(name="rtx", title="any GeForce RTX 30, 40 or 50, and RTX A, Ada and PRO", capabilities=(86, 89, 120)),
+    Target(name="rtx-30", title="GeForce RTX 30, RTX A (Ampere)", capabilities=(86,)),
+    Target(name="rtx-40", title="GeForce RTX 40, RTX Ada", capabilities=(89,)),
+    Target(name="rtx-50", title="GeForce RTX 50, RTX PRO Blackwell", capabilities=(120,)),
+    Target(name="jetson-orin", title="Jetson Orin (JetPack 6)", capabilities=(87,), tensorrt="10.3", arm=True),
+    Target(name="jetson-thor", title="Jetson Thor (JetPack 7)", capabilities=(110,), tensorrt="10.13", arm=True),
+    Target(name="t4", title="T4", capabilities=(75,)),
+    Target(name="a100", title="A100", capabilities=(80,)),
+    Target(name="a10", title="A10", capabilities=(86,)),
+    Target(name="l4", title="L4", capabilities=(89,)),
+    Target(name="l40s", title="L40S", capabilities=(89,)),
+    Target(name="h100", title="H100", capabilities=(90,)),
+    Target(name="h200", title="H200", capabilities=(90,)),
+    Target(name="b200", title="B200", capabilities=(100,)),
+)
+_ARM_ONLY = (87, 110)
+_BY_CAPABILITY = tuple(
+    Target(name=f"sm_{c}", title=f"compute capability {c // 10}.{c % 10}", capabilities=(c,), arm=c in _ARM_ONLY)
+    for c in PRECISIONS_BY_CAPABILITY
+)
+TARGETS: dict[str, Target] = {target.name: target for target in (*_NAMED, *_BY_CAPABILITY)}
+DEFAULT_RTX_TARGET = "rtx"
+
+
+def dotted(capability: int) -> str:
+    """86 as 8.6."""
+    return f"{capability // 10}.{capability % 10}"
+
+
+def target_named(name: str) -> Target:
+    """The target of that name; spelling of sm86, SM_86 and 8.6 is forgiven.
+
+    Raises UsageError with the valid names, the closest first.
+    """
+    key = name.strip().lower()
+    if match := re.fullmatch(r"(?:sm|compute)?_?(\d+)\.?(\d)", key):
+        key = f"sm_{match[1]}{match[2]}"
+    if key in TARGETS:
+        return TARGETS[key]
+    close = difflib.get_close_matches(key, TARGETS, n=3, cutoff=0.5)
+    names = [*close, *(other for other in TARGETS if other not in close)]
+    raise UsageError(f"target: expected one of {', '.join(names)}, got {name!r}")
+
+
+def target_of_capability(capability: int) -> Target:
+    """The target for a GPU of that compute capability, ``sm_86``. Raises UsageError for one that is not known."""
+    return target_named(f"sm_{capability}")
+
+
+def default_opset(targets: Iterable[str]) -> int:
+    """The newest opset that the software of every target parses; with no target, what TensorRT for RTX parses."""
+    return min((target_named(name).default_opset for name in targets), default=OPSET_ATTENTION)

@@ -1,0 +1,207 @@
+"""``ftsf build``: engines for a bundle that is already there. Needs neither torch nor ONNX Runtime."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftsf_export.bundle import ENGINES_FOLDER, Bundle, EngineEntry, Manifest, record
+from ftsf_export.config import BatchRange
+from ftsf_export.engine.builder import Engine, build_engine
+from ftsf_export.engine.choice import BuildPlanChoice, Deferred, Job, resolve
+from ftsf_export.engine.machine import Machine, machine_here
+from ftsf_export.engine.request import BuildRequest
+from ftsf_export.engine.types import judge_types
+from ftsf_export.errors import UsageError
+from ftsf_export.progress import OnProgress, silent
+from ftsf_export.verdict import Status, Verdict
+
+DEFAULT_TIMEOUT_S = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """How engines are built. ``timing_cache`` is a file that TensorRT reads and updates; see ``BuildRequest``."""
+
+    workspace_mib: int | None = None
+    timing_cache: Path | None = None
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    log_folder: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphFacts:
+    """What a build must know of a graph, from a bundle or from an export that is not a bundle yet."""
+
+    onnx_path: Path
+    precision: str
+    batch: BatchRange
+    input_name: str
+    clip_shape: tuple[int, ...]
+    islands: tuple[str, ...] = ()
+
+    @classmethod
+    def of_manifest(cls, manifest: Manifest, onnx_path: Path, batch: BatchRange | None = None) -> GraphFacts:
+        clip = manifest.inputs[0]
+        return cls(
+            onnx_path=onnx_path,
+            precision=manifest.precision,
+            batch=batch or manifest.batch,
+            input_name=clip.name,
+            clip_shape=tuple(size for size in clip.shape[1:] if isinstance(size, int)),
+            islands=tuple(island.scope for island in manifest.islands),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltEngine:
+    """An engine with its entry in the manifest, its sidecar's bytes, and what the types gate found."""
+
+    engine: Engine
+    entry: EngineEntry
+    sidecar: bytes
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildResult:
+    """The bundle as it is now, what was built, and what has to be built elsewhere."""
+
+    bundle: Bundle
+    built: tuple[BuiltEngine, ...]
+    deferred: tuple[Deferred, ...]
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        return tuple(one.verdict for one in self.built)
+
+    @property
+    def failing(self) -> Verdict | None:
+        """The first gate that did not pass; None when all did."""
+        return next((verdict for verdict in self.verdicts if verdict.status is not Status.PASSED), None)
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """What to type on the machines that build their own engine."""
+        return tuple(one.command(str(self.bundle.path)) for one in self.deferred)
+
+
+def build(
+    path: str | Path,
+    *,
+    builder: str = "auto",
+    targets: Sequence[str] = (),
+    precision: str | None = None,
+    batch: BatchRange | None = None,
+    options: BuildOptions = BuildOptions(),
+    machine: Machine | None = None,
+    on_progress: OnProgress = silent,
+) -> BuildResult:
+    """Build engines for the bundle at ``path`` and record each, with its verdict, as soon as it is done.
+
+    An engine whose gate failed is kept and its verdict says so; the caller decides on the exit code by
+    ``BuildResult.failing``. ``precision`` and ``batch`` default to the bundle's; ``machine`` to this one.
+
+    Raises BundleError, UsageError (an impossible pair, another precision than the graph's), EnvironmentLacks,
+    BuildError: see ``choose`` and ``build_engine``.
+    """
+    if builder == "none":
+        raise UsageError("builder: ftsf build makes engines; expected one of auto, tensorrt, rtx, got 'none'")
+    bundle = Bundle.open(path)
+    manifest = bundle.manifest
+    if precision is not None and precision != manifest.precision:
+        raise UsageError(
+            f"precision: the bundle's graph is {manifest.precision}, and so are its engines; got {precision!r}; "
+            f"make another bundle with ftsf-export --precision {precision}"
+        )
+    _check_batch(manifest, batch)
+    facts = GraphFacts.of_manifest(manifest, bundle.onnx_path, batch)
+    choice = choose(builder, targets, facts.precision, machine=machine)
+    built = []
+    with tempfile.TemporaryDirectory(prefix="ftsf-build-") as folder:
+        for one in build_engines(choice, facts, Path(folder), options=options, on_progress=on_progress):
+            files: dict[str, Path | bytes] = {one.entry.file: one.engine.path, one.entry.sidecar: one.sidecar}
+            bundle = record(bundle, engine=one.entry, files=files, verdicts=[one.verdict])
+            built.append(one)
+    return BuildResult(bundle=bundle, built=tuple(built), deferred=choice.deferred)
+
+
+def choose(builder: str, targets: Sequence[str], precision: str, *, machine: Machine | None = None) -> BuildPlanChoice:
+    """What can be built here. Cheap and free of side effects: ask before an export, not after it."""
+    here = machine or machine_here()
+    return resolve(
+        builder,
+        targets,
+        precision,
+        gpu_capability=here.gpu_capability,
+        rtx_installed=here.rtx_installed,
+        tensorrt_installed=here.tensorrt_installed,
+    )
+
+
+def build_engines(
+    choice: BuildPlanChoice,
+    facts: GraphFacts,
+    folder: Path,
+    *,
+    options: BuildOptions = BuildOptions(),
+    on_progress: OnProgress = silent,
+) -> Iterator[BuiltEngine]:
+    """Build each job into ``folder``/engines/... and judge its types; one at a time, as they are asked for."""
+    for job in choice.jobs:
+        yield _build_job(job, facts, folder, options, on_progress)
+
+
+def _build_job(
+    job: Job, facts: GraphFacts, folder: Path, options: BuildOptions, on_progress: OnProgress
+) -> BuiltEngine:
+    stem = f"{ENGINES_FOLDER}/{job.builder}-{job.target.name}-{facts.precision}"
+    output = folder / f"{stem}.engine"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    log_folder = options.log_folder
+    request = BuildRequest(
+        onnx_path=facts.onnx_path,
+        builder=job.builder,
+        target=job.target,
+        precision=facts.precision,
+        batch=facts.batch,
+        input_name=facts.input_name,
+        clip_shape=facts.clip_shape,
+        output=output,
+        workspace_mib=options.workspace_mib,
+        timing_cache=options.timing_cache,
+        timeout_s=options.timeout_s,
+        log_path=None if log_folder is None else log_folder / f"{output.stem}.log",
+    )
+    engine = build_engine(request, on_progress=on_progress)
+    entry = EngineEntry(
+        file=f"{stem}.engine",
+        sidecar=f"{stem}.json",
+        builder=engine.builder,
+        target=engine.target,
+        precision=engine.precision,
+        compute_capabilities=engine.capabilities,
+        sha256=engine.sha256,
+    )
+    verdict = judge_types(
+        engine.plan,
+        engine.precision,
+        gate=f"engine.types-{engine.builder}-{engine.target}",
+        subject=entry.file,
+        subject_sha256=entry.sha256,
+        products=engine.products,
+        islands=facts.islands,
+        tf32=engine.tf32,
+    )
+    return BuiltEngine(engine=engine, entry=entry, sidecar=engine.sidecar_bytes(), verdict=verdict)
+
+
+def _check_batch(manifest: Manifest, batch: BatchRange | None) -> None:
+    dynamic = not isinstance(manifest.inputs[0].shape[0], int)
+    if batch is not None and not dynamic and batch != manifest.batch:
+        raise UsageError(
+            f"batch: the bundle's graph takes exactly {manifest.batch} clips in a call, got {batch}; "
+            f"make another bundle with ftsf-export --batch {batch}"
+        )
