@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import sys
 
-from ftsf_export.errors import EnvironmentLacks
+from ftsf_export.errors import EnvironmentLacks, RunError
 
 _LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+# CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR of cuda.h.
+_MAJOR, _MINOR = 75, 76
 
 
 def gpu_problem() -> str:
@@ -28,6 +30,23 @@ def gpu_problem() -> str:
     if status != 0:
         return f"the NVIDIA driver does not list its GPUs (cuDeviceGetCount returned {status})"
     return "" if count.value > 0 else "the NVIDIA driver finds no GPU"
+
+
+def compute_capability() -> str:
+    """Of the first GPU, as in "8.6"; empty when there is none (``gpu_problem`` says why)."""
+    if gpu_problem():
+        return ""
+    driver = ctypes.CDLL(_LIBRARY)
+    device, value = ctypes.c_int(0), ctypes.c_int(0)
+    numbers = []
+    for attribute in (_MAJOR, _MINOR):
+        status = driver.cuDeviceGet(ctypes.byref(device), 0) or driver.cuDeviceGetAttribute(
+            ctypes.byref(value), attribute, device
+        )
+        if status != 0:
+            raise RunError(f"the NVIDIA driver does not tell its GPU's compute capability (status {status})")
+        numbers.append(value.value)
+    return ".".join(str(number) for number in numbers)
 
 
 def require_gpu(purpose: str) -> None:

@@ -1,0 +1,199 @@
+"""``verify``: is this bundle still the model that was exported? On any machine, without PyTorch.
+
+The bundle brings its own evidence: clips, and what eager PyTorch made of them in FP32. Held against it are the graph on
+ONNX Runtime (half types cast-emulated) and, where there is a GPU, every engine that was built for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle, EngineEntry, Golden
+from ftsf_export.errors import ConfigError, EnvironmentLacks, OutputError, UsageError
+from ftsf_export.parity.judge import Limits
+from ftsf_export.pipeline.gates import engine_gate, judge_engine, judge_onnx, onnx_gate
+from ftsf_export.progress import OnProgress, silent
+from ftsf_export.verdict import Measure, Status, Verdict
+
+RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
+INSTALL = "pip install 'ftsf-export[onnx]'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyResult:
+    """What was found.
+
+    Attributes:
+        bundle: the bundle, with the verdicts recorded in it.
+        verdicts: one for each gate, those that were not run too.
+        unrecorded: why the verdicts could not be written into the bundle; empty when they were, or were not to be.
+    """
+
+    bundle: Bundle
+    verdicts: tuple[Verdict, ...]
+    unrecorded: str = ""
+
+    @property
+    def failing(self) -> tuple[Verdict, ...]:
+        """The verdicts that ran and are not green: failed first, then inconclusive."""
+        order = (Status.FAILED, Status.INCONCLUSIVE)
+        return tuple(verdict for status in order for verdict in self.verdicts if verdict.status is status)
+
+    @property
+    def passed(self) -> bool:
+        return not self.failing and any(verdict.passed for verdict in self.verdicts)
+
+    @property
+    def reason(self) -> str:
+        """Why it did not pass, in one sentence; empty when it did."""
+        return "; ".join(f"{verdict.gate} {verdict.status.value}: {verdict.reason}" for verdict in self.failing)
+
+
+def verify(
+    path: str | Path,
+    *,
+    runner: str = "auto",
+    atol: float | None = None,
+    rtol: float | None = None,
+    record: bool = True,
+    on_progress: OnProgress = silent,
+) -> VerifyResult:
+    """Judges the bundle in ``path`` against its own reference values.
+
+    ``runner``: ``auto`` judges the graph on ONNX Runtime and every engine that this machine can run; ``onnxruntime``
+    the graph alone; ``tensorrt`` or ``rtx`` that builder's engines alone. ``atol`` and ``rtol`` as in
+    ``Limits.for_precision``. ``record`` writes the verdicts into the bundle.
+
+    Raises ConfigError for a wrong option, BundleError for a bundle that is damaged or altered, UsageError when it has
+    no engine of the builder that was asked for, EnvironmentLacks when nothing here can run it, RunError when a runtime
+    breaks. A gate that says no does not raise: see ``VerifyResult.passed`` and ``reason``.
+    """
+    _check_options(runner, atol, rtol)
+    bundle = Bundle.open(path)
+    golden = bundle.golden()
+    limits = Limits.for_precision(bundle.manifest.precision, atol=atol, rtol=rtol)
+    verdicts = [_judge_labels(bundle, golden)] if bundle.manifest.labels is not None else []
+    engines: list[Verdict] = []
+    if runner != "onnxruntime":
+        engines = [
+            _engine_verdict(bundle, golden, e, runner, limits, on_progress) for e in _asked_engines(bundle, runner)
+        ]
+    if runner in ("auto", "onnxruntime"):
+        required = runner == "onnxruntime" or not any(verdict.status is not Status.NOT_RUN for verdict in engines)
+        verdicts += _onnx_verdicts(bundle, golden, limits, required=required, on_progress=on_progress)
+    verdicts += engines
+    problem = ""
+    if record:
+        try:
+            bundle = bundle.with_verdicts(_worth_recording(bundle, verdicts))
+        except OutputError as error:
+            # A bundle on a read-only disk can be verified all the same.
+            problem = error.message
+    return VerifyResult(bundle=bundle, verdicts=tuple(verdicts), unrecorded=problem)
+
+
+def _check_options(runner: str, atol: float | None, rtol: float | None) -> None:
+    problems = [] if runner in RUNNERS else [f"runner: expected one of {', '.join(RUNNERS)}, got {runner!r}"]
+    for name, value in (("atol", atol), ("rtol", rtol)):
+        if value is not None and not 0 < value < float("inf"):
+            problems.append(f"{name}: expected a number above 0, got {value!r}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _onnx_verdicts(
+    bundle: Bundle, golden: Golden, limits: Limits, *, required: bool, on_progress: OnProgress
+) -> list[Verdict]:
+    manifest = bundle.manifest
+    sha256 = manifest.files[ONNX_NAME].sha256
+    lacking = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+    if lacking:
+        if required:
+            raise EnvironmentLacks(
+                f"{' and '.join(lacking)}: not installed, needed to run {ONNX_NAME}", install=INSTALL
+            )
+        reason = f"{' and '.join(lacking)}: not installed; install it with: {INSTALL}"
+        return [_not_run(onnx_gate(manifest.precision), ONNX_NAME, sha256, reason)]
+    from ftsf_export.parity.weights import judge_weights
+
+    on_progress("read the weights", None)
+    weights = judge_weights(bundle.onnx_path, subject=ONNX_NAME, subject_sha256=sha256, exported=golden.weights)
+    on_progress(f"run {ONNX_NAME} on ONNX Runtime", None)
+    outputs = judge_onnx(
+        bundle.onnx_path,
+        golden,
+        precision=manifest.precision,
+        taps=[tap.name for tap in manifest.taps],
+        batch=manifest.batch,
+        limits=limits,
+        subject=ONNX_NAME,
+        subject_sha256=sha256,
+    )
+    return [weights, outputs]
+
+
+def _asked_engines(bundle: Bundle, runner: str) -> tuple[EngineEntry, ...]:
+    engines = tuple(engine for engine in bundle.engines if runner in ("auto", engine.builder))
+    if runner != "auto" and not engines:
+        raise UsageError(
+            f"{bundle.path}: the bundle has no engine of {runner}; build one with: ftsf build --builder {runner}"
+        )
+    return engines
+
+
+def _engine_verdict(
+    bundle: Bundle, golden: Golden, engine: EngineEntry, runner: str, limits: Limits, on_progress: OnProgress
+) -> Verdict:
+    from ftsf_export.runners.driver import compute_capability
+    from ftsf_export.runners.tensorrt import require_tensorrt
+
+    try:
+        require_tensorrt(engine.builder)
+    except EnvironmentLacks as error:
+        if runner != "auto":
+            raise
+        return _not_run(engine_gate(engine), engine.file, engine.sha256, error.message)
+    here = compute_capability()
+    if here not in engine.compute_capabilities:
+        built_for = ", ".join(engine.compute_capabilities)
+        reason = f"built for compute capability {built_for}; this machine's GPU has {here}"
+        if runner != "auto":
+            raise EnvironmentLacks(f"{engine.file}: {reason}; run it there, or build for this GPU with ftsf build")
+        return _not_run(engine_gate(engine), engine.file, engine.sha256, reason)
+    on_progress(f"run {engine.file} on the GPU", None)
+    return judge_engine(bundle.engine_path(engine), golden, engine, batch=bundle.manifest.batch, limits=limits)
+
+
+def _judge_labels(bundle: Bundle, golden: Golden) -> Verdict:
+    """One label for each logit, and every clip's known label among them."""
+    labels = bundle.manifest.labels or ()
+    classes = golden.logits.shape[1]
+    unknown = [label for label in golden.labels or () if label not in labels]
+    counted = len(labels) == classes
+    measures = (
+        Measure(output="labels", metric="count", value=len(labels), limit=classes, passed=counted),
+        Measure(output="labels", metric="known labels not among them", value=len(unknown), limit=0, passed=not unknown),
+    )
+    reason = "" if counted else f"the manifest names {len(labels)} classes, the model has {classes}"
+    if unknown:
+        reason = reason or f"a reference clip is labelled {unknown[0]!r}, which is not a class of the manifest"
+    return Verdict(
+        gate="labels",
+        status=Status.FAILED if reason else Status.PASSED,
+        subject=GOLDEN_NAME,
+        subject_sha256=bundle.manifest.files[GOLDEN_NAME].sha256,
+        reason=reason,
+        measures=measures,
+    )
+
+
+def _not_run(gate: str, subject: str, sha256: str, reason: str) -> Verdict:
+    return Verdict(gate=gate, status=Status.NOT_RUN, subject=subject, subject_sha256=sha256, reason=reason)
+
+
+def _worth_recording(bundle: Bundle, verdicts: list[Verdict]) -> list[Verdict]:
+    """All but those that were not run here and stand in the bundle already: a laptop must not undo what a GPU proved."""
+    known = {(verdict.gate, verdict.subject) for verdict in bundle.verdicts if verdict.status is not Status.NOT_RUN}
+    return [v for v in verdicts if v.status is not Status.NOT_RUN or (v.gate, v.subject) not in known]
