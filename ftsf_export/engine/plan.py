@@ -31,7 +31,7 @@ _NOT_KERNELS = ("signal", "wait", "shape_call")
 _NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f]|$)")
 # Fused kernels are named after their operations, abbreviated: __myl_FcDivCastErf...; Fc and Dot are products.
 _FUSED_NAME = re.compile(r"__myl_([A-Za-z]+)_")
-_PRODUCT_WORDS = {"Fc", "Dot", "Gemm", "Conv", "Matmul", "Bmm"}
+PRODUCT_WORDS = {"Fc", "Dot", "Gemm", "Conv", "Matmul", "Bmm"}
 _PRODUCT_KIND = re.compile(r"gemm|conv|matrixmultiply|matmul|attention|mha", re.IGNORECASE)
 _ATTENTION_NAME = re.compile(r"mha|fused_attention|flash", re.IGNORECASE)
 _MEMORY_LINES = {
@@ -105,7 +105,7 @@ class Kernel:
         """A matrix product, a convolution or a fused attention."""
         if self.is_attention or _PRODUCT_KIND.search(self.kind) or "gemm" in self.tactic:
             return True
-        return bool(_PRODUCT_WORDS.intersection(self.operations))
+        return bool(PRODUCT_WORDS.intersection(self.operations))
 
     @property
     def operations(self) -> tuple[str, ...]:

@@ -8,9 +8,10 @@ half operands cannot compute them in full, and one that reads FP32 was lowered b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from ftsf_export.engine.plan import FLOAT_TYPES, Kernel, Plan, Tensor
+from ftsf_export.engine.plan import PRODUCT_WORDS, Kernel, Plan
 from ftsf_export.engine.request import Product
 from ftsf_export.errors import BuildError
 from ftsf_export.verdict import Measure, Status, Verdict
@@ -42,24 +43,26 @@ def judge_types(
 
     Raises BuildError when the plan or the network shows no product: no evidence is a failure.
     """
-    if not plan.products or not products:
+    found = _read(plan, precision, products, islands)
+    if not products or found.judged + found.skipped == 0:
         raise BuildError(
-            f"{subject}: expected matrix products in the {'plan' if products else 'network'}, found none: "
-            "the operand types cannot be judged; is this the exported graph, and was the builder's log complete?"
+            f"{subject}: expected matrix products in the network and in the plan, found {len(products)} and "
+            f"{found.judged + found.skipped}: the operand types cannot be judged; is this the exported graph, and was "
+            "the builder's log complete?"
         )
     in_network = _network_faults(products, precision, islands)
-    judged, in_plan = _plan_faults(plan, precision, products, islands)
     allowed_tf32 = precision == "fp32" and (tf32 or any("tf32" in kernel.tactic for kernel in plan.products))
+    other = f"with operands other than {precision}"
     measures = (
-        _count("network products", f"with operands other than {precision}", len(in_network), limit=0),
-        _count("gemm and attention kernels", f"with operands other than {precision}", len(in_plan), limit=0),
-        _count("gemm and attention kernels", "judged", judged),
-        _count("gemm and attention kernels", "inside FP32 islands", len(plan.products) - judged),
-        _count("build", "TF32 allowed", int(allowed_tf32), limit=0 if precision == "fp32" else None),
+        _count("network products", other, len(in_network), limit=0),
+        _count("gemm and attention kernels", other, len(found.faults), limit=0),
+        _count("gemm and attention kernels", "judged", found.judged),
+        _count("gemm and attention kernels", "inside FP32 islands", found.skipped),
+        _count("build", "TF32 allowed", int(allowed_tf32), limit=0),
         _count("plan", "unread lines", len(plan.unread), limit=0),
     )
-    status, reason = _conclusion(precision, in_network, in_plan, allowed_tf32, plan.unread)
-    if status is Status.PASSED and judged == 0:
+    status, reason = _conclusion(precision, in_network, found.faults, allowed_tf32, plan.unread)
+    if status is Status.PASSED and found.judged == 0:
         status, reason = Status.INCONCLUSIVE, f"every product is in an FP32 island: nothing judged as {precision}"
     return Verdict(
         gate=gate, status=status, subject=subject, subject_sha256=subject_sha256, reason=reason, measures=measures
@@ -67,7 +70,7 @@ def judge_types(
 
 
 def _conclusion(
-    precision: str, in_network: list[str], in_plan: list[str], tf32: bool, unread: Sequence[str]
+    precision: str, in_network: Sequence[str], in_plan: Sequence[str], tf32: bool, unread: Sequence[str]
 ) -> tuple[Status, str]:
     faults = []
     if in_network:
@@ -91,37 +94,72 @@ def _network_faults(products: Sequence[Product], precision: str, islands: Sequen
     ]
 
 
-def _plan_faults(
-    plan: Plan, precision: str, products: Sequence[Product], islands: Sequence[str]
-) -> tuple[int, list[str]]:
-    """How many kernels were judged, and those that read other types than asked."""
+@dataclass
+class _Reading:
+    """What the plan shows: kernels judged, kernels skipped as islands, and the faults in words."""
+
+    judged: int = 0
+    skipped: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def add(self, kernels: Sequence[Kernel], nodes: Sequence[str], islands: Sequence[str], *, good: bool) -> None:
+        if nodes and all(in_islands(node, islands) for node in nodes):
+            self.skipped += len(kernels)
+            return
+        self.judged += len(kernels)
+        if not good:
+            self.faults.append(f"{', '.join(nodes) or 'no node'} [{'; '.join(_shown(kernel) for kernel in kernels)}]")
+
+
+def _read(plan: Plan, precision: str, products: Sequence[Product], islands: Sequence[str]) -> _Reading:
     names = {product.node for product in products}
-    judged, faults = 0, []
-    for kernel in (*plan.products, *_unrecognised(plan, names)):
+    reading = _Reading()
+    for kernel in plan.products:
         # A fused kernel's other nodes (casts, residual additions) say nothing about its product.
         nodes = [node for node in kernel.nodes if node in names] or list(kernel.nodes)
-        if nodes and all(in_islands(node, islands) for node in nodes):
-            continue
-        judged += 1
-        if not _runs_in(kernel, precision):
-            operands = ", ".join(_shown(tensor) for tensor in kernel.operands) or "no floating-point operand"
-            faults.append(f"{', '.join(nodes) or kernel.name} [{kernel.name}: {operands}]")
-    return judged, faults
+        reading.add([kernel], nodes, islands, good=_runs_in(kernel, precision))
+    for node, pieces in _in_pieces(plan, names).items():
+        reading.add(pieces, [node], islands, good=_pieces_run_in(pieces, precision))
+    return reading
 
 
-def _unrecognised(plan: Plan, names: set[str]) -> list[Kernel]:
-    """Kernels behind a product that no kernel we know as a product accounts for: judged as if they were one."""
+def _in_pieces(plan: Plan, names: set[str]) -> dict[str, list[Kernel]]:
+    """Products that no product kernel accounts for, and the kernels that do their work.
+
+    The compiler writes a product with a one-column operand as multiplications and sums. A product behind no kernel
+    at all was folded into a constant, or merged into a neighbour under the neighbour's name.
+    """
     accounted = {node for kernel in plan.products for node in kernel.nodes}
-    missing = names - accounted
-    return [kernel for kernel in plan.kernels if not kernel.is_product and missing.intersection(kernel.nodes)]
+    pieces: dict[str, list[Kernel]] = {}
+    for kernel in plan.kernels:
+        for node in names.intersection(kernel.nodes) - accounted:
+            pieces.setdefault(node, []).append(kernel)
+    return pieces
+
+
+def _pieces_run_in(pieces: Sequence[Kernel], precision: str) -> bool:
+    """In half precision the operands come in as asked; FP32 between the pieces is the accumulator."""
+    types = [tensor.dtype for kernel in pieces for tensor in kernel.operands]
+    if precision == "fp32":
+        return set(types) == {precision}
+    return precision in types and set(types) <= {precision, "fp32"}
 
 
 def _runs_in(kernel: Kernel, precision: str) -> bool:
     types = [tensor.dtype for tensor in kernel.operands]
     if kernel.is_attention or precision == "fp32":
         return bool(types) and set(types) == {precision}
-    lower = [t for t in types if FLOAT_TYPES.index(t) > FLOAT_TYPES.index("bf16") or (t != precision and t != "fp32")]
-    return types.count(precision) >= _OPERANDS_OF_A_PRODUCT and not lower
+    if any(dtype not in (precision, "fp32") for dtype in types):
+        return False
+    # An FP32 operand that a fused kernel casts before it multiplies is how the compiler carries out a Cast node;
+    # that the product behind it is typed as asked is the other reading's to say.
+    return types.count(precision) >= _OPERANDS_OF_A_PRODUCT or (precision in types and _casts_first(kernel))
+
+
+def _casts_first(kernel: Kernel) -> bool:
+    operations = kernel.operations
+    product = next((i for i, word in enumerate(operations) if word in PRODUCT_WORDS), len(operations))
+    return "Cast" in operations[:product]
 
 
 def in_islands(node: str, islands: Sequence[str]) -> bool:
@@ -131,8 +169,9 @@ def in_islands(node: str, islands: Sequence[str]) -> bool:
     )
 
 
-def _shown(tensor: Tensor) -> str:
-    return f"{tensor.dtype} {list(tensor.dims)}"
+def _shown(kernel: Kernel) -> str:
+    operands = ", ".join(f"{tensor.dtype} {list(tensor.dims)}" for tensor in kernel.operands)
+    return f"{kernel.name}: {operands or 'no floating-point operand'}"
 
 
 def _some(names: Sequence[str]) -> str:
