@@ -36,6 +36,10 @@ _NUMPY_TYPES = {
 }
 
 
+class CaptureError(RunError):
+    """The engine runs, and its run cannot be captured as a CUDA graph."""
+
+
 @dataclass(frozen=True)
 class _Binding:
     """A tensor of the engine: its pinned host array and its device address."""
@@ -56,8 +60,8 @@ class DeviceLoop:
             background, are final); for TensorRT the stream is captured here, after one plain run.
         cuda: the loaded CUDA runtime.
 
-    Raises RunError when an input is missing or of another type, a shape is outside the engine's profile, a call
-    fails, or the run cannot be captured.
+    Raises RunError when an input is missing or of another type, a shape is outside the engine's profile or a call
+    fails; CaptureError when the run cannot be captured.
     """
 
     def __init__(self, engine: Any, feed: Mapping[str, Array], *, graph: bool, cuda: Cuda) -> None:
@@ -187,7 +191,11 @@ class DeviceLoop:
         self._cuda.begin_capture(self._stream)
         try:
             self._enqueue()
-        except RunError:
+        except RunError as error:
             self._cuda.abandon_capture(self._stream)
-            raise
-        self._executable = self._owned(self._cuda.end_capture(self._stream), self._cuda.destroy_graph)
+            raise CaptureError(error.message) from error
+        try:
+            executable = self._cuda.end_capture(self._stream)
+        except RunError as error:
+            raise CaptureError(error.message) from error
+        self._executable = self._owned(executable, self._cuda.destroy_graph)

@@ -102,6 +102,11 @@ class GpuMonitor:
             throttle_reasons=None if mask is None else tuple(name for bit, name in _REASONS.items() if mask & bit),
         )
 
+    def restart(self) -> None:
+        """Forget what was read between timed calls; ``before`` stays."""
+        self._readings.clear()
+        self._next_ns = 0
+
     def tick(self) -> None:
         """Read the state if the last reading is old enough; between two timed calls."""
         now = self._clock_ns()

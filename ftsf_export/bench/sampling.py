@@ -21,29 +21,26 @@ _NS_PER_MS = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """When warm-up ends and when there are enough samples. Both limits of a pair must be reached.
+    """When there are enough samples, and when warm-up ends. Both limits of a pair must be reached.
 
     Warm-up is for what happens once: lazy allocation, kernels compiled at their first use, clocks that ramp up.
     Raises ConfigError with every bad field.
     """
 
-    warmup_iterations: int = 3
-    warmup_s: float = 0.5
-    min_iterations: int = 10
-    min_s: float = 3.0
+    iterations: int = 10
+    seconds: float = 3.0
+    warmup: int = 3
+    warmup_seconds: float = 0.5
 
     def __post_init__(self) -> None:
         problems = [
-            f"{name}: expected a whole number of at least {least}, got {value!r}"
-            for name, value, least in (
-                ("warmup_iterations", self.warmup_iterations, 1),
-                ("min_iterations", self.min_iterations, 1),
-            )
-            if isinstance(value, bool) or not isinstance(value, int) or value < least
+            f"{name}: expected a whole number of calls, at least 1, got {value!r}"
+            for name, value in (("iterations", self.iterations), ("warmup", self.warmup))
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1
         ]
         problems += [
             f"{name}: expected seconds of at least 0, got {value!r}"
-            for name, value in (("warmup_s", self.warmup_s), ("min_s", self.min_s))
+            for name, value in (("seconds", self.seconds), ("warmup_seconds", self.warmup_seconds))
             if not (math.isfinite(value) and value >= 0)
         ]
         if problems:
@@ -72,7 +69,7 @@ def collect(
     ``tick`` runs between timed calls, outside the timed part (the state of the GPU is read there).
     Raises RunError when the clock is too coarse to see the calls at all.
     """
-    warmup_iterations = _repeat(call, schedule.warmup_iterations, schedule.warmup_s, clock_ns)
+    warmup_iterations = _repeat(call, schedule.warmup, schedule.warmup_seconds, clock_ns)
     latencies_ns: list[int] = []
     devices_ms: list[float | None] = []
     first = clock_ns()
@@ -84,7 +81,7 @@ def collect(
         end = clock_ns()
         latencies_ns.append(end - start)
         devices_ms.append(device_ms)
-        if len(latencies_ns) >= schedule.min_iterations and end - first >= schedule.min_s * _NS_PER_S:
+        if len(latencies_ns) >= schedule.iterations and end - first >= schedule.seconds * _NS_PER_S:
             break
     if sum(latencies_ns) <= 0:
         raise RunError(f"timing: {len(latencies_ns)} calls took no time by this clock: it is too coarse")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -23,6 +24,7 @@ class Subject:
         heading: where and by what, for example ``CPU (ONNX Runtime)`` or ``NVIDIA L4 (TensorRT 11.1.0, CUDA graph)``.
         file: the measured file, relative to the bundle.
         sha256: its hash.
+        weights: where they come from; random ones are said with every figure.
         precision: of the file; what the machine really computes in is said in ``notes`` where it differs.
         batch: clips a call.
         clip_s: seconds of video that one clip stands for; None when it is not known.
@@ -34,12 +36,17 @@ class Subject:
     heading: str
     file: str
     sha256: str
+    weights: str
     precision: str
     batch: int
     clip_s: float | None
     clip_assumption: str
-    conditions: dict[str, str]
+    conditions: Mapping[str, str]
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Subject:
+        return cls(**{**data, "notes": tuple(data["notes"])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +56,8 @@ class Timing:
     ``latency`` is from inputs in host memory to outputs in host memory. ``device`` is the computation alone, by the
     device's own clock; None on a CPU. ``clips_per_s`` is the clips of all timed calls over the time that those calls
     took: the next call starts when the last one has ended. ``video_s_per_s`` above 1 is faster than real time for
-    clips laid end to end. ``peak_rss_bytes`` is the most memory that this process ever held, its libraries and the
-    loading included.
+    clips laid end to end. ``peak_rss_bytes`` is the most memory that the measuring process ever held, its libraries
+    and the loading included.
     """
 
     subject: Subject
@@ -74,11 +81,10 @@ class Timing:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Timing:
         """Inverse of ``as_dict``. Raises KeyError or TypeError on anything else."""
-        subject = Subject(**{**data["subject"], "notes": tuple(data["subject"]["notes"])})
         return cls(
             **{
                 **data,
-                "subject": subject,
+                "subject": Subject.from_dict(data["subject"]),
                 "latency": LatencySummary.from_dict(data["latency"]),
                 "device": None if data["device"] is None else LatencySummary.from_dict(data["device"]),
                 "gpu": None if data["gpu"] is None else GpuTrace.from_dict(data["gpu"]),

@@ -1,0 +1,122 @@
+"""``ftsf bench BUNDLE``: how fast it runs here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ftsf_export.cli.options import CONTEXT_SETTINGS, bundle_argument, terminal_options
+from ftsf_export.cli.terminal import Terminal, pass_terminal
+
+if TYPE_CHECKING:
+    from ftsf_export.bench.statistics import LatencySummary
+    from ftsf_export.bench.timing import Timing
+
+_MIB = 1 << 20
+
+
+@click.command("bench", context_settings=CONTEXT_SETTINGS)
+@bundle_argument
+@click.option(
+    "--runner",
+    default="auto",
+    show_default=True,
+    metavar="auto|onnxruntime|tensorrt|rtx",
+    help="What runs it. auto: the bundle's engines on the GPU that they fit, else ONNX Runtime on the CPU.",
+)
+@click.option("--batch", type=int, metavar="CLIPS", help="Clips in one call.  [default: the bundle's usual number]")
+@click.option("--seconds", type=float, default=3.0, show_default=True, help="Measure at least so long.")
+@click.option("--iterations", type=int, default=10, show_default=True, help="Measure at least so many calls.")
+@click.option("--warmup", type=int, default=3, show_default=True, help="Calls before that, for at least half a second.")
+@click.option("--threads", type=int, help="Threads of ONNX Runtime.  [default: its own choice]")
+@click.option(
+    "--source-fps",
+    type=float,
+    default=30.0,
+    show_default=True,
+    help="Frame rate of the videos that clips are cut from.",
+)
+@terminal_options
+@pass_terminal
+def command(
+    terminal: Terminal,
+    bundle: Path,
+    runner: str,
+    batch: int | None,
+    seconds: float,
+    iterations: int,
+    warmup: int,
+    threads: int | None,
+    source_fps: float,
+) -> None:
+    """Measure how fast BUNDLE runs: latency percentiles, throughput, memory, the GPU's clocks and temperature."""
+    from ftsf_export.pipeline.bench import BenchRequest, bench
+
+    request = BenchRequest(
+        runner=runner,
+        batch=batch,
+        threads=threads,
+        source_fps=source_fps,
+        seconds=seconds,
+        iterations=iterations,
+        warmup=warmup,
+    )
+    with terminal.progress() as on_progress:
+        timings = bench(bundle, request, on_progress=on_progress)
+    terminal.record(timings=[timing.as_dict() for timing in timings])
+    for timing in timings:
+        _say(terminal, timing)
+
+
+def _say(terminal: Terminal, timing: Timing) -> None:
+    subject = timing.subject
+    terminal.say(f"\n{timing.heading}", style="bold")
+    terminal.say(f"  file        {subject.file}, {subject.precision}, batch {subject.batch}")
+    terminal.say(f"  weights     {subject.weights}")
+    for name, value in subject.conditions.items():
+        terminal.say(f"  {name:<11} {value}")
+    terminal.say(f"  latency     {_latency(timing.latency)}, host to host")
+    if timing.device is not None:
+        terminal.say(f"  GPU alone   {_latency(timing.device)}")
+    terminal.say(
+        f"  measured    {timing.latency.count} calls in {timing.elapsed_s:.1f} s, after {timing.warmup_iterations}"
+    )
+    terminal.say(f"  throughput  {timing.clips_per_s:.2f} clips/s, one call at a time")
+    if timing.video_s_per_s is not None:
+        terminal.say(f"  video       {timing.video_s_per_s:.1f} s of video a second, where {subject.clip_assumption}")
+    if timing.peak_rss_bytes is not None:
+        terminal.say(f"  memory      {timing.peak_rss_bytes / _MIB:.0f} MiB at most, of the measuring process")
+    _say_gpu(terminal, timing)
+    for note in subject.notes:
+        terminal.say(f"  note: {note}", style="yellow")
+
+
+def _latency(summary: LatencySummary) -> str:
+    figures = ("p50", "p90", "p95", "p99", "mean")
+    values = {name: getattr(summary, f"{name}_ms") for name in figures}
+    return (
+        ", ".join(f"{name} {value:.2f}" if value >= 1 else f"{name} {value:.4f}" for name, value in values.items())
+        + " ms"
+    )
+
+
+def _say_gpu(terminal: Terminal, timing: Timing) -> None:
+    if timing.gpu is None:
+        return
+    low, high, before = timing.gpu.lowest, timing.gpu.highest, timing.gpu.before
+    ranges = (
+        ("SM clock", low.sm_clock_mhz, high.sm_clock_mhz, "MHz"),
+        ("mem clock", low.memory_clock_mhz, high.memory_clock_mhz, "MHz"),
+        ("temperature", low.temperature_c, high.temperature_c, "°C"),
+        ("power", low.power_w, high.power_w, "W"),
+    )
+    for name, least, most, unit in ranges:
+        if least is not None and most is not None:
+            terminal.say(f"  {name:<11} {least:.0f} to {most:.0f} {unit}")
+    if high.memory_used_bytes is not None and before.memory_used_bytes is not None:
+        used, grown = high.memory_used_bytes / _MIB, (high.memory_used_bytes - before.memory_used_bytes) / _MIB
+        terminal.say(f"  GPU memory  {used:.0f} MiB in use, {grown:.0f} more than before (all processes)")
+    if high.throttle_reasons is not None:
+        terminal.say(f"  slowed by   {', '.join(high.throttle_reasons) or 'nothing'}")

@@ -1,0 +1,63 @@
+"""Python, operating system, processors and memory of this machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """``cpus`` are those that this process may run on. ``memory_bytes`` is None where it cannot be read."""
+
+    python: str
+    executable: str
+    system: str
+    processor: str
+    cpus: int
+    memory_bytes: int | None
+
+
+def this_machine() -> Machine:
+    return Machine(
+        python=platform.python_version(),
+        executable=sys.executable,
+        system=platform.platform(),
+        processor=processor_name(),
+        cpus=usable_cpus(),
+        memory_bytes=_memory_bytes(),
+    )
+
+
+def processor_name(cpu_info: Path = _CPU_INFO) -> str:
+    """The processor's own name where Linux gives it, else its architecture."""
+    try:
+        lines = cpu_info.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _memory_bytes(cgroup_limit: Path = _CGROUP_LIMIT) -> int | None:
+    """Physical memory, or the container's limit where that is less."""
+    try:
+        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+    try:
+        return min(physical, int(cgroup_limit.read_text()))
+    except (OSError, ValueError):  # no control group, or "max": no limit
+        return physical

@@ -1,0 +1,228 @@
+"""Measure a bundle: its engines on the GPU that they fit, else its ONNX file in ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from ftsf_export.bench.isolated import measure_isolated
+from ftsf_export.bench.job import Job
+from ftsf_export.bench.outputs import Array, batch_of_clips
+from ftsf_export.bench.sampling import Schedule
+from ftsf_export.bench.timing import CPU_HEADING, Subject, Timing
+from ftsf_export.bundle import ONNX_NAME, Bundle, EngineEntry
+from ftsf_export.doctor.examine import ProbeResult, run_probe
+from ftsf_export.doctor.machine import processor_name, usable_cpus
+from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks
+from ftsf_export.progress import OnProgress, silent
+from ftsf_export.runners.driver import require_gpu
+
+RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
+_FP16_ON_CPU = (
+    "ONNX Runtime computes fp16 graphs in fp32 on a CPU, with conversions in between: "
+    "this says nothing about fp16 on a GPU"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchRequest:
+    """What to measure. Raises ConfigError with every bad field.
+
+    ``runner``: see RUNNERS. ``batch``: clips a call; None: the bundle's usual number. ``threads``: of ONNX Runtime,
+    in one operator; None: its own choice. ``source_fps``: frames a second of the videos that clips are cut from.
+    ``seconds``, ``iterations``, ``warmup``: see Schedule.
+    """
+
+    runner: str = "auto"
+    batch: int | None = None
+    threads: int | None = None
+    source_fps: float = 30.0
+    seconds: float = Schedule.seconds
+    iterations: int = Schedule.iterations
+    warmup: int = Schedule.warmup
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.runner not in RUNNERS:
+            problems.append(f"runner: expected one of {', '.join(RUNNERS)}, got {self.runner!r}")
+        for name in ("batch", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                problems.append(f"{name}: expected a whole number of at least 1, got {value!r}")
+        if not (math.isfinite(self.source_fps) and self.source_fps > 0):
+            problems.append(f"source_fps: expected frames a second above 0, got {self.source_fps!r}")
+        try:
+            self.schedule()
+        except ConfigError as error:
+            problems.extend(error.problems)
+        if problems:
+            raise ConfigError(problems)
+
+    def schedule(self) -> Schedule:
+        return Schedule(seconds=self.seconds, iterations=self.iterations, warmup=self.warmup)
+
+
+@dataclass(frozen=True)
+class _Gpu:
+    """The first GPU that CUDA lists."""
+
+    name: str
+    capability: str
+
+
+def bench(
+    path: str | Path, request: BenchRequest | None = None, *, on_progress: OnProgress = silent
+) -> tuple[Timing, ...]:
+    """Measure a bundle's files, one call at a time; one Timing a file and way of running it.
+
+    An engine gives two, with CUDA graphs off and on. Raises BundleError; ConfigError for a batch that the bundle does
+    not take; EnvironmentLacks for what cannot run here; RunError for a file that does not run.
+    """
+    request = request or BenchRequest()
+    bundle = Bundle.open(path)
+    batch = _batch_size(bundle, request)
+    if request.runner == "onnxruntime":
+        return _time_on_cpu(bundle, request, batch, on_progress)
+    if request.runner != "auto":
+        require_gpu(f"to run an engine with {request.runner}")
+    gpu, reason = _gpu(run_probe("driver"))
+    engines = _fitting(bundle, gpu, request.runner) if gpu else ()
+    if gpu and engines:
+        return tuple(
+            timing for entry in engines for timing in _time_engine(bundle, entry, gpu, request, batch, on_progress)
+        )
+    if gpu:
+        reason = f"no engine of this bundle runs on {gpu.name} (compute capability {gpu.capability}); run: ftsf build"
+    if request.runner != "auto":
+        raise EnvironmentLacks(reason)
+    return _time_on_cpu(bundle, request, batch, on_progress, note=f"not measured on a GPU: {reason}" if gpu else "")
+
+
+def _batch_size(bundle: Bundle, request: BenchRequest) -> int:
+    allowed = bundle.manifest.batch
+    batch = allowed.optimum if request.batch is None else request.batch
+    if not allowed.minimum <= batch <= allowed.maximum:
+        raise ConfigError(
+            [f"batch: this bundle takes {allowed.minimum} to {allowed.maximum} clips a call, got {batch}"]
+        )
+    return batch
+
+
+def _gpu(driver: ProbeResult) -> tuple[_Gpu | None, str]:
+    """The GPU, or None and why."""
+    gpus = driver.answer.get("gpus", ())
+    if driver.problem or not gpus:
+        return None, driver.problem or "the driver has no GPU"
+    return _Gpu(gpus[0]["name"], gpus[0]["compute_capability"]), ""
+
+
+def _fitting(bundle: Bundle, gpu: _Gpu, runner: str) -> tuple[EngineEntry, ...]:
+    return tuple(
+        engine
+        for engine in bundle.engines
+        if gpu.capability in engine.compute_capabilities and runner in ("auto", engine.builder)
+    )
+
+
+def _feed(bundle: Bundle, batch: int) -> dict[str, Array]:
+    inputs = bundle.manifest.inputs
+    if len(inputs) != 1:
+        raise BundleError(f"{bundle.path}: inputs: expected one, got {len(inputs)}; golden values hold one")
+    return {inputs[0].name: batch_of_clips(bundle.golden().clip.astype(inputs[0].dtype), batch)}
+
+
+def _output_shapes(bundle: Bundle, batch: int) -> dict[str, tuple[int, ...]]:
+    return {
+        spec.name: tuple(batch if isinstance(size, str) else size for size in spec.shape)
+        for spec in bundle.manifest.outputs
+    }
+
+
+def _subject(bundle: Bundle, name: str, precision: str, batch: int, request: BenchRequest) -> Subject:
+    """What every way of running has in common; the heading and conditions are the caller's."""
+    preprocessing = bundle.manifest.preprocessing
+    span = preprocessing.frames * preprocessing.stride
+    notes = [] if _verified(bundle, name) else [f"no gate has passed {name}: its outputs are not known to be right"]
+    return Subject(
+        heading="",
+        file=name,
+        sha256=bundle.manifest.files[name].sha256,
+        weights=bundle.manifest.weights,
+        precision=precision,
+        batch=batch,
+        clip_s=span / request.source_fps,
+        clip_assumption=(
+            f"a clip stands for {preprocessing.frames} frames x stride {preprocessing.stride} = {span} frames of a "
+            f"video of {request.source_fps:g} frames a second"
+        ),
+        conditions={},
+        notes=tuple(notes),
+    )
+
+
+def _verified(bundle: Bundle, name: str) -> bool:
+    return any(verdict.passed and verdict.subject == name for verdict in bundle.verdicts)
+
+
+def _time_engine(
+    bundle: Bundle, entry: EngineEntry, gpu: _Gpu, request: BenchRequest, batch: int, on_progress: OnProgress
+) -> tuple[Timing, ...]:
+    subject = replace(_subject(bundle, entry.file, entry.precision, batch, request), heading=gpu.name)
+    return _measure(bundle, entry.builder, bundle.engine_path(entry), subject, request, on_progress)
+
+
+def _time_on_cpu(
+    bundle: Bundle, request: BenchRequest, batch: int, on_progress: OnProgress, note: str = ""
+) -> tuple[Timing, ...]:
+    """ONNX Runtime on the CPU, under that heading and no other."""
+    precision = bundle.manifest.precision
+    if precision == "bf16":
+        raise EnvironmentLacks(
+            f"{bundle.onnx_path}: ONNX Runtime runs no bf16 graph on a CPU; measure it on a GPU, "
+            "or export with --precision fp32"
+        )
+    subject = _subject(bundle, ONNX_NAME, precision, batch, request)
+    notes = [*subject.notes, *([note] if note else []), *([_FP16_ON_CPU] if precision == "fp16" else [])]
+    subject = replace(subject, heading=CPU_HEADING, conditions=_cpu_conditions(request), notes=tuple(notes))
+    return _measure(bundle, "onnxruntime", bundle.onnx_path, subject, request, on_progress)
+
+
+def _measure(
+    bundle: Bundle, backend: str, file: Path, subject: Subject, request: BenchRequest, on_progress: OnProgress
+) -> tuple[Timing, ...]:
+    on_progress(f"timing {subject.file} on {subject.heading}", None)
+    with tempfile.TemporaryDirectory(prefix="ftsf-bench-") as folder:
+        feed = Path(folder) / "feed.npz"
+        np.savez(feed, allow_pickle=False, **_feed(bundle, subject.batch))
+        job = Job(
+            backend=backend,
+            file=file.resolve(),
+            feed=feed,
+            shapes=_output_shapes(bundle, subject.batch),
+            subject=subject,
+            schedule=request.schedule(),
+            threads=request.threads,
+        )
+        return measure_isolated(job)
+
+
+def _cpu_conditions(request: BenchRequest) -> dict[str, str]:
+    versions = (_version(name) for name in ("onnxruntime-gpu", "onnxruntime"))
+    return {
+        "processor": f"{processor_name()}, {usable_cpus()} usable",
+        "runtime": f"ONNX Runtime {next(filter(None, versions), 'of unknown version')}",
+        "provider": "CPUExecutionProvider",
+        "threads": "ONNX Runtime's own choice" if request.threads is None else str(request.threads),
+    }
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
