@@ -11,8 +11,8 @@ from ftsf_export.bundle.manifest import (
     SCHEMA_VERSION,
     Manifest,
 )
-from ftsf_export.bundle.rehash import rehash
 from ftsf_export.bundle.specs import EngineEntry, FileEntry, Island, Preprocessing, TapSpec, TensorSpec
+from ftsf_export.bundle.update import rehash
 from ftsf_export.bundle.writer import BundleWriter
 
 __all__ = [

@@ -8,11 +8,21 @@ from pathlib import Path
 
 from ftsf_export.bundle.files import member, sha256_of
 from ftsf_export.bundle.golden import Golden, read_golden
-from ftsf_export.bundle.manifest import GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME, REQUIRED_FILES, Manifest, read_manifest
+from ftsf_export.bundle.manifest import (
+    GOLDEN_NAME,
+    MANIFEST_NAME,
+    ONNX_NAME,
+    PENDING_FOLDER,
+    REQUIRED_FILES,
+    Manifest,
+    read_manifest,
+)
 from ftsf_export.bundle.specs import EngineEntry
-from ftsf_export.bundle.update import PENDING_FOLDER, finish_interrupted_update, record_in
+from ftsf_export.bundle.update import check_engines, finish_interrupted_update, record_in
 from ftsf_export.errors import BundleError
 from ftsf_export.verdict import Status, Verdict
+
+_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -29,15 +39,19 @@ class Bundle:
         Raises BundleError: no directory, no manifest, another schema, a file that is missing, altered or outside.
         """
         root = Path(path)
-        manifest = read_manifest(root)
-        problem = _first_problem(root, manifest)
-        if problem is not None and (root / PENDING_FOLDER).is_dir():
-            finish_interrupted_update(root)
+        for _ in range(_ATTEMPTS):
             manifest = read_manifest(root)
-            problem = _first_problem(root, manifest)
-        if problem is not None:
-            raise problem
-        return cls(root, manifest)
+            try:
+                _check_files(root, manifest)
+            except BundleError:
+                # A command may be replacing files, or have died while it did: then there is a new manifest to go by.
+                if (root / PENDING_FOLDER).is_dir():
+                    finish_interrupted_update(root)
+                elif read_manifest(root).to_bytes() == manifest.to_bytes():
+                    raise
+            else:
+                return cls(root, manifest)
+        raise BundleError(f"{root}: another command keeps changing this bundle; run this one again when it is done")
 
     @property
     def onnx_path(self) -> Path:
@@ -100,28 +114,13 @@ def check_golden(golden: Golden, manifest: Manifest, source: str) -> None:
         raise BundleError(f"{source}: taps: {what}; write the bundle again")
 
 
-def _first_problem(root: Path, manifest: Manifest) -> BundleError | None:
-    try:
-        _check_lists(root, manifest)
-        for name in manifest.files:
-            _check_file(root, name, manifest)
-    except BundleError as error:
-        return error
-    return None
-
-
-def _check_lists(root: Path, manifest: Manifest) -> None:
+def _check_files(root: Path, manifest: Manifest) -> None:
     for name in REQUIRED_FILES:
         if name not in manifest.files:
             raise BundleError(f"{root / MANIFEST_NAME}: files: {name!r} is not listed; write the bundle again")
-    for engine in manifest.engines:
-        for name in (engine.file, engine.sidecar):
-            if name not in manifest.files:
-                raise BundleError(f"{root / MANIFEST_NAME}: engines: {name!r} is not among the files")
-        if engine.sha256 != manifest.files[engine.file].sha256:
-            raise BundleError(
-                f"{root / MANIFEST_NAME}: engines: two hashes for {engine.file!r}; build the engine again"
-            )
+    check_engines(root, manifest)
+    for name in manifest.files:
+        _check_file(root, name, manifest)
 
 
 def _check_file(root: Path, name: str, manifest: Manifest) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from ftsf_export.errors import BundleError
 
@@ -22,7 +22,7 @@ class Fields:
         self._source = source
         self._where = where
         if not isinstance(value, dict):
-            raise self._wrong("", "an object", value)
+            raise self.wrong("", "an object", value)
         self._values: dict[str, Any] = value
         self._read: set[str] = set()
 
@@ -35,7 +35,7 @@ class Fields:
     def text(self, name: str) -> str:
         value = self.raw(name)
         if not isinstance(value, str):
-            raise self._wrong(name, "a string", value)
+            raise self.wrong(name, "a string", value)
         return value
 
     def optional_text(self, name: str) -> str | None:
@@ -44,7 +44,7 @@ class Fields:
     def choice(self, name: str, allowed: Sequence[str]) -> str:
         value = self.raw(name)
         if value not in allowed:
-            raise self._wrong(name, f"one of {', '.join(allowed)}", value)
+            raise self.wrong(name, f"one of {', '.join(allowed)}", value)
         return str(value)
 
     def whole(self, name: str, minimum: int) -> int:
@@ -59,14 +59,14 @@ class Fields:
     def flag(self, name: str) -> bool:
         value = self.raw(name)
         if not isinstance(value, bool):
-            raise self._wrong(name, "true or false", value)
+            raise self.wrong(name, "true or false", value)
         return value
 
     def texts(self, name: str) -> tuple[str, ...]:
         values = self._list(name)
         for index, value in enumerate(values):
             if not isinstance(value, str):
-                raise self._wrong(f"{name}[{index}]", "a string", value)
+                raise self.wrong(f"{name}[{index}]", "a string", value)
         return tuple(values)
 
     def numbers(self, name: str) -> tuple[float, ...]:
@@ -87,7 +87,7 @@ class Fields:
         """A JSON object whose names are data, not fields."""
         value = self.raw(name)
         if not isinstance(value, dict):
-            raise self._wrong(name, "an object", value)
+            raise self.wrong(name, "an object", value)
         return dict(value)
 
     def names(self) -> tuple[str, ...]:
@@ -101,30 +101,28 @@ class Fields:
                 "it was written by another version of ftsf-export: install that version, or write the bundle again"
             )
 
-    def wrong(self, name: str, expected: str, got: object) -> BundleError:
-        """The error for a field whose type is right and whose value is not."""
-        return self._wrong(name, expected, got)
-
     def _list(self, name: str) -> list[Any]:
         value = self.raw(name)
         if not isinstance(value, list):
-            raise self._wrong(name, "a list", value)
+            raise self.wrong(name, "a list", value)
         return value
 
     def _whole(self, name: str, value: object, minimum: int) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-            raise self._wrong(name, f"a whole number of at least {minimum}", value)
+            raise self.wrong(name, f"a whole number of at least {minimum}", value)
         return value
 
     def _number(self, name: str, value: object) -> float:
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
-            raise self._wrong(name, "a number", value)
+        # abs() <= the largest float, rather than isfinite(): a whole number of JSON may be larger than any float.
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= sys.float_info.max:
+            raise self.wrong(name, "a number", value)
         return float(value)
 
     def _path(self, name: str) -> str:
         return f"{self._where}.{name}" if self._where and name else self._where or name or "the whole file"
 
-    def _wrong(self, name: str, expected: str, got: object) -> BundleError:
+    def wrong(self, name: str, expected: str, got: object) -> BundleError:
+        """The error for a field of the wrong type or value."""
         shown = repr(got)
         shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "..."
         return BundleError(f"{self._source}: {self._path(name)}: expected {expected}, got {shown}")
@@ -133,9 +131,12 @@ class Fields:
 def json_from_bytes(data: bytes, source: str) -> object:
     """Strict JSON in UTF-8: no NaN or Infinity, no name twice in one object. Raises BundleError."""
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        # Half of a surrogate pair ("\\ud800") parses, but is no text: it breaks at its first use.
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{source}: not valid JSON ({error}); the file is damaged or was cut short") from error
+    return cast(object, value)
 
 
 def bytes_from_json(value: object) -> bytes:

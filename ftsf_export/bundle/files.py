@@ -18,38 +18,34 @@ _CHUNK_BYTES = 1 << 20
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
-_REFUSALS = {
-    errno.ENOSPC: "no space left on the disk; free some, or write to another disk with -o",
-    errno.EDQUOT: "the disk quota is used up; free some space, or write to another disk with -o",
+_REASONS = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file would be larger than the process (ulimit -f) or the file system allows",
-    errno.EACCES: "no permission to write there; choose another directory with -o, or change its permissions",
-    errno.EPERM: "writing there is not allowed; choose another directory with -o",
-    errno.EROFS: "the file system is read-only; choose another directory with -o",
-    errno.ENOTDIR: "a part of the path is a file, not a directory; choose another directory with -o",
-    errno.ENAMETOOLONG: "the name is too long for the file system; choose a shorter one with -o",
-    errno.EBUSY: "it is in use as a mount point; give a directory inside it with -o",
-    errno.ENOTEMPTY: "it was filled while the bundle was being made; choose another directory with -o",
-    errno.EEXIST: "it was made while the bundle was being made; choose another directory with -o",
+    errno.EACCES: "no permission to write there",
+    errno.EPERM: "writing there is not allowed",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOTDIR: "a part of the path is a file, not a directory",
+    errno.ENAMETOOLONG: "the name is too long for the file system",
+    errno.EBUSY: "it is in use as a mount point",
+    errno.ENOTEMPTY: "something was put there meanwhile",
+    errno.EEXIST: "something was put there meanwhile",
 }
+_MEND = "choose another place with -o, or free this one"
 
 
 @contextmanager
-def disk_refusals_translated(doing: str, where: Path) -> Iterator[None]:
+def disk_refusals_translated(doing: str, where: Path, mend: str = _MEND) -> Iterator[None]:
     """OSError -> OutputError that says what was being done, where, why not, and how to mend it."""
     try:
         yield
     except OSError as error:
-        raise output_error(error, doing, where) from error
+        raise output_error(error, doing, where, mend) from error
 
 
-def is_disk_refusal(error: BaseException) -> bool:
-    """True for an error that the disk or its permissions gave: a matter of the user's, not a fault of ours."""
-    return isinstance(error, OSError) and error.errno in _REFUSALS
-
-
-def output_error(error: OSError, doing: str, where: Path) -> OutputError:
-    reason = _REFUSALS.get(error.errno or 0, str(error.strerror or error))
-    return OutputError(f"{where}: cannot {doing}: {reason}", details=str(error))
+def output_error(error: OSError, doing: str, where: Path, mend: str = _MEND) -> OutputError:
+    reason = _REASONS.get(error.errno or 0, str(error.strerror or error))
+    return OutputError(f"{where}: cannot {doing}: {reason}; {mend}", details=str(error))
 
 
 def sha256_of(path: str | Path) -> str:
@@ -128,6 +124,12 @@ def flush(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def flush_folders(root: Path) -> None:
+    """``root`` and the directories below it, down to the disk."""
+    for folder, _, _ in os.walk(root):
+        flush(Path(folder))
 
 
 def write_flushed(path: Path, data: bytes) -> None:

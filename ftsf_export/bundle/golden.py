@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ WEIGHT_ARRAYS = ("weight_names", "weight_sha256")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
+# What zipfile and NumPy raise for a file that is cut short, altered, encrypted, packed otherwise or of absurd size.
+_UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, MemoryError, zlib.error, zipfile.BadZipFile)
 
 Floats = npt.NDArray[np.float32]
 
@@ -112,13 +115,11 @@ def write_golden(
 def read_golden(source: str | Path | IO[bytes], name: str = "golden.npz") -> Golden:
     """Raises BundleError, with ``name``, when the file is damaged or its values are not reference values."""
     try:
-        with np.load(source, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        # Not np.load: it leaves a damaged file open, and takes a pickle or a bare array under this name too.
+        with zipfile.ZipFile(source) as archive:
+            arrays = {info.filename.removesuffix(".npy"): _array(archive, info) for info in archive.infolist()}
+    except _UNREADABLE as error:
         raise BundleError(f"{name}: not a readable NumPy archive ({error}); write the bundle again") from error
-    except AttributeError as error:
-        # np.load gives a bare array, which has no `files`, for a single .npy under this name.
-        raise BundleError(f"{name}: expected an archive of arrays, got one array; write the bundle again") from error
     missing = [key for key in ("clip", "logits", "sources") if key not in arrays]
     if missing:
         raise BundleError(f"{name}: array {missing[0]!r} is missing; write the bundle again")
@@ -144,6 +145,11 @@ def _weights(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, str]:
     if len(names) != len(digests) or len(set(names)) != len(names):
         raise ValueError(f"weights: expected one digest for each of {len(names)} different names, got {len(digests)}")
     return dict(zip(names, digests, strict=True))
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    with archive.open(info) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def _tap_name(key: str) -> str:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from ftsf_export.errors import BundleError
@@ -15,34 +16,44 @@ from ftsf_export.errors import BundleError
 _POLL_S = 0.05
 
 
-def try_lock(path: Path) -> int | None:
-    """Locks the directory ``path``; gives the descriptor that holds the lock, or None when another holds it.
+@dataclass(frozen=True)
+class DirectoryLock:
+    """``exclusive`` is False where the file system (or Windows) knows no such lock: then nobody is kept out."""
 
-    The directory itself is locked, so that no lock file stays behind in a bundle. Where the file system (or
-    Windows) knows no such lock, every caller gets one. Raises OSError when the directory cannot be opened.
+    descriptor: int
+    exclusive: bool
+
+    def release(self) -> None:
+        os.close(self.descriptor)
+
+    def is_at(self, path: Path) -> bool:
+        """True while ``path`` is the directory that was locked: a bundle may be exchanged while one waits."""
+        if not self.exclusive:
+            return True
+        try:
+            return os.path.samestat(os.fstat(self.descriptor), os.stat(path))
+        except FileNotFoundError:
+            return False
+
+
+def try_lock(path: Path) -> DirectoryLock | None:
+    """The lock of the directory ``path``, or None when another holds it. Raises OSError when it cannot be opened.
+
+    The directory itself is locked, so that no lock file stays behind in a bundle.
     """
     if sys.platform == "win32":
-        return os.open(os.devnull, os.O_RDONLY)
+        return DirectoryLock(os.open(os.devnull, os.O_RDONLY), exclusive=False)
     import fcntl
 
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+        if error.errno == errno.EWOULDBLOCK:
             os.close(descriptor)
             return None
-    return descriptor
-
-
-def still_at(path: Path, descriptor: int) -> bool:
-    """True when ``path`` is yet the directory that was locked: a bundle may be exchanged while one waits."""
-    if sys.platform == "win32":
-        return True
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
+        return DirectoryLock(descriptor, exclusive=False)
+    return DirectoryLock(descriptor, exclusive=True)
 
 
 @contextmanager
@@ -50,17 +61,16 @@ def locked(path: Path, wait_s: float = 0.0) -> Iterator[None]:
     """Holds the directory's lock. Raises BundleError when another command holds it longer than ``wait_s``."""
     deadline = time.monotonic() + wait_s
     while True:
-        descriptor = try_lock(path)
-        if descriptor is not None and still_at(path, descriptor):
+        lock = try_lock(path)
+        if lock is not None and lock.is_at(path):
             break
-        if descriptor is not None:
-            os.close(descriptor)
+        if lock is not None:
+            lock.release()
         elif time.monotonic() >= deadline:
-            raise BundleError(
-                f"{path}: another command is writing to this bundle; run this one again when it has ended"
-            )
-        time.sleep(_POLL_S)
+            raise BundleError(f"{path}: another command is writing to this bundle; run this one again when it is done")
+        else:
+            time.sleep(_POLL_S)
     try:
         yield
     finally:
-        os.close(descriptor)
+        lock.release()

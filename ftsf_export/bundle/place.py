@@ -6,20 +6,21 @@ import ctypes
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import sys
 from pathlib import Path
 
 from ftsf_export.bundle.files import disk_refusals_translated
-from ftsf_export.bundle.lock import locked, still_at, try_lock
-from ftsf_export.bundle.manifest import ENGINES_FOLDER, GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME
-from ftsf_export.bundle.update import PENDING_FOLDER
+from ftsf_export.bundle.lock import DirectoryLock, locked, try_lock
+from ftsf_export.bundle.manifest import ENGINES_FOLDER, GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME, PENDING_FOLDER
 from ftsf_export.errors import OutputError
 
 _WRITER_WAITS_S = 30.0
-_OURS = {MANIFEST_NAME, ONNX_NAME, f"{ONNX_NAME}.data", GOLDEN_NAME, "report.json", "report.md", "report.html"}
-_OUR_FOLDERS = (ENGINES_FOLDER, PENDING_FOLDER)
+_OURS = (MANIFEST_NAME, ONNX_NAME, f"{ONNX_NAME}.data", GOLDEN_NAME, "report.json", "report.md", "report.html")
+_OUR_FOLDERS = re.compile(rf"{re.escape(PENDING_FOLDER)}/.+|{ENGINES_FOLDER}/[^/]+\.(engine|json)")
+_LEFTOVER = re.compile(r"(partial|replaced)-\d+-[0-9a-f]{8}")
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
@@ -34,6 +35,8 @@ def check_free(output: Path, overwrite: bool) -> None:
         return
     if not output.is_dir():
         raise OutputError(f"{output}: exists and is not a directory; choose another with -o")
+    if os.path.ismount(output):
+        raise OutputError(f"{output}: a mount point cannot be replaced; give a directory inside it with -o")
     with disk_refusals_translated("look into the directory", output):
         if not any(output.iterdir()):
             return
@@ -48,37 +51,38 @@ def check_free(output: Path, overwrite: bool) -> None:
             )
 
 
-def make_staging(output: Path) -> tuple[Path, int]:
-    """A new hidden directory beside ``output`` and the descriptor that locks it for as long as we live."""
+def make_staging(output: Path) -> tuple[Path, DirectoryLock]:
+    """A new hidden directory beside ``output``, locked for as long as we live."""
     while True:
         staging = output.with_name(f".{output.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
         staging.mkdir()
-        descriptor = try_lock(staging)
+        lock = try_lock(staging)
         # A cleaner of leftovers may have come between the two lines above: then the directory is gone.
-        if descriptor is not None and still_at(staging, descriptor):
-            return staging, descriptor
-        if descriptor is not None:
-            os.close(descriptor)
+        if lock is not None and lock.is_at(staging):
+            return staging, lock
+        if lock is not None:
+            lock.release()
 
 
 def clear_leftovers(output: Path) -> None:
     """Removes what dead processes left beside ``output``; puts back an old bundle that was moved aside."""
-    for path in sorted(output.parent.glob(f".{_glob_escaped(output.name)}.*-*-*")):
-        kind = path.name[len(output.name) + 2 :].split("-")[0]
-        if kind not in ("partial", "replaced") or not path.is_dir() or path.is_symlink():
+    prefix = f".{output.name}."
+    for path in sorted(output.parent.iterdir()):
+        if not (path.name.startswith(prefix) and _LEFTOVER.fullmatch(path.name[len(prefix) :])):
             continue
-        descriptor = try_lock(path)
-        if descriptor is None:
+        if path.is_symlink() or not path.is_dir() or (lock := try_lock(path)) is None:
             continue
-        if kind == "replaced" and not output.exists():
-            os.rename(path, output)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
-        os.close(descriptor)
+        # A lock that keeps nobody out proves nothing about the owner: then the leftover stays.
+        if lock.exclusive:
+            if path.name.startswith(f"{prefix}replaced") and not output.exists():
+                os.rename(path, output)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+        lock.release()
 
 
 def take_place(staging: Path, output: Path, overwrite: bool) -> None:
-    """``staging`` becomes ``output`` in one step; an old bundle there is removed. Raises OSError, OutputError."""
+    """``staging`` becomes ``output`` in one step; an old bundle there is removed. Raises OSError and OutputError."""
     check_free(output, overwrite)
     if not (output.is_dir() and any(output.iterdir())):
         os.rename(staging, output)
@@ -86,17 +90,16 @@ def take_place(staging: Path, output: Path, overwrite: bool) -> None:
     # The lock keeps a command that records into the old bundle from writing into the new one by its path.
     with locked(output, wait_s=_WRITER_WAITS_S):
         check_free(output, overwrite)
-        if _exchange(staging, output):
-            old = staging
-        else:
+        old = staging
+        if not _exchanged(staging, output):
             old = output.with_name(staging.name.replace(".partial-", ".replaced-"))
             os.rename(output, old)
             os.rename(staging, output)
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _exchange(one: Path, other: Path) -> bool:
-    """Swaps two directories atomically; False where the system cannot."""
+def _exchanged(one: Path, other: Path) -> bool:
+    """Swaps two directories atomically (renameat2, Linux 3.15); False where the system or its files cannot."""
     if not sys.platform.startswith("linux"):
         return False
     libc = ctypes.CDLL(None, use_errno=True)
@@ -112,18 +115,21 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _foreign_file(output: Path) -> str:
-    """A file below ``output`` that no manifest of ours put there, or ""."""
-    try:
-        listed = set(json.loads((output / MANIFEST_NAME).read_text(encoding="utf-8"))["files"])
-    except (ValueError, TypeError, KeyError):
-        listed = set()
+    """A file below ``output`` that no export of ours put there, or ""."""
+    listed = _listed_files(output)
     for folder, _, leaves in os.walk(output):
         for leaf in leaves:
             name = Path(folder, leaf).relative_to(output).as_posix()
-            if name not in _OURS and name not in listed and name.split("/")[0] not in _OUR_FOLDERS:
+            if name not in _OURS and name not in listed and not _OUR_FOLDERS.fullmatch(name):
                 return name
     return ""
 
 
-def _glob_escaped(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+def _listed_files(output: Path) -> frozenset[str]:
+    """What the manifest of any of our versions lists; nothing when it is damaged or another program's."""
+    try:
+        manifest = json.loads((output / MANIFEST_NAME).read_text(encoding="utf-8"))
+        ours = isinstance(manifest["schema_version"], int) and manifest["created_by"].startswith("ftsf-export")
+        return frozenset(manifest["files"]) if ours else frozenset()
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return frozenset()

@@ -1,4 +1,4 @@
-"""Adding to a bundle in place, all or nothing.
+"""Changing a bundle in place, all or nothing.
 
 New content waits, complete and on the disk, under ``.pending/<name>``. Renaming the new manifest over the old one is
 the moment that counts. Only then does the content move to its name. A process that dies
@@ -13,19 +13,29 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from ftsf_export.bundle.files import disk_refusals_translated, entry_of, files_under, flush, name_problem, write_flushed
+from ftsf_export.bundle.files import (
+    disk_refusals_translated,
+    entry_of,
+    files_under,
+    flush,
+    flush_folders,
+    member,
+    name_problem,
+    write_flushed,
+)
 from ftsf_export.bundle.lock import locked
-from ftsf_export.bundle.manifest import MANIFEST_NAME, Manifest, read_manifest
+from ftsf_export.bundle.manifest import MANIFEST_NAME, PENDING_FOLDER, Manifest, read_manifest
 from ftsf_export.bundle.specs import EngineEntry
 from ftsf_export.errors import BundleError
 from ftsf_export.verdict import Verdict
 
-PENDING_FOLDER = ".pending"
 _READER_WAITS_S = 10.0
+_MEND = "copy the bundle to a place with room that can be written, and run the command there"
 
 
 def record_in(
@@ -35,27 +45,37 @@ def record_in(
     for name in files:
         if (problem := name_problem(name)) or name == MANIFEST_NAME or name.split("/")[0] == PENDING_FOLDER:
             raise ValueError(f"{name!r} cannot be a file of a bundle: {problem or 'the name is taken'}")
-    with disk_refusals_translated("update the bundle", root), locked(root):
-        # Read again under the lock: another command may have recorded since the caller opened the bundle.
-        manifest = read_manifest(root)
-        _move_pending(root, manifest)
-        try:
-            manifest = _stage(root, manifest, verdicts, engine, files)
-        except BaseException:
-            shutil.rmtree(root / PENDING_FOLDER, ignore_errors=True)
-            raise
-        os.replace(root / PENDING_FOLDER / MANIFEST_NAME, root / MANIFEST_NAME)
-        flush(root)
-        _move_pending(root, manifest)
-    return manifest
+    with _updating(root) as manifest:
+        entries = dict(manifest.files)
+        for name, content in files.items():
+            entries[name] = entry_of(_write_pending(root, name, content))
+        manifest = replace(manifest, files=entries).with_verdicts(verdicts)
+        if engine is not None:
+            manifest = manifest.with_engine(engine)
+        check_engines(root, manifest)
+        check_verdicts(verdicts, manifest)
+        return _publish(root, manifest)
+
+
+def rehash(path: str | Path) -> Manifest:
+    """Takes the hashes of the listed files anew; verdicts keep the hash of the file that they judged.
+
+    For tests that ask what the gates, rather than the hashes, find in an altered file. Raises BundleError.
+    """
+    root = Path(path)
+    with _updating(root) as manifest:
+        files = {name: entry_of(member(root, name)) for name in manifest.files}
+        engines = tuple(
+            replace(engine, sha256=entry_of(member(root, engine.file)).sha256) for engine in manifest.engines
+        )
+        return _publish(root, replace(manifest, files=files, engines=engines))
 
 
 def finish_interrupted_update(root: Path) -> None:
     """Completes what a writer that died had begun. Raises BundleError where that cannot be done."""
     try:
         with locked(root, wait_s=_READER_WAITS_S):
-            manifest = read_manifest(root)
-            _move_pending(root, manifest)
+            _move_pending(root, read_manifest(root))
     except OSError as error:
         raise BundleError(
             f"{root}: an update was interrupted and cannot be completed here ({error.strerror or error}); "
@@ -63,18 +83,18 @@ def finish_interrupted_update(root: Path) -> None:
         ) from error
 
 
-def check_references(manifest: Manifest) -> None:
-    """What is about to be written must hold together.
-
-    Raises BundleError when an engine's file is not there or is another one, and when a passed verdict is about a
-    file that is not there or is another one.
-    """
+def check_engines(root: Path, manifest: Manifest) -> None:
+    """Raises BundleError when an engine's file or sidecar is not among the files, or is another one."""
     for engine in manifest.engines:
         for name in (engine.file, engine.sidecar):
             if name not in manifest.files:
-                raise BundleError(f"engine {engine.file!r}: {name!r} is not among the bundle's files")
-        if manifest.files[engine.file].sha256 != engine.sha256:
-            raise BundleError(f"engine {engine.file!r}: its entry holds the hash of another file")
+                raise BundleError(
+                    f"{root / engine.file}: the engine's {name!r} is not among the bundle's files; build it again"
+                )
+        if (found := manifest.files[engine.file].sha256) != engine.sha256:
+            raise BundleError(
+                f"{root / engine.file}: two hashes, {engine.sha256} as an engine, {found} as a file; build it again"
+            )
 
 
 def check_verdicts(verdicts: tuple[Verdict, ...], manifest: Manifest) -> None:
@@ -86,40 +106,56 @@ def check_verdicts(verdicts: tuple[Verdict, ...], manifest: Manifest) -> None:
             raise BundleError(f"verdict {verdict.gate!r}: {verdict.subject!r} {state}; judge it again")
 
 
-def _stage(
-    root: Path,
-    manifest: Manifest,
-    verdicts: tuple[Verdict, ...],
-    engine: EngineEntry | None,
-    files: Mapping[str, Path | bytes],
-) -> Manifest:
+@contextmanager
+def _updating(root: Path) -> Iterator[Manifest]:
+    """Holds the lock, gives the manifest as it is under the lock, and drops what waits when the block fails."""
+    read_manifest(root)
+    with disk_refusals_translated("update the bundle", root, _MEND), locked(root):
+        # Read again: another command may have recorded since.
+        manifest = read_manifest(root)
+        _move_pending(root, manifest)
+        before = (root / MANIFEST_NAME).read_bytes()
+        (root / PENDING_FOLDER).mkdir()
+        try:
+            yield manifest
+        except BaseException:
+            # Once the new manifest is there, the waiting content is what it describes: kept for the next opening.
+            if (root / MANIFEST_NAME).read_bytes() == before:
+                shutil.rmtree(root / PENDING_FOLDER, ignore_errors=True)
+            raise
+
+
+def _write_pending(root: Path, name: str, content: Path | bytes) -> Path:
+    # Before anything takes effect: a folder that is a link must not carry the content out of the bundle.
+    if not (root / name).resolve().is_relative_to(root.resolve()):
+        raise BundleError(f"{root / name}: a symbolic link there leads out of the bundle; remove it")
+    target = root / PENDING_FOLDER / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+        write_flushed(target, content)
+    else:
+        shutil.copyfile(content, target)
+        flush(target)
+    return target
+
+
+def _publish(root: Path, manifest: Manifest) -> Manifest:
+    """The new manifest takes effect, and the waiting content goes to its place. Gives the manifest as written."""
+    data = manifest.to_bytes()
     pending = root / PENDING_FOLDER
-    pending.mkdir()
-    entries = dict(manifest.files)
-    for name, content in files.items():
-        target = pending / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, bytes):
-            write_flushed(target, content)
-        else:
-            shutil.copyfile(content, target)
-            flush(target)
-        entries[name] = entry_of(target)
-    manifest = replace(manifest, files=entries).with_verdicts(verdicts)
-    if engine is not None:
-        manifest = manifest.with_engine(engine)
-    check_references(manifest)
-    check_verdicts(verdicts, manifest)
-    write_flushed(pending / MANIFEST_NAME, manifest.to_bytes())
-    for folder in (pending, *(path for path in pending.rglob("*") if path.is_dir())):
-        flush(folder)
+    write_flushed(pending / MANIFEST_NAME, data)
+    flush_folders(pending)
+    os.replace(pending / MANIFEST_NAME, root / MANIFEST_NAME)
+    flush(root)
+    manifest = Manifest.from_bytes(data)
+    _move_pending(root, manifest)
     return manifest
 
 
 def _move_pending(root: Path, manifest: Manifest) -> None:
     """Moves waiting content that the manifest describes to its place; removes the rest. The lock is held."""
     pending = root / PENDING_FOLDER
-    if not pending.is_dir():
+    if not pending.is_dir() or pending.is_symlink():
         return
     for name in files_under(pending):
         entry = manifest.files.get(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +14,20 @@ from ftsf_export.bundle.files import (
     entry_of,
     files_under,
     flush,
-    is_disk_refusal,
+    flush_folders,
     output_error,
     write_flushed,
 )
 from ftsf_export.bundle.golden import read_golden
+from ftsf_export.bundle.lock import DirectoryLock
 from ftsf_export.bundle.manifest import GOLDEN_NAME, MANIFEST_NAME, REQUIRED_FILES, Manifest
 from ftsf_export.bundle.place import check_free, clear_leftovers, make_staging, take_place
-from ftsf_export.bundle.update import check_references, check_verdicts
+from ftsf_export.bundle.update import check_engines, check_verdicts
 from ftsf_export.errors import BundleError
+
+_WRITING = "write the bundle"
+# Raised without a file's name by write(2) and by libraries; the disk that fills up is the one we write to.
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class BundleWriter:
@@ -42,22 +47,20 @@ class BundleWriter:
         self._target = self._output.resolve()
         self._overwrite = overwrite
         self._staging: Path | None = None
-        self._lock = -1
-        self._made: list[Path] = []
+        self._lock: DirectoryLock | None = None
+        self._made_parents: list[Path] = []
 
     @property
     def path(self) -> Path:
         """The staging directory."""
         if self._staging is None:
-            raise RuntimeError("BundleWriter: enter the context first, and write before commit")
+            raise RuntimeError("BundleWriter: the staging directory exists inside the `with` block, until commit")
         return self._staging
 
     def __enter__(self) -> BundleWriter:
-        if os.path.ismount(self._target):
-            raise output_error(OSError(16, "mount point"), "replace the directory", self._output)
-        check_free(self._target, self._overwrite)
-        with disk_refusals_translated("write the bundle", self._output):
+        with disk_refusals_translated(_WRITING, self._output):
             try:
+                check_free(self._target, self._overwrite)
                 self._make_parents()
                 clear_leftovers(self._target)
                 self._staging, self._lock = make_staging(self._target)
@@ -73,46 +76,50 @@ class BundleWriter:
         disk refuses or when the place was taken meanwhile.
         """
         staging = self.path
-        with disk_refusals_translated("write the bundle", self._output):
+        with disk_refusals_translated(_WRITING, self._output):
             manifest = _completed(staging, manifest)
+            data = manifest.to_bytes()
             for name in manifest.files:
                 flush(staging / name)
-            write_flushed(staging / MANIFEST_NAME, manifest.to_bytes())
-            for folder in [staging, *(path for path in staging.rglob("*") if path.is_dir())]:
-                flush(folder)
+            write_flushed(staging / MANIFEST_NAME, data)
+            flush_folders(staging)
             take_place(staging, self._target, self._overwrite)
             flush(self._target.parent)
         self._staging = None
-        self._made = []
-        return Bundle(self._output, manifest)
+        self._made_parents.clear()
+        return Bundle(self._output, Manifest.from_bytes(data))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        refused = isinstance(error, OSError) and self._concerns_output(error)
         self._remove()
-        if isinstance(error, OSError) and is_disk_refusal(error) and self._is_ours(error):
-            raise output_error(error, "write the bundle", self._output) from error
+        if refused and isinstance(error, OSError):
+            raise output_error(error, _WRITING, self._output) from error
 
-    def _is_ours(self, error: OSError) -> bool:
-        """True unless the error names a file elsewhere: a video that may not be read is no matter of the output."""
-        return error.filename is None or str(self._target.parent) in str(error.filename)
+    def _concerns_output(self, error: OSError) -> bool:
+        """A video that may not be read is no matter of the output; a full disk, or a file in our directory, is."""
+        if error.filename is None:
+            return error.errno in _DISK_FULL
+        return self._staging is not None and str(self._staging) in str(error.filename)
 
     def _make_parents(self) -> None:
         missing = [folder for folder in self._target.parents if not folder.exists()]
         for folder in reversed(missing):
             folder.mkdir(exist_ok=True)
-            self._made.append(folder)
+            self._made_parents.append(folder)
 
     def _remove(self) -> None:
+        """Leaves the disk as it was found."""
         if self._staging is not None:
             shutil.rmtree(self._staging, ignore_errors=True)
             self._staging = None
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
-        while self._made:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        while self._made_parents:
             try:
-                self._made.pop().rmdir()
+                self._made_parents.pop().rmdir()
             except OSError:
                 return
 
@@ -124,7 +131,7 @@ def _completed(staging: Path, manifest: Manifest) -> Manifest:
         if name not in present:
             raise BundleError(f"{name}: is to be in the bundle, but was not written")
     manifest = replace(manifest, files={name: entry_of(staging / name) for name in present})
-    check_references(manifest)
+    check_engines(staging, manifest)
     check_verdicts(manifest.verdicts, manifest)
     check_golden(read_golden(staging / GOLDEN_NAME), manifest, GOLDEN_NAME)
     return manifest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,6 @@ from ftsf_export.verdict import Measure, Status, Verdict
 
 FRAMES, SIDE, CLASSES, SAMPLES = 2, 32, 5, 8
 
-MakeVerdict = Callable[..., Verdict]
 WriteBundle = Callable[..., Bundle]
 
 
@@ -59,7 +59,9 @@ def fill(folder: Path, model: bytes = b"model bytes") -> None:
     )
 
 
-def verdict_about(folder: Path, name: str = "model.onnx", gate: str = "parity.fp16-emulated", value: float = 1e-3) -> Verdict:
+def verdict_about(
+    folder: Path, name: str = "model.onnx", gate: str = "parity.fp16-emulated", value: float = 1e-3
+) -> Verdict:
     """A verdict of its own weight: passed when the value is finite and at most 1e-2."""
     measure = Measure(
         output="logits", metric="relative L2", value=value, limit=1e-2, passed=bool(value <= 1e-2), worst_index=(1, 3)
@@ -76,8 +78,16 @@ def verdict_about(folder: Path, name: str = "model.onnx", gate: str = "parity.fp
 
 
 @pytest.fixture
+def small() -> SimpleNamespace:
+    """The parts of a small bundle, for tests that put it together otherwise."""
+    return SimpleNamespace(fill=fill, manifest=small_manifest, verdict=verdict_about)
+
+
+@pytest.fixture
 def write_bundle() -> WriteBundle:
-    def write(output: Path, *, overwrite: bool = False, model: bytes = b"model bytes", precision: str = "fp16") -> Bundle:
+    def write(
+        output: Path, *, overwrite: bool = False, model: bytes = b"model bytes", precision: str = "fp16"
+    ) -> Bundle:
         with BundleWriter(output, overwrite=overwrite) as writer:
             fill(writer.path, model)
             verdicts = (verdict_about(writer.path),)
