@@ -111,7 +111,7 @@ def distance(output: str, reference: Array, candidate: Array) -> Distance:
         at = (clip, *(int(i) for i in np.unravel_index(int(difference.argmax()), difference.shape)))
         largest = float(difference.max())
         max_abs.append(Figure(largest, at))
-        rel_l2.append(Figure(_ratio(_norm(difference), _norm(ref)), at))
+        rel_l2.append(Figure(_ratio(float(np.linalg.norm(difference)), float(np.linalg.norm(ref))), at))
         # A single value has no spread: then its own size is the scale.
         spread.append(Figure(_ratio(largest, float(ref.std()) if ref.size > 1 else float(np.abs(ref).max())), at))
         cosine.append(Figure(_cosine(ref, np.asarray(candidate[clip], dtype=np.float64)), at))
@@ -124,13 +124,17 @@ def distance(output: str, reference: Array, candidate: Array) -> Distance:
 
 
 def flips(reference_nc: Array, candidate_nc: Array) -> tuple[Flip, ...]:
-    """The clips whose best class (the lowest of equals) differs. Shapes (n, c), all finite."""
+    """The clips in which the candidate puts another class above the reference's best one. Shapes (n, c), all finite.
+
+    Classes that the candidate holds equal (half precision rounds close scores to one value) are not a flip.
+    """
     check_comparable("logits", reference_nc, candidate_nc)
-    expected = np.asarray(reference_nc, dtype=np.float64)
-    best, got = expected.argmax(axis=1), np.asarray(candidate_nc, dtype=np.float64).argmax(axis=1)
+    expected, found = (np.asarray(array, dtype=np.float64) for array in (reference_nc, candidate_nc))
+    best, got = expected.argmax(axis=1), found.argmax(axis=1)
     return tuple(
-        Flip(int(n), int(best[n]), int(got[n]), float(expected[n, best[n]] - expected[n, got[n]]))
-        for n in np.flatnonzero(best != got)
+        Flip(n, int(best[n]), int(got[n]), float(expected[n, best[n]] - expected[n, got[n]]))
+        for n in range(len(expected))
+        if found[n, got[n]] > found[n, best[n]]
     )
 
 
@@ -152,12 +156,6 @@ def _value(figure: Figure) -> float:
     return figure.value
 
 
-def _norm(array: Array) -> float:
-    """L2 norm, scaled so that squares neither overflow nor vanish."""
-    largest = float(np.abs(array).max())
-    return largest * math.sqrt(float(np.square(array / largest).sum())) if largest > 0 else 0.0
-
-
 def _ratio(part: float, whole: float) -> float:
     if whole > 0:
         return part / whole
@@ -165,7 +163,7 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def _cosine(reference: Array, candidate: Array) -> float:
-    norms = (_norm(reference), _norm(candidate))
+    norms = (float(np.linalg.norm(reference)), float(np.linalg.norm(candidate)))
     if min(norms) == 0:
         return 1.0 if max(norms) == 0 else 0.0
     return float(np.clip(np.sum((reference / norms[0]) * (candidate / norms[1])), -1.0, 1.0))

@@ -194,6 +194,6 @@ def _not_run(gate: str, subject: str, sha256: str, reason: str) -> Verdict:
 
 
 def _worth_recording(bundle: Bundle, verdicts: list[Verdict]) -> list[Verdict]:
-    """All but those that were not run here and stand in the bundle already: a laptop must not undo what a GPU proved."""
+    """All but those not run here that stand in the bundle already: a laptop must not undo what a GPU proved."""
     known = {(verdict.gate, verdict.subject) for verdict in bundle.verdicts if verdict.status is not Status.NOT_RUN}
     return [v for v in verdicts if v.status is not Status.NOT_RUN or (v.gate, v.subject) not in known]

@@ -128,7 +128,7 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
 
 
 def _framed(value: Tensor, tap: Tap) -> Tensor:
-    """Tokens (B, n, D) -> (B, frames * T, D): before each frame's patches the class token, or zeros if there is none."""
+    """Tokens (B, n, D) -> (B, frames * T, D): before each frame's patches the class token, or zeros without one."""
     first = 0 if tap.tokens == "patches" else 1
     patches = value[:, first:].reshape(len(value), tap.frames, -1, value.shape[-1])
     token = value[:, None, :1] if first else torch.zeros_like(patches[:, :1, :1])
