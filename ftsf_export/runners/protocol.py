@@ -31,6 +31,11 @@ class Tap(Protocol):
     def frames(self) -> int: ...
 
 
+# Through Python's logging, errors alone, without its own decoration. Colours off: otherwise the first message prints a
+# remark about a package that is missing.
+_SETTINGS = {"use_python_logging_system": True, "module_severity": logging.ERROR, "colors": False, "letter": False}
+
+
 class _Lines(logging.Handler):
     def __init__(self, lines: list[str]) -> None:
         super().__init__()
@@ -52,16 +57,17 @@ def quiet_polygraphy() -> Iterator[list[str]]:
     handler = _Lines(lines)
     own = logging.getLogger("Polygraphy")
     logger_state = (own.propagate, own.level, own.disabled)
-    polygraphy_state = (G_LOGGER.use_python_logging_system, G_LOGGER.module_severity, G_LOGGER.colors)
+    settings = {name: getattr(G_LOGGER, name) for name in _SETTINGS}
     own.addHandler(handler)
     own.propagate = own.disabled = False
     own.setLevel(logging.ERROR)
-    # Colours off: otherwise the first message prints a remark about a package that is missing.
-    G_LOGGER.use_python_logging_system, G_LOGGER.module_severity, G_LOGGER.colors = True, G_LOGGER.ERROR, False
+    for name, value in _SETTINGS.items():
+        setattr(G_LOGGER, name, value)
     try:
         yield lines
     finally:
-        G_LOGGER.use_python_logging_system, G_LOGGER.module_severity, G_LOGGER.colors = polygraphy_state
+        for name, value in settings.items():
+            setattr(G_LOGGER, name, value)
         own.removeHandler(handler)
         own.propagate, level, own.disabled = logger_state
         own.setLevel(level)
