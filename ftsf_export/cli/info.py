@@ -15,5 +15,24 @@ from ftsf_export.cli.terminal import Terminal, pass_terminal
 @terminal_options
 @pass_terminal
 def command(terminal: Terminal, bundle: Path) -> None:
-    """Say what BUNDLE holds: model, precision, FP32 islands, files, engines, verdicts."""
-    terminal.say(str(bundle))
+    """Say what BUNDLE holds: model, precision, FP32 islands, files, engines, verdicts.
+
+    Exits 0 for every bundle that is whole, also when a gate failed for it: `ftsf verify` judges.
+    """
+    from ftsf_export.bundle import Bundle
+    from ftsf_export.cli.summary import bundle_facts, say_engines, say_files, say_model
+
+    opened = Bundle.open(bundle)
+    manifest = opened.manifest
+    terminal.record(manifest=manifest.as_dict(), **bundle_facts(opened))
+    terminal.say(f"bundle     {bundle}  ({manifest.created_by})")
+    say_model(terminal, manifest)
+    how = manifest.preprocessing
+    terminal.say(
+        f"video      {how.frames} frames, {how.stride} apart; short side to {how.resize_short_side or 'as it is'} "
+        f"({how.resample}), centre crop {how.crop[0]}x{how.crop[1]}, mean {list(how.mean)}, std {list(how.std)}"
+    )
+    say_files(terminal, manifest)
+    say_engines(terminal, manifest)
+    for verdict in opened.verdicts:
+        terminal.verdict(verdict)

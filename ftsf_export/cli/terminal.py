@@ -94,9 +94,11 @@ class Terminal:
         said: list[str] = []
 
         def report(stage: str, _fraction: float | None) -> None:
-            if stage not in said:
-                said.append(stage)
-                self.note(stage)
+            # "engine rtx rtx-40: Timing tactics" is a phase of a stage: for bars only.
+            name = stage.split(": ")[0]
+            if name not in said:
+                said.append(name)
+                self.note(name)
 
         return report
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from ftsf_export.bundle import EngineEntry, Golden, sample_tap
 from ftsf_export.config import BatchRange
-from ftsf_export.errors import GateFailed
+from ftsf_export.errors import EnvironmentLacks, GateFailed
 from ftsf_export.parity.compare import Outputs, collect, paired
 from ftsf_export.parity.judge import Limits, Pair, judge
 from ftsf_export.parity.locate import LOGITS
+from ftsf_export.progress import OnProgress, silent
 from ftsf_export.verdict import Status, Verdict
 
 FP32 = "fp32"
@@ -68,6 +69,47 @@ def judge_engine(path: Path, golden: Golden, engine: EngineEntry, *, batch: Batc
 
     outputs = collect(IsolatedRunner(path, backend=engine.builder), golden.clip, batch=batch)
     return _verdict(outputs, golden, engine_gate(engine), (), limits, engine.file, engine.sha256, "")
+
+
+def engine_verdict(
+    path: Path,
+    golden: Golden,
+    engine: EngineEntry,
+    *,
+    required: bool,
+    batch: BatchRange,
+    limits: Limits,
+    on_progress: OnProgress = silent,
+) -> Verdict:
+    """``judge_engine`` where this machine can run the engine; else not run, with the reason.
+
+    Raises EnvironmentLacks instead where the engine was ``required`` by name.
+    """
+    from ftsf_export.runners.driver import compute_capability
+    from ftsf_export.runners.tensorrt import require_tensorrt
+
+    reason = ""
+    try:
+        require_tensorrt(engine.builder)
+    except EnvironmentLacks as error:
+        if required:
+            raise
+        reason = error.message
+    if not reason and (here := compute_capability()) not in engine.compute_capabilities:
+        built_for = ", ".join(engine.compute_capabilities)
+        reason = f"built for compute capability {built_for}; this machine's GPU has {here}"
+        if required:
+            raise EnvironmentLacks(f"{engine.file}: {reason}; run it there, or build for this GPU with ftsf build")
+    if reason:
+        return Verdict(
+            gate=engine_gate(engine),
+            status=Status.NOT_RUN,
+            subject=engine.file,
+            subject_sha256=engine.sha256,
+            reason=reason,
+        )
+    on_progress(f"run {engine.file} on the GPU", None)
+    return judge_engine(path, golden, engine, batch=batch, limits=limits)
 
 
 def _verdict(

@@ -13,7 +13,7 @@ from pathlib import Path
 from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle, EngineEntry, Golden
 from ftsf_export.errors import ConfigError, EnvironmentLacks, OutputError, UsageError
 from ftsf_export.parity.judge import Limits
-from ftsf_export.pipeline.gates import engine_gate, judge_engine, judge_onnx, onnx_gate
+from ftsf_export.pipeline.gates import engine_verdict, judge_onnx, onnx_gate
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.verdict import Measure, Status, Verdict
 
@@ -78,8 +78,12 @@ def verify(
     engines: list[Verdict] = []
     if runner != "onnxruntime":
         engines = [
-            _engine_verdict(bundle, golden, e, runner, limits, on_progress) for e in _asked_engines(bundle, runner)
-        ]
+            engine_verdict(
+                bundle.engine_path(engine), golden, engine,
+                required=runner != "auto", batch=bundle.manifest.batch, limits=limits, on_progress=on_progress,
+            )
+            for engine in _asked_engines(bundle, runner)
+        ]  # fmt: skip
     if runner in ("auto", "onnxruntime"):
         required = runner == "onnxruntime" or not any(verdict.status is not Status.NOT_RUN for verdict in engines)
         verdicts += _onnx_verdicts(bundle, golden, limits, required=required, on_progress=on_progress)
@@ -141,29 +145,6 @@ def _asked_engines(bundle: Bundle, runner: str) -> tuple[EngineEntry, ...]:
             f"{bundle.path}: the bundle has no engine of {runner}; build one with: ftsf build --builder {runner}"
         )
     return engines
-
-
-def _engine_verdict(
-    bundle: Bundle, golden: Golden, engine: EngineEntry, runner: str, limits: Limits, on_progress: OnProgress
-) -> Verdict:
-    from ftsf_export.runners.driver import compute_capability
-    from ftsf_export.runners.tensorrt import require_tensorrt
-
-    try:
-        require_tensorrt(engine.builder)
-    except EnvironmentLacks as error:
-        if runner != "auto":
-            raise
-        return _not_run(engine_gate(engine), engine.file, engine.sha256, error.message)
-    here = compute_capability()
-    if here not in engine.compute_capabilities:
-        built_for = ", ".join(engine.compute_capabilities)
-        reason = f"built for compute capability {built_for}; this machine's GPU has {here}"
-        if runner != "auto":
-            raise EnvironmentLacks(f"{engine.file}: {reason}; run it there, or build for this GPU with ftsf build")
-        return _not_run(engine_gate(engine), engine.file, engine.sha256, reason)
-    on_progress(f"run {engine.file} on the GPU", None)
-    return judge_engine(bundle.engine_path(engine), golden, engine, batch=bundle.manifest.batch, limits=limits)
 
 
 def _judge_labels(bundle: Bundle, golden: Golden) -> Verdict:

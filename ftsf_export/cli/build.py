@@ -1,0 +1,65 @@
+"""``ftsf build BUNDLE``: engines for a bundle that is already there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ftsf_export.cli.options import (
+    CONTEXT_SETTINGS,
+    builder_option,
+    bundle_argument,
+    target_option,
+    terminal_options,
+    workspace_option,
+)
+from ftsf_export.cli.terminal import Terminal, pass_terminal
+from ftsf_export.config import BatchRange
+
+
+@click.command("build", context_settings=CONTEXT_SETTINGS)
+@bundle_argument
+@builder_option
+@target_option
+@click.option("--batch", metavar="BATCH", help="One number or MIN:OPT:MAX.  [default: the bundle's]")
+@workspace_option
+@click.option(
+    "--timing-cache",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="TensorRT's measurements, read before and kept after.",
+)
+@terminal_options
+@pass_terminal
+def command(
+    terminal: Terminal,
+    bundle: Path,
+    builder: str,
+    targets: tuple[str, ...],
+    batch: str | None,
+    workspace_mib: int | None,
+    timing_cache: Path | None,
+) -> None:
+    """Compile engines for BUNDLE and add them to it; exits 1 when a type came out lower than asked."""
+    from ftsf_export.cli.summary import bundle_facts, require_passed, say_weights
+    from ftsf_export.pipeline.build import BuildOptions, build
+
+    with terminal.progress() as on_progress:
+        result = build(
+            bundle,
+            builder=builder,
+            targets=targets,
+            batch=None if batch is None else BatchRange.parse(batch),
+            options=BuildOptions(workspace_mib=workspace_mib, timing_cache=timing_cache),
+            on_progress=on_progress,
+        )
+    manifest = result.bundle.manifest
+    terminal.record(**bundle_facts(result.bundle), deferred=list(result.commands))
+    say_weights(terminal, manifest.weights, random=manifest.random_weights)
+    for one in result.built:
+        terminal.say(f"engine     {result.bundle.path / one.entry.file}  ({one.engine.build_seconds:.1f} s)")
+        terminal.verdict(one.verdict)
+    for deferred, line in zip(result.deferred, result.commands, strict=True):
+        terminal.say(f"on the machine itself ({deferred.target.name}: {deferred.reason}), run:\n  {line}")
+    require_passed(result.verdicts)

@@ -1,0 +1,115 @@
+"""``ftsf export`` and ``ftsf-export``: the whole line from a model to a verified bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ftsf_export.cli.options import (
+    CONTEXT_SETTINGS,
+    engine_options,
+    model_options,
+    opset_option,
+    output_options,
+    parity_options,
+    precision_option,
+    terminal_options,
+    video_option,
+)
+from ftsf_export.cli.terminal import Terminal, pass_terminal
+from ftsf_export.config import ExportConfig
+
+if TYPE_CHECKING:
+    from ftsf_export.bundle import Bundle
+    from ftsf_export.pipeline.resolve import ResolvedExport
+
+
+@click.command("export", context_settings=CONTEXT_SETTINGS)
+@model_options
+@precision_option
+@opset_option
+@engine_options
+@parity_options
+@video_option
+@output_options
+@click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+@terminal_options
+@pass_terminal
+def command(terminal: Terminal, /, output: Path | None, overwrite: bool, dry_run: bool, **fields: Any) -> None:
+    """Export a model to ONNX and an engine, prove both against PyTorch, and write a bundle.
+
+    Without --checkpoint the weights are random. Exits 1 when a gate fails; the bundle is then kept and marked failed.
+    """
+    # Every other option is a field of the configuration, by name: a misspelt one is a TypeError here.
+    config = ExportConfig(**fields)
+    from ftsf_export.pipeline.resolve import resolve_export
+
+    place = output if output is not None else free_directory(default_name(config), overwrite=overwrite)
+    resolved = resolve_export(config, output=place, overwrite=overwrite)
+    terminal.record(dry_run=dry_run, plan=resolved.as_dict())
+    if dry_run:
+        _say_plan(terminal, resolved)
+        return
+    from ftsf_export.pipeline.export import run_export
+
+    with terminal.progress() as on_progress:
+        bundle = run_export(resolved, overwrite=overwrite, on_progress=on_progress)
+    _say_bundle(terminal, resolved, bundle)
+
+
+def default_name(config: ExportConfig) -> str:
+    return f"{config.attn}-{config.attn_type}-{config.frames}x{config.size}-{config.precision}"
+
+
+def free_directory(name: str, *, overwrite: bool) -> Path:
+    """``name`` here, or with the first number that is free: without ``-o`` nothing is replaced and nothing refused."""
+    place, number = Path(name), 2
+    while place.exists() and not overwrite:
+        place, number = Path(f"{name}-{number}"), number + 1
+    return place
+
+
+def _say_plan(terminal: Terminal, resolved: ResolvedExport) -> None:
+    from ftsf_export.cli.summary import say_weights
+
+    config = resolved.config
+    terminal.say("nothing was written; without --dry-run this would be done:")
+    terminal.say(
+        f"model      {config.attn} {config.attn_type}, {config.frames} frames of {config.size} px, "
+        f"patch {config.patch_size}, dim {config.dim}, depth {config.depth}, {config.num_heads} heads, "
+        f"{config.num_classes} classes"
+    )
+    say_weights(terminal, resolved.weights, random=config.checkpoint is None)
+    form = ", Attention operator" if resolved.attention_operator else ""
+    terminal.say(f"graph      {config.precision}, opset {resolved.opset}{form}, batch {config.batch}")
+    for video in config.videos:
+        terminal.say(
+            f"video      {video}: {config.frames} frames, {resolved.preprocessing.stride} apart where it is long enough"
+        )
+    for gate in resolved.gates:
+        terminal.say(f"gate       {gate}")
+    for name in resolved.as_dict()["files"]:
+        terminal.say(f"file       {resolved.output / name}")
+    _say_deferred(terminal, resolved)
+
+
+def _say_bundle(terminal: Terminal, resolved: ResolvedExport, bundle: Bundle) -> None:
+    from ftsf_export.cli.summary import bundle_facts, require_passed, say_engines, say_model
+
+    terminal.record(**bundle_facts(bundle))
+    terminal.say(f"bundle     {bundle.path}")
+    say_model(terminal, bundle.manifest)
+    say_engines(terminal, bundle.manifest)
+    for verdict in bundle.verdicts:
+        terminal.verdict(verdict)
+    _say_deferred(terminal, resolved)
+    require_passed(bundle.verdicts)
+
+
+def _say_deferred(terminal: Terminal, resolved: ResolvedExport) -> None:
+    for deferred, line in zip(resolved.choice.deferred, resolved.commands, strict=True):
+        terminal.say(f"engine     {deferred.target.name}: {deferred.reason}; on that machine, run: {line}")
+    if not resolved.choice.jobs and not resolved.choice.deferred:
+        terminal.say("engine     none was asked for (--builder none)")

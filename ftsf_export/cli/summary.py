@@ -1,0 +1,82 @@
+"""A bundle in a few lines, for ``export``, ``verify``, ``build`` and ``info``: the same words everywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ftsf_export.bundle import Bundle, Island, Manifest
+from ftsf_export.cli.terminal import Terminal
+from ftsf_export.errors import GateFailed
+from ftsf_export.verdict import Status, Verdict
+
+_MIB = 1 << 20
+
+
+def say_model(terminal: Terminal, manifest: Manifest) -> None:
+    """Model, weights and graph, one line each."""
+    config = manifest.config
+    terminal.say(
+        f"model      {config['attn']} {config['attn_type']}, {config['frames']} frames of {config['size']} px, "
+        f"patch {config['patch_size']}, dim {config['dim']}, depth {config['depth']}, {config['num_classes']} classes"
+    )
+    say_weights(terminal, manifest.weights, random=manifest.random_weights)
+    for spec in (*manifest.inputs, *manifest.outputs):
+        role = "input" if spec in manifest.inputs else "output"
+        shape = " x ".join(str(size) for size in spec.shape)
+        terminal.say(f"{role:<11}{spec.name}: {spec.dtype} {shape} ({spec.layout}), {spec.values}")
+    terminal.say(f"graph      {manifest.precision}, opset {manifest.opset}, batch {manifest.batch}")
+    by_reason: dict[str, list[Island]] = {}
+    for island in manifest.islands:
+        by_reason.setdefault(island.reason, []).append(island)
+    for reason, islands in by_reason.items():
+        nodes = sum(island.nodes for island in islands)
+        terminal.say(f"in FP32    {', '.join(island.scope for island in islands)} ({nodes} nodes): {reason}")
+
+
+def say_weights(terminal: Terminal, weights: str, *, random: bool) -> None:
+    """Random weights are said plainly: their class scores mean nothing."""
+    if random:
+        terminal.say(f"weights    {weights}: the class scores mean nothing", style="yellow")
+    else:
+        terminal.say(f"weights    {weights}")
+
+
+def say_files(terminal: Terminal, manifest: Manifest) -> None:
+    for name, entry in sorted(manifest.files.items()):
+        terminal.say(f"file       {name}  {entry.size_bytes / _MIB:.1f} MiB  sha256 {entry.sha256[:12]}")
+
+
+def say_engines(terminal: Terminal, manifest: Manifest) -> None:
+    for engine in manifest.engines:
+        capabilities = ", ".join(engine.compute_capabilities)
+        terminal.say(
+            f"engine     {engine.file}  {engine.builder} for {engine.target} (compute capability {capabilities})"
+        )
+    if not manifest.engines:
+        terminal.say("engine     none")
+
+
+def bundle_facts(bundle: Bundle) -> dict[str, Any]:
+    """The same for ``--json``."""
+    manifest = bundle.manifest
+    return {
+        "bundle": bundle.path,
+        "weights": manifest.weights,
+        "random_weights": manifest.random_weights,
+        "precision": manifest.precision,
+        "opset": manifest.opset,
+        "batch": str(manifest.batch),
+        "engines": [engine.as_dict() for engine in manifest.engines],
+        "verdicts": [verdict.as_dict() for verdict in bundle.verdicts],
+    }
+
+
+def require_passed(verdicts: tuple[Verdict, ...]) -> None:
+    """Raises GateFailed naming the gate, output, metric, limit, value and worst index of what failed first.
+
+    A gate that could not decide is no pass either; one that was not run (no GPU here) is not counted against it.
+    """
+    for status in (Status.FAILED, Status.INCONCLUSIVE):
+        for verdict in verdicts:
+            if verdict.status is status:
+                raise GateFailed(f"{verdict.gate} {status.value} for {verdict.subject}: {verdict.reason}")

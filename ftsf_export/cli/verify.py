@@ -1,0 +1,37 @@
+"""``ftsf verify BUNDLE``: parity against the reference values that travel in the bundle; needs no PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ftsf_export.cli.options import CONTEXT_SETTINGS, bundle_argument, parity_options, terminal_options
+from ftsf_export.cli.terminal import Terminal, pass_terminal
+
+
+@click.command("verify", context_settings=CONTEXT_SETTINGS)
+@bundle_argument
+@click.option(
+    "--runner",
+    default="auto",
+    metavar="auto|onnxruntime|tensorrt|rtx",
+    show_default=True,
+    help="What to run; auto: the engines where a GPU is there, and the ONNX file.",
+)
+@parity_options
+@terminal_options
+@pass_terminal
+def command(terminal: Terminal, bundle: Path, runner: str, atol: float | None, rtol: float | None) -> None:
+    """Prove BUNDLE against its own reference values; exits 1 when a gate fails."""
+    from ftsf_export.cli.summary import bundle_facts, require_passed, say_weights
+    from ftsf_export.pipeline.verify import verify
+
+    with terminal.progress() as on_progress:
+        result = verify(bundle, runner=runner, atol=atol, rtol=rtol, on_progress=on_progress)
+    manifest = result.bundle.manifest
+    terminal.record(**bundle_facts(result.bundle))
+    say_weights(terminal, manifest.weights, random=manifest.random_weights)
+    for verdict in result.verdicts:
+        terminal.verdict(verdict)
+    require_passed(result.verdicts)

@@ -1,0 +1,188 @@
+"""From a model to ``model.onnx`` in a folder, with the reference values that it is held against and what was found.
+
+Values live no longer than they are needed: the eager model is gone before the graph is judged, and the FP32 graph
+before the half-precision one is.
+
+Letters: n clips, F frames, C channels, H height, W width, S sampled values of one tap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Golden, Island, TapSpec, sample_tap, sha256_of, write_golden
+from ftsf_export.config import ExportConfig
+from ftsf_export.parity.compare import collect
+from ftsf_export.parity.judge import Limits
+from ftsf_export.parity.weights import weight_digests
+from ftsf_export.pipeline.clips import JudgedClips
+from ftsf_export.pipeline.gates import FP32, judge_onnx
+from ftsf_export.pipeline.resolve import ResolvedExport
+from ftsf_export.pipeline.stages import Stages
+from ftsf_export.verdict import Verdict
+
+if TYPE_CHECKING:
+    from fast_timesformer.model import FastTimeSformer
+    from ftsf_export.graph.onnx_model import OnnxModel
+
+# Judged, and deleted before the bundle is done: the bundle holds one graph, in the precision that was asked for.
+_FP32_NAME = "model.fp32.onnx"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphMade:
+    """What is known of ``model.onnx``.
+
+    Attributes:
+        golden: the reference values, as they are in ``golden.npz``.
+        fp32_verdict: parity of the FP32 graph that a half-precision one was made from; None for FP32 itself.
+        verdict: parity of ``model.onnx``.
+        model_config: the model's own configuration.
+    """
+
+    golden: Golden
+    fp32_verdict: Verdict | None
+    verdict: Verdict
+    taps: tuple[TapSpec, ...]
+    islands: tuple[Island, ...]
+    opset: int
+    nodes: int
+    parameters: int
+    rewrites: tuple[str, ...]
+    model_config: dict[str, Any]
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """For the manifest, which speaks of files in the bundle: the FP32 graph's only where it did not pass."""
+        on_the_way = () if self.fp32_verdict is None or self.fp32_verdict.passed else (self.fp32_verdict,)
+        return (*on_the_way, self.verdict)
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """Eager PyTorch's logits (n, classes), and its taps at their sampled positions, name -> (n, S)."""
+
+    logits: Any
+    taps: dict[str, Any]
+
+
+def make_graph(
+    resolved: ResolvedExport, model: FastTimeSformer | None, clips: JudgedClips, *, folder: Path, stages: Stages
+) -> GraphMade:
+    """Writes ``model.onnx`` and ``golden.npz`` into ``folder``.
+
+    Raises UsageError for a checkpoint that does not fit, ExportError when a tracer or the checker refuses, RunError
+    when a runtime does. A graph that departs from the model is a failed verdict, not an error.
+    """
+    from ftsf_export.graph.check import check, check_file
+    from ftsf_export.graph.precision import to_precision
+
+    config = resolved.config
+    graph, reference, model_config = _traced(resolved, model, clips, stages)
+    golden_of = _GoldenWriter(folder / GOLDEN_NAME, clips, reference)
+    fp32_verdict = None
+    if config.precision != FP32:
+        with stages("judge the FP32 graph"):
+            check(graph)
+            fp32_verdict = _judge_fp32(graph, folder / _FP32_NAME, golden_of.in_memory(), config)
+        with stages(f"convert to {config.precision}"):
+            graph = to_precision(graph, config.precision)
+    with stages("check and write the graph"):
+        check(graph)
+        graph.save(folder / ONNX_NAME)
+        check_file(folder / ONNX_NAME)
+        facts: dict[str, Any] = {
+            "taps": graph.taps,
+            "islands": graph.islands if config.precision != FP32 else (),
+            "opset": graph.opset,
+            "nodes": graph.node_count,
+            "parameters": graph.parameter_count,
+            "rewrites": graph.rewrites,
+        }
+        del graph
+        golden = golden_of.write(folder / ONNX_NAME)
+    with stages("judge the graph"):
+        verdict = _judge(folder / ONNX_NAME, golden, config, config.precision, facts["taps"])
+    return GraphMade(golden=golden, fp32_verdict=fp32_verdict, verdict=verdict, model_config=model_config, **facts)
+
+
+def _traced(
+    resolved: ResolvedExport, model: FastTimeSformer | None, clips: JudgedClips, stages: Stages
+) -> tuple[OnnxModel, _Reference, dict[str, Any]]:
+    """The FP32 graph and the reference; the eager model does not outlive this call."""
+    with stages("load PyTorch and the model"):
+        from ftsf_export.graph.export import GraphOptions, export_onnx
+        from ftsf_export.graph.source import load_model
+
+        module = model if model is not None else load_model(resolved.config)
+    with stages("trace"):
+        options = GraphOptions(
+            batch=resolved.config.batch, opset=resolved.opset, attention_operator=resolved.attention_operator
+        )
+        graph = export_onnx(module, options)
+    with stages("run eager PyTorch"):
+        reference = _run_eager(module, graph.taps, clips)
+    return graph, reference, asdict(module.config)
+
+
+def _run_eager(module: FastTimeSformer, taps: tuple[TapSpec, ...], clips: JudgedClips) -> _Reference:
+    """One clip at a time, sampled at once: a tap of one clip is megabytes, and there is one a module."""
+    from ftsf_export.runners.eager import EagerRunner
+
+    runner = EagerRunner(module, taps=taps)
+    each = []
+    for index in range(len(clips.values)):
+        outputs = collect(runner, clips.values[index : index + 1])
+        each.append({name: value if name == "logits" else sample_tap(value) for name, value in outputs.items()})
+    stacked = {name: np.concatenate([outputs[name] for outputs in each]) for name in each[0]}
+    return _Reference(stacked.pop("logits"), stacked)
+
+
+@dataclass(frozen=True)
+class _GoldenWriter:
+    path: Path
+    clips: JudgedClips
+    reference: _Reference
+
+    def in_memory(self) -> Golden:
+        return Golden(self.clips.values, self.reference.logits, self.clips.sources, taps=self.reference.taps)
+
+    def write(self, onnx_path: Path) -> Golden:
+        """With the digest of every weight of the graph, so that ``verify`` can name one that was altered."""
+        return write_golden(
+            self.path,
+            clip=self.clips.values,
+            logits=self.reference.logits,
+            sources=self.clips.sources,
+            taps=self.reference.taps,
+            weights=weight_digests(onnx_path),
+        )
+
+
+def _judge_fp32(graph: OnnxModel, path: Path, golden: Golden, config: ExportConfig) -> Verdict:
+    written = graph.save(path)
+    try:
+        return _judge(path, golden, config, FP32, graph.taps)
+    finally:
+        for file in written:
+            file.unlink()
+
+
+def _judge(path: Path, golden: Golden, config: ExportConfig, precision: str, taps: tuple[TapSpec, ...]) -> Verdict:
+    # The user's limits are for what was asked for; the FP32 graph on the way is held to its own.
+    own = precision == config.precision
+    limits = Limits.for_precision(precision, atol=config.atol if own else None, rtol=config.rtol if own else None)
+    return judge_onnx(
+        path,
+        golden,
+        precision=precision,
+        taps=[tap.name for tap in taps],
+        batch=config.batch,
+        limits=limits,
+        subject=path.name,
+        subject_sha256=sha256_of(path),
+    )

@@ -1,0 +1,144 @@
+"""What an export will do, decided before any long work: everything that can be refused is refused here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ftsf_export.bundle import ENGINES_FOLDER, GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME, Preprocessing
+from ftsf_export.bundle.place import check_free
+from ftsf_export.config import OFFERED_PRECISIONS, ExportConfig
+from ftsf_export.engine.choice import BuildPlanChoice
+from ftsf_export.engine.targets import default_opset
+from ftsf_export.errors import EnvironmentLacks, UsageError
+from ftsf_export.pipeline.build import choose
+from ftsf_export.pipeline.gates import onnx_gate
+from ftsf_export.video.clip import default_preprocessing
+
+INSTALL = "pip install 'ftsf-export[export]'"
+INSTALL_VIDEO = "pip install 'ftsf-export[video]'"
+# The operator exists from 23 on; 20 is the oldest opset with what the decomposed form needs, and the most widely read.
+ATTENTION_OPSET = 23
+DECOMPOSED_OPSET = 20
+_NEEDED = ("torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime")
+_NEEDED_FOR_VIDEO = ("av", "PIL")
+REPORT_NAMES = ("report.json", "report.md", "report.html")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedExport:
+    """An export as it will be done: ``config`` as asked, and what follows from it and from this machine."""
+
+    config: ExportConfig
+    output: Path
+    opset: int
+    attention_operator: bool
+    choice: BuildPlanChoice
+    preprocessing: Preprocessing
+
+    @property
+    def weights(self) -> str:
+        """Where the weights come from, as the manifest will say it."""
+        checkpoint = self.config.checkpoint
+        return f"random, seed {self.config.seed}" if checkpoint is None else f"checkpoint {checkpoint.name}"
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """What to type on the machines that build their own engine."""
+        return tuple(deferred.command(str(self.output)) for deferred in self.choice.deferred)
+
+    @property
+    def engine_files(self) -> tuple[str, ...]:
+        precision = self.config.precision
+        return tuple(f"{ENGINES_FOLDER}/{job.builder}-{job.target.name}-{precision}.engine" for job in self.choice.jobs)
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """What will be judged here; engines also run where there is a GPU for them."""
+        parity = dict.fromkeys((onnx_gate("fp32"), onnx_gate(self.config.precision)))
+        return (*parity, *(f"engine.types-{job.builder}-{job.target.name}" for job in self.choice.jobs))
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form, for ``--dry-run``."""
+        sidecars = [name.removesuffix(".engine") + ".json" for name in self.engine_files]
+        return {
+            "config": self.config.as_dict(),
+            "weights": self.weights,
+            "output": str(self.output),
+            "opset": self.opset,
+            "attention_operator": self.attention_operator,
+            "preprocessing": self.preprocessing.as_dict(),
+            "engines": [{"builder": job.builder, "target": job.target.name} for job in self.choice.jobs],
+            "deferred": [
+                {"target": deferred.target.name, "reason": deferred.reason, "command": command}
+                for deferred, command in zip(self.choice.deferred, self.commands, strict=True)
+            ],
+            "gates": list(self.gates),
+            "files": [MANIFEST_NAME, ONNX_NAME, GOLDEN_NAME, *self.engine_files, *sidecars, *REPORT_NAMES],
+        }
+
+
+def resolve_export(config: ExportConfig, *, output: str | Path, overwrite: bool = False) -> ResolvedExport:
+    """Decides builder, targets, opset and output. Writes nothing.
+
+    Raises UsageError for an impossible target, precision or video, OutputError for a place that is taken,
+    EnvironmentLacks for a package that the export needs and that is not there.
+    """
+    choice = choose(config.builder, config.targets, config.precision)
+    _refuse_checkpoint(config)
+    if config.precision not in OFFERED_PRECISIONS:
+        raise UsageError(
+            f"precision: expected one of {', '.join(OFFERED_PRECISIONS)}, got {config.precision!r}, "
+            "which targets may know but no stage makes yet"
+        )
+    if config.videos and config.channels != 3:
+        raise UsageError(f"video: a video gives 3 channels, the model takes {config.channels}; judge it on noise alone")
+    for video in config.videos:
+        if not video.is_file():
+            raise UsageError(f"video: expected a file, found none at {video}")
+    check_free(Path(output).resolve(), overwrite)
+    _require(_NEEDED, "to export a model", INSTALL)
+    if config.videos:
+        _require(_NEEDED_FOR_VIDEO, "to read a video", INSTALL_VIDEO)
+    opset, operator = _form_of_attention(config, choice)
+    return ResolvedExport(
+        config=config,
+        output=Path(output),
+        opset=opset,
+        attention_operator=operator,
+        choice=choice,
+        preprocessing=default_preprocessing(
+            frames=config.frames, height=config.size.height, width=config.size.width, channels=config.channels
+        ),
+    )
+
+
+def _refuse_checkpoint(config: ExportConfig) -> None:
+    if config.checkpoint is not None:
+        raise UsageError(
+            f"checkpoint: this version exports random weights from the command line, got {config.checkpoint}; "
+            "load the model in Python and give it: ftsf_export.export(config, model=model, output=...)"
+        )
+
+
+def _form_of_attention(config: ExportConfig, choice: BuildPlanChoice) -> tuple[int, bool]:
+    """The opset, and whether softmax attention is one ``Attention`` node.
+
+    Measured with TensorRT for RTX 1.7 at the documented size (docs/measurements.md): over all tokens (joint) the
+    operator becomes one fused kernel; in divided attention the decomposed form moves fewer bytes. In FP32 the operator
+    does not build at all, and parsers before TensorRT 10.14 do not know it.
+    """
+    targets = (*(job.target.name for job in choice.jobs), *(deferred.target.name for deferred in choice.deferred))
+    opset = config.opset if config.opset is not None else default_opset(targets)
+    worth_it = config.attn == "regular" and config.attn_type == "joint" and config.precision in ("fp16", "bf16")
+    if worth_it and opset >= ATTENTION_OPSET:
+        return opset, True
+    return config.opset if config.opset is not None else DECOMPOSED_OPSET, False
+
+
+def _require(packages: tuple[str, ...], purpose: str, install: str) -> None:
+    lacking = [name for name in packages if find_spec(name) is None]
+    if lacking:
+        raise EnvironmentLacks(f"{', '.join(lacking)}: not installed, needed {purpose}", install=install)

@@ -1,0 +1,107 @@
+"""What the user sees, and where."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from ftsf_export.cli.terminal import STYLES, Terminal
+from ftsf_export.verdict import Measure, Status, Verdict
+
+
+def verdict(status: Status) -> Verdict:
+    good = Measure(output="logits", metric="cosine", value=0.9999)
+    bad = Measure(output="blocks.0.mlp", metric="rel_l2", value=0.5, limit=0.01, passed=False, worst_index=(1, 7))
+    return Verdict(
+        gate="parity.fp16-emulated",
+        status=status,
+        subject="model.onnx",
+        subject_sha256="0" * 64,
+        reason="" if status is Status.PASSED else "because",
+        proxy_for="fp16 on a GPU",
+        measures=(good,) if status is Status.PASSED else (good, bad),
+    )
+
+
+def test_only_passed_is_green() -> None:
+    assert {status for status, style in STYLES.items() if "green" in style} == {Status.PASSED}
+    assert set(STYLES) == set(Status)
+
+
+def test_a_failed_verdict_shows_the_measure_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    Terminal().verdict(verdict(Status.FAILED))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].strip() == "failed  parity.fp16-emulated (a proxy for fp16 on a GPU): because"
+    assert [line.strip() for line in lines[1:]] == ["blocks.0.mlp: rel_l2 0.5, limit 0.01, worst at [1, 7]"]
+
+
+def test_all_measures_when_verbose(capsys: pytest.CaptureFixture[str]) -> None:
+    Terminal(verbose=True).verdict(verdict(Status.PASSED))
+    assert "logits: cosine 1" in capsys.readouterr().out
+
+
+def test_long_lines_and_brackets_survive_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    line = "/a/path/[red]" + "x" * 300
+    Terminal().say(line)
+    assert capsys.readouterr().out == line + "\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "flags"),
+    [
+        ([], (False, False, False)),
+        (["--json", "-q"], (True, True, False)),
+        (["-vq"], (False, True, True)),
+        (["--", "--json", "-v"], (False, False, False)),
+    ],
+)
+def test_flags_from_raw_arguments(args: list[str], flags: tuple[bool, bool, bool]) -> None:
+    terminal = Terminal.from_args(args)
+    assert (terminal.as_json, terminal.quiet, terminal.verbose) == flags
+
+
+def test_progress_away_from_a_terminal_is_a_line_a_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    with Terminal().progress() as on_progress:
+        for fraction in (0.0, 0.5, 1.0):
+            on_progress("tracing", fraction)
+            on_progress(f"building: phase {fraction}", fraction)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == ["tracing", "building"]
+
+
+def test_progress_is_silent_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    with Terminal(quiet=True).progress() as on_progress:
+        on_progress("tracing", 0.5)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_on_a_terminal_is_a_bar_on_stderr(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen = io.StringIO()
+    terminal = Terminal()
+    monkeypatch.setattr(terminal, "_err", Console(file=screen, force_terminal=True, width=80))
+    with terminal.progress() as on_progress:
+        on_progress("tracing [x]", 0.25)
+        on_progress("building", None)
+    assert "building" in screen.getvalue()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_json_takes_what_the_stages_give(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal(as_json=True)
+    terminal.record(
+        a=np.float32(0.5), b=(1, np.int64(2)), c=float("-inf"), d=Status.FAILED, e=Path("x/y"), f={1: None}, g="ü"
+    )
+    terminal.close(0)
+    line = capsys.readouterr().out
+    assert json.loads(line) == {
+        "a": 0.5, "b": [1, 2], "c": "-inf", "d": "failed", "e": "x/y", "f": {"1": None}, "g": "ü", "exit_code": 0,
+    }  # fmt: skip
+    assert "ü" in line
