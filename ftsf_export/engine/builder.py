@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from typing import Any
 
 from ftsf_export.engine.choice import INSTALL_RTX, INSTALL_TENSORRT
 from ftsf_export.engine.grammar import GrammarError
-from ftsf_export.engine.plan import Plan, plan_from_layers, plan_from_log
+from ftsf_export.engine.plan import Plan, memory_from_log, plan_from_layers, plan_from_log
 from ftsf_export.engine.process import Ending, run_child
 from ftsf_export.engine.request import (
     DONE,
@@ -34,7 +35,15 @@ from ftsf_export.progress import OnProgress, silent
 
 _WORKER = "ftsf_export.engine.worker"
 _LOG_TAIL_LINES = 40
-_FAULT_MARKS = ("[INTERNAL_ERROR]", "[ERROR]")
+_FAULT_MARKS = ("INTERNAL_ERROR] ", "ERROR] ")
+# What a complaint holds -> what the user can do about it.
+_MENDS = (
+    ("op: Attention", "this parser knows no Attention operator: export again with --opset 20"),
+    ("[Attention ->", "this compiler takes no such Attention: export again with --opset 20"),
+    ("IAttention", "this compiler takes no such Attention: export again with --opset 20"),
+    ("dedicated kernel", "this compiler takes no such Attention: export again with --opset 20"),
+    ("within workspace limit", "the workspace limit is too small: give it more MiB, or none"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,11 +196,11 @@ def _environment(builder: str) -> dict[str, str]:
 
 def _plan(request: BuildRequest, folder: Path) -> Plan:
     try:
-        with (folder / LOG_FILE).open(encoding="utf-8", errors="replace") as log:
-            if request.builder == "rtx":
-                return plan_from_log(log)
+        log = _log_lines(folder)
+        if request.builder == "rtx":
+            return plan_from_log(log)
         layers = json.loads((folder / LAYERS_FILE).read_text(encoding="utf-8"))["Layers"]
-        return plan_from_layers(layers)
+        return plan_from_layers(layers, memory=memory_from_log(log))
     except (GrammarError, OSError, ValueError, KeyError) as error:
         raise BuildError(
             f"{_who(request)}: built, but its plan cannot be read, so its types cannot be judged: {error}",
@@ -235,10 +244,15 @@ def _log_tail(folder: Path) -> str:
 
 def _first_fault(folder: Path) -> str:
     """The compiler's first complaint, on one line, with what helps where we know it."""
-    faults = [line for line in _log_lines(folder) if line.startswith(_FAULT_MARKS)]
+    messages = re.split(r"^\[(?=[A-Z_]+\] )", "\n".join(_log_lines(folder)), flags=re.MULTILINE)
+    faults = [" ".join(m.split("] ", 1)[1].split()) for m in messages if m.startswith(_FAULT_MARKS)]
     if not faults:
         return ""
-    first = faults[0].split("] ", 1)[1].strip()
-    if any("No importer registered for op: Attention" in line or "Attention" in line for line in faults):
-        first += " (this graph uses the Attention operator: export it again with --opset 20)"
-    return first
+    fault = faults[0]
+    # The parser names the node first, then prints it, and says what is wrong with it last.
+    if "While parsing node" in fault:
+        fault = f"{fault} {next((other for other in faults if 'ERROR:' in other), '')}"
+    for symptom, mend in _MENDS:
+        if any(symptom in other for other in faults):
+            fault += f" ({mend})"
+    return fault

@@ -4,7 +4,7 @@ With detailed profiling, TensorRT for RTX prints at the end of a build (and Tens
 
     line   = pair { ", " pair } ;
     pair   = key ": " value ;
-    value  = "[ " record { ", " record } "]" | "[]" | "[" int { "," int } "]" | text ;
+    value  = "[ " record { ", " record } "]" | "[]" | "[" int { "," int } "]" | int | text ;
     record = "{ " pair { ", " pair } "}" ;
 
 The first key of a line and of a record is ``Name``. A text value runs to the next ", Key: " of ``_KEYS`` or to the
@@ -23,7 +23,7 @@ Value = Union[str, "list[int]", "list[Record]"]
 Record = dict[str, Value]
 
 _KEYS = (
-    "Name|LayerType|Inputs|Constants|Outputs|TacticName|TacticValue|StreamId|Metadata|Location|Dimensions|Strides|"
+    "Name|LayerType|Inputs|Constants|Outputs|TacticName|TacticValue|StreamId|EventId|Metadata|Location|Dimensions|Strides|"
     "StrideOrder|Datatype|Format/Datatype|Format|ParameterType|ParameterSubType|Origin"
 )
 _KEY = re.compile(rf"({_KEYS}): ?")
@@ -33,6 +33,8 @@ _SECTION_START = re.compile(r"(?:\[\w+\] )?Layers:")
 _SECTION_END = ("I/O Tensors:", "Bindings:", "Engine Metadata:")
 _RECORD_END = re.compile(r" ?\}(?=\]|, \{ Name: )")
 _LISTS = ("Inputs", "Constants", "Outputs")
+_INT_LISTS = ("Dimensions", "Strides", "StrideOrder")
+_NUMBERS = ("StreamId", "EventId")
 
 
 class GrammarError(ValueError):
@@ -94,13 +96,19 @@ class _Reader:
                 raise self.error(f"each key once ({match[1]})")
             self.position = match.end()
             record[match[1]] = self.value(match[1], in_record=in_record)
+            if match[1] in _NUMBERS and not str(record[match[1]]).isdigit():
+                # A key that we do not know would hide at the end of the value before it.
+                raise GrammarError(f"expected a number as {match[1]}, got {record[match[1]]!r}")
             if not self.accept(", "):
                 return record
 
     def value(self, key: str, *, in_record: bool) -> Value:
         if key in _LISTS:
             return self.records()
-        if match := _INTS.match(self.text, self.position):
+        if key in _INT_LISTS:
+            match = _INTS.match(self.text, self.position)
+            if match is None:
+                raise self.error("[ numbers ]")
             self.position = match.end()
             return [int(number) for number in match[1].split(",") if number.strip()]
         return self.words(in_record=in_record)

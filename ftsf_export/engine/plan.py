@@ -181,7 +181,7 @@ def plan_from_log(log: Iterable[str], *, strict: bool = False) -> Plan:
             unread.append(line)
     if not records:
         raise GrammarError("expected layers in the builder's log (detailed profiling, a finished build), found none")
-    plan = plan_from_layers(records, memory=_memory_from_log(lines), strict=strict)
+    plan = plan_from_layers(records, memory=memory_from_log(lines), strict=strict)
     return replace(plan, unread=(*unread, *plan.unread))
 
 
@@ -245,7 +245,8 @@ def _text(record: Record, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _memory_from_log(lines: Sequence[str]) -> Memory:
+def memory_from_log(lines: Iterable[str]) -> Memory:
+    """The memory lines of a builder's log, the last of each kind."""
     found: dict[str, int] = {}
     for line in lines:
         for name, pattern in _MEMORY_LINES.items():

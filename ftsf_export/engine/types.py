@@ -163,10 +163,8 @@ def _casts_first(kernel: Kernel) -> bool:
 
 
 def in_islands(node: str, islands: Sequence[str]) -> bool:
-    """Whether a node is one of, or below, the scopes (``blocks.0/attn``) or matches a pattern (``*/softmax``)."""
-    return any(
-        node == scope or node.startswith((f"{scope}/", f"{scope}.")) or fnmatchcase(node, scope) for scope in islands
-    )
+    """Whether a node is, or lies below, one of the scopes; a scope may hold wildcards (``blocks.*.attn.softmax``)."""
+    return any(fnmatchcase(node, form) for scope in islands for form in (scope, f"{scope}/*", f"{scope}.*"))
 
 
 def _shown(kernel: Kernel) -> str:
