@@ -11,12 +11,11 @@ Products with one column are written as multiply and sum: as matrix products in 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.island import SoftmaxOverTokens
-from ftsf_export.graph.forms.rotation import quarter_turn
+from ftsf_export.graph.forms.rotation import RotaryTables, quarter_turn
 
 
 class AdditivePool(nn.Module):
@@ -24,44 +23,47 @@ class AdditivePool(nn.Module):
 
     Args:
         grid: which axis is pooled.
-        tables: (cos, sin), each (N, K), or None: R_n is the identity.
+        tables: of the tokens along that axis, or None: R_n is the identity.
     """
 
-    def __init__(self, grid: Grid, tables: tuple[Tensor, Tensor] | None) -> None:
+    def __init__(self, grid: Grid, tables: RotaryTables | None) -> None:
         super().__init__()
         self.axis = grid.axis
         self.softmax = SoftmaxOverTokens(grid.axis)
         self.turns = tables is not None
         if tables is not None:
-            shape = (grid.frames, 1, 1, grid.width) if grid.along == "time" else (grid.tokens, 1, grid.width)
-            self.cos, self.sin = (nn.Parameter(t.reshape(shape).clone(), requires_grad=False) for t in tables)
+            self.cos, self.sin = tables.beside_heads(leading=grid.along == "time")
 
-    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
-        """``weight`` broadcasts to (B, F, T, H, K) and carries the softmax scale."""
-        turned = weight * self.cos - quarter_turn(weight, halves=False) * self.sin if self.turns else weight
-        shares = self.softmax((x * turned).sum(dim=-1, keepdim=True))
+    def turned_back(self, weight: Tensor) -> Tensor:
+        """R_n^T w of every token n, for a weight (..., H, K)."""
+        return weight * self.cos - quarter_turn(weight) * self.sin if self.turns else weight
+
+    def forward(self, x: Tensor, turned_weight: Tensor) -> Tensor:
+        """``turned_weight``, R_n^T w, broadcasts to (B, F, T, H, K) and carries the softmax scale."""
+        shares = self.softmax((x * turned_weight).sum(dim=-1, keepdim=True))
         if not self.turns:
             return (shares * x).sum(dim=self.axis, keepdim=True)
         shared = shares * x
         still = (shared * self.cos).sum(dim=self.axis, keepdim=True)
-        return still + quarter_turn((shared * self.sin).sum(dim=self.axis, keepdim=True), halves=False)
+        return still + quarter_turn((shared * self.sin).sum(dim=self.axis, keepdim=True))
 
 
 class AdditiveCore(nn.Module):
     """u_n = G * v_n on (B, F, T, H, K), G the pooled key.
 
     Args:
-        w_q, w_k: (H, K), with the softmax scale folded in.
+        w_q, w_k: (H, K), with the softmax scale folded in. The queries' is turned back for every token once, here; the
+            keys' depends on the pooled query.
     """
 
-    def __init__(self, grid: Grid, w_q: Tensor, w_k: Tensor, tables: tuple[Tensor, Tensor] | None) -> None:
+    def __init__(self, grid: Grid, w_q: Tensor, w_k: Tensor, tables: RotaryTables | None) -> None:
         super().__init__()
-        self.w_q = nn.Parameter(w_q.detach().clone(), requires_grad=False)
-        self.w_k = nn.Parameter(w_k.detach().clone(), requires_grad=False)
         self.pool_q = AdditivePool(grid, tables)
         self.pool_k = AdditivePool(grid, tables)
+        self.w_q = nn.Parameter(self.pool_q.turned_back(w_q.detach()).clone(), requires_grad=False)
+        self.w_k = nn.Parameter(w_k.detach().clone(), requires_grad=False)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         query = self.pool_q(q, self.w_q)
-        key = query * self.pool_k(k, self.w_k * query)
+        key = query * self.pool_k(k, self.pool_k.turned_back(self.w_k * query))
         return key * v

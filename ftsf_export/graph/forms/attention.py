@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import torch
-from fast_timesformer.attention import Attention, FastAttention, PerformerAttention
 from torch import Tensor, nn
 
+from fast_timesformer.attention import Attention, FastAttention, PerformerAttention
 from ftsf_export.graph.forms.additive import AdditiveCore
 from ftsf_export.graph.forms.favor import FavorCore
 from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.product import Product
 from ftsf_export.graph.forms.regular import RegularCore
-from ftsf_export.graph.forms.rotation import Rotation
+from ftsf_export.graph.forms.rotation import HalvesRotation, NeighbourRotation, RotaryTables, Rotation
 from ftsf_export.graph.rewrite import Rewrites, favor_order, rotation_halves, softmax_scale
-
-Tables = tuple[Tensor, Tensor]
 
 
 class HeadsForm(nn.Module):
@@ -23,23 +21,24 @@ class HeadsForm(nn.Module):
     Args:
         attention: the model's module.
         grid: which tokens attend to each other.
-        tables: (cos, sin), each (N, K), the class token's rows included; None: no rotation.
+        tables: of the attending tokens, the class token included; None: no rotation.
         operator: softmax attention as the ONNX operator.
     """
 
     def __init__(
-        self, attention: Attention, grid: Grid, tables: Tables | None, rewrites: Rewrites, *, operator: bool
+        self, attention: Attention, grid: Grid, tables: RotaryTables | None, rewrites: Rewrites, *, operator: bool
     ) -> None:
         super().__init__()
         self.grid = grid
         qkv = Product.from_linear(attention.to_qkv)
-        halves = tables is not None and rotation_halves.NAME in rewrites
         omega = attention.omega if isinstance(attention, PerformerAttention) else None
-        if tables is not None and halves:
+        rotation: Rotation | None = None
+        if tables is not None and rotation_halves.NAME not in rewrites:
+            rotation = NeighbourRotation(tables)
+        elif tables is not None:
+            rotation = HalvesRotation(tables)
             qkv = rotation_halves.permuted_qkv(qkv, grid.heads, grid.width)
-            tables = rotation_halves.permuted_tables(tables)
             omega = None if omega is None else rotation_halves.permuted(omega)
-        rotation = None if tables is None else Rotation(*tables, halves=halves)
         if isinstance(attention, PerformerAttention):
             assert omega is not None
             quadratic = favor_order.NAME in rewrites and favor_order.quadratic_is_cheaper(grid, attention.features)
@@ -65,7 +64,7 @@ class AdditiveForm(nn.Module):
     ``queries_in_product``: the output product takes (u, q) side by side instead of having q added after it.
     """
 
-    def __init__(self, attention: FastAttention, grid: Grid, tables: Tables | None) -> None:
+    def __init__(self, attention: FastAttention, grid: Grid, tables: RotaryTables | None) -> None:
         super().__init__()
         self.grid = grid
         self.to_qkv = Product.from_linear(attention.to_qkv)
@@ -90,7 +89,7 @@ AttentionForm = HeadsForm | AdditiveForm
 
 
 def attention_form(
-    attention: Attention, grid: Grid, tables: Tables | None, rewrites: Rewrites, *, operator: bool = False
+    attention: Attention, grid: Grid, tables: RotaryTables | None, rewrites: Rewrites, *, operator: bool = False
 ) -> AttentionForm:
     """The export form of one of the model's attentions."""
     if isinstance(attention, FastAttention):

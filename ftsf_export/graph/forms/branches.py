@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from fast_timesformer.blocks import MlpBranch
 from torch import Tensor, nn
 
+from fast_timesformer.blocks import MlpBranch
 from ftsf_export.graph.forms.attention import AdditiveForm, AttentionForm, HeadsForm
 from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.product import Norm, Product
@@ -16,10 +16,12 @@ class TemporalForm(nn.Module):
     """Norm, attention over time, ``fc``. The class token's copies take no part: their rows come out as zero.
 
     They do go through the attention, among themselves: leaving them out would cut a piece out of every tensor, which
-    costs a copy of it; taking them along costs F rows in S.
+    costs a copy of it; taking them along costs F rows in S. ``patch_rows`` (1, S, 1) is 0 in their rows and 1 elsewhere.
     """
 
-    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, fc: nn.Linear, grid: Grid, rewrites: Rewrites) -> None:
+    def __init__(
+        self, norm: nn.LayerNorm, attn: AttentionForm, fc: nn.Linear, patch_rows: nn.Parameter, rewrites: Rewrites
+    ) -> None:
         super().__init__()
         self.norm = Norm(norm)
         self.attn = attn
@@ -28,9 +30,7 @@ class TemporalForm(nn.Module):
             fold = temporal_fc.folded_with_queries if isinstance(attn, AdditiveForm) else temporal_fc.folded
             attn.to_out, self.fc = fold(attn.to_out, self.fc), None
             attn.queries_in_product = True
-        rows = torch.ones(grid.frames, grid.tokens, 1, dtype=fc.weight.dtype)
-        rows[:, 0] = 0
-        self.patch_rows = nn.Parameter(rows.reshape(1, -1, 1), requires_grad=False)
+        self.patch_rows = patch_rows
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         y = self.attn(self.norm(x_BSD))

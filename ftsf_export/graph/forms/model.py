@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import torch
-from fast_timesformer.blocks import DividedBlock, JointBlock, MlpBranch, SpaceBlock
-from fast_timesformer.model import FastTimeSformer
 from torch import Tensor, nn
 
+from fast_timesformer.blocks import DividedBlock, JointBlock, MlpBranch, SpaceBlock
+from fast_timesformer.model import FastTimeSformer
 from ftsf_export.bundle import TapSpec
-from ftsf_export.graph.forms.attention import AttentionForm, Tables, attention_form
+from ftsf_export.graph.forms.attention import attention_form
 from ftsf_export.graph.forms.branches import ClassAttentionForm, MlpForm, TemporalForm, TokensForm, class_rows
 from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.product import Norm, Product
-from ftsf_export.graph.forms.rotation import tables_with_prefix
+from ftsf_export.graph.forms.rotation import RotaryTables
 from ftsf_export.graph.rewrite import Rewrites, class_tail
 
 
@@ -121,6 +122,9 @@ class ExportForm(nn.Module):
         frames = 1 if config.attn_type == "joint" else config.frames
         tokens = 1 + config.num_patches * config.frames // frames
         self.grid = Grid(frames, tokens, config.num_heads, config.dim_head, "space")
+        # What all blocks share comes first: a shared constant is known by its first name.
+        self.rotary_space, self.rotary_time = _tables(model)
+        self.patch_rows = _patch_rows(self.grid, model.head.weight.dtype)
         self.patch_embed = PatchEmbedForm(model)
         self.tokens = TokensTable(model, frames)
         self.blocks = nn.ModuleList(
@@ -163,30 +167,33 @@ class ExportForm(nn.Module):
         block = model.blocks[index]
         name = "joint" if isinstance(block, JointBlock) else "spatial"
         branch = block.get_submodule(name)
-        grid = self.grid
-        attn = attention_form(
-            branch.attn, grid, _tables(model, joint=name == "joint"), rewrites, operator=operator
-        )
-        temporal = _temporal(model, block, grid, rewrites, operator=operator) if isinstance(block, DividedBlock) else None
+        attn = attention_form(branch.attn, self.grid, self.rotary_space, rewrites, operator=operator)
+        temporal = self._temporal(block, rewrites, operator=operator) if isinstance(block, DividedBlock) else None
         mlp = MlpForm(cast(MlpBranch, block.get_submodule("mlp")), rewrites)
         if class_tail.NAME in rewrites and index == model.config.depth - 1:
-            tail = ClassAttentionForm(branch.norm, attn, grid, frames_apart=isinstance(block, SpaceBlock))
-            return TailBlockForm(name, temporal, tail, mlp, grid)
-        tokens = TokensForm(branch.norm, attn, grid, share_class=temporal is not None)
-        return BlockForm(name, temporal, tokens, mlp, grid)
+            tail = ClassAttentionForm(branch.norm, attn, self.grid, frames_apart=isinstance(block, SpaceBlock))
+            return TailBlockForm(name, temporal, tail, mlp, self.grid)
+        tokens = TokensForm(branch.norm, attn, self.grid, share_class=temporal is not None)
+        return BlockForm(name, temporal, tokens, mlp, self.grid)
+
+    def _temporal(self, block: DividedBlock, rewrites: Rewrites, *, operator: bool) -> TemporalForm:
+        branch = block.temporal
+        along_time = replace(self.grid, along="time")
+        attn = attention_form(branch.attn, along_time, self.rotary_time, rewrites, operator=operator)
+        return TemporalForm(branch.norm, attn, branch.fc, self.patch_rows, rewrites)
 
 
-def _tables(model: FastTimeSformer, *, joint: bool) -> Tables | None:
+def _tables(model: FastTimeSformer) -> tuple[RotaryTables | None, RotaryTables | None]:
+    """Tables over a frame's tokens (over the clip's in joint attention), and over the frames."""
     if model.rotary is None:
-        return None
-    return tables_with_prefix(model.rotary.joint_NK() if joint else model.rotary.space_PK(), 1)
+        return None, None
+    joint = model.config.attn_type == "joint"
+    space = RotaryTables(*(model.rotary.joint_NK() if joint else model.rotary.space_PK()), prefix=1)
+    return space, RotaryTables(*model.rotary.time_FK(), prefix=0)
 
 
-def _temporal(
-    model: FastTimeSformer, block: DividedBlock, grid: Grid, rewrites: Rewrites, *, operator: bool
-) -> TemporalForm:
-    along_time = Grid(grid.frames, grid.tokens, grid.heads, grid.width, "time")
-    tables = None if model.rotary is None else model.rotary.time_FK()
-    branch = block.temporal
-    attn: AttentionForm = attention_form(branch.attn, along_time, tables, rewrites, operator=operator)
-    return TemporalForm(branch.norm, attn, branch.fc, grid, rewrites)
+def _patch_rows(grid: Grid, dtype: torch.dtype) -> nn.Parameter:
+    """(1, S, 1): 0 in the rows of the class token's copies, 1 in those of patches."""
+    rows = torch.ones(grid.frames, grid.tokens, 1, dtype=dtype)
+    rows[:, 0] = 0
+    return nn.Parameter(rows.reshape(1, -1, 1), requires_grad=False)

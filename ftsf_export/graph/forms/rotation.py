@@ -6,40 +6,73 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ftsf_export.graph.rewrite import rotation_halves
 
-def quarter_turn(x: Tensor, *, halves: bool) -> Tensor:
-    """J x: every pair (a, b) -> (-b, a). A rotation by t is cos t x + sin t J x."""
-    width = x.shape[-1]
-    if halves:
-        return torch.cat((-x[..., width // 2 :], x[..., : width // 2]), dim=-1)
-    pairs = x.reshape(*x.shape[:-1], width // 2, 2)
+
+def quarter_turn(x: Tensor) -> Tensor:
+    """J x: every pair of neighbours (a, b) -> (-b, a). A rotation by t is cos t x + sin t J x."""
+    pairs = x.reshape(*x.shape[:-1], x.shape[-1] // 2, 2)
     return torch.stack((-pairs[..., 1], pairs[..., 0]), dim=-1).reshape(x.shape)
 
 
-class Rotation(nn.Module):
-    """x (..., N, K) -> the same, token n turned by its angles.
+class RotaryTables(nn.Module):
+    """cos and sin of every token that attends, (N, K) each; both members of a pair hold one value.
 
-    Args:
-        cos, sin: tables (N, K), pairs as ``halves`` says; both members of a pair hold one value.
-        halves: whether pairs are (i, i + K/2).
+    All blocks share them: one instance belongs to the root of the form, and each attention holds the tensors it needs
+    in the layout that it needs, made once. The graph never computes on a table.
     """
 
-    def __init__(self, cos: Tensor, sin: Tensor, *, halves: bool) -> None:
+    def __init__(self, cos: Tensor, sin: Tensor, prefix: int) -> None:
+        """``prefix`` tokens, the class token, are put before the others and not turned."""
         super().__init__()
-        self.halves = halves
-        self.cos = nn.Parameter(cos.detach().clone(), requires_grad=False)
-        self.sin = nn.Parameter(sin.detach().clone(), requires_grad=False)
+        still = cos.new_ones(prefix, cos.shape[-1])
+        self._cos_NK = torch.cat((still, cos.detach()))
+        self._sin_NK = torch.cat((torch.zeros_like(still), sin.detach()))
+
+    def neighbours(self) -> tuple[Tensor, Tensor]:
+        """(N, K), for pairs of neighbours."""
+        return self._made("neighbours", self._cos_NK, self._sin_NK)
+
+    def halves(self) -> tuple[Tensor, Tensor]:
+        """(N, K / 2): one value a pair."""
+        width = self._cos_NK.shape[-1] // 2
+        cos, sin = (rotation_halves.permuted(t)[..., :width] for t in (self._cos_NK, self._sin_NK))
+        return self._made("halves", cos, sin)
+
+    def beside_heads(self, *, leading: bool) -> tuple[Tensor, Tensor]:
+        """For tokens (B, F, T, H, K): (N, 1, 1, K) if N is the frames (``leading``), (N, 1, K) if the tokens."""
+        shape = (-1, 1, 1, self._cos_NK.shape[-1]) if leading else (-1, 1, self._cos_NK.shape[-1])
+        return self._made("beside_heads", self._cos_NK.reshape(shape), self._sin_NK.reshape(shape))
+
+    def _made(self, layout: str, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        for name, table in ((f"cos_{layout}", cos), (f"sin_{layout}", sin)):
+            if name not in self._parameters:
+                self.register_parameter(name, nn.Parameter(table.clone(), requires_grad=False))
+        return self.get_parameter(f"cos_{layout}"), self.get_parameter(f"sin_{layout}")
+
+
+class NeighbourRotation(nn.Module):
+    """x (..., N, K) -> the same, token n turned by its angles; pairs are neighbours."""
+
+    def __init__(self, tables: RotaryTables) -> None:
+        super().__init__()
+        self.cos, self.sin = tables.neighbours()
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.halves:
-            return x * self.cos + quarter_turn(x, halves=False) * self.sin
+        return x * self.cos + quarter_turn(x) * self.sin
+
+
+class HalvesRotation(nn.Module):
+    """The same for pairs (i, i + K/2)."""
+
+    def __init__(self, tables: RotaryTables) -> None:
+        super().__init__()
+        self.cos, self.sin = tables.halves()
+
+    def forward(self, x: Tensor) -> Tensor:
         half = x.shape[-1] // 2
-        a, b, cos, sin = x[..., :half], x[..., half:], self.cos[..., :half], self.sin[..., :half]
-        return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+        a, b = x[..., :half], x[..., half:]
+        return torch.cat((a * self.cos - b * self.sin, b * self.cos + a * self.sin), dim=-1)
 
 
-def tables_with_prefix(tables: tuple[Tensor, Tensor], prefix: int) -> tuple[Tensor, Tensor]:
-    """(cos, sin), each (n, K) -> (prefix + n, K): the first tokens (the class token) are not turned."""
-    cos, sin = tables
-    still = cos.new_ones(prefix, cos.shape[-1])
-    return torch.cat((still, cos)), torch.cat((torch.zeros_like(still), sin))
+Rotation = NeighbourRotation | HalvesRotation

@@ -21,12 +21,6 @@ def permuted(x: Tensor) -> Tensor:
     return torch.cat((x[..., 0::2], x[..., 1::2]), dim=-1)
 
 
-def permuted_tables(tables: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """(cos, sin), each (N, K), for halves."""
-    cos, sin = tables
-    return permuted(cos), permuted(sin)
-
-
 def permuted_qkv(qkv: Product, heads: int, width: int) -> Product:
     """The packed product (D, 3 * H * K) with the columns of every query and key head permuted."""
 

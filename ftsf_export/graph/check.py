@@ -1,0 +1,55 @@
+"""Is the graph what we promise? Standard operators, no float64, no control flow, no shape that depends on data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+
+from ftsf_export.errors import ExportError
+from ftsf_export.graph.onnx_model import OnnxModel
+
+CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+# Their outputs' shapes depend on values, or they exist to compute shapes at run time.
+SHAPES_FROM_DATA = frozenset({"NonZero", "Unique", "Compress", "TopK", "NonMaxSuppression", "Shape", "Size", "Range"})
+
+
+def check(model: OnnxModel) -> None:
+    """Our own promises, on the graph in memory. Raises ExportError with every node that breaks one."""
+    problems = [problem for node in model.model.graph for problem in _node_problems(node)]
+    problems += [
+        f"{name}: float64"
+        for name, value in model.model.graph.initializers.items()
+        if value.dtype == ir.DataType.DOUBLE
+    ]
+    if model.model.functions:
+        problems.append(f"functions: {', '.join(str(key) for key in model.model.functions)}")
+    if problems:
+        raise ExportError(f"graph: {len(problems)} promises broken; first: {problems[0]}", details="\n".join(problems))
+
+
+def check_file(path: Path) -> None:
+    """ONNX's own full check with strict shape inference, on the file. Raises ExportError."""
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(
+            f"{path.name}: onnx.checker refuses it: {str(error).splitlines()[0]}", details=str(error)
+        ) from error
+
+
+def _node_problems(node: ir.Node) -> list[str]:
+    problems = []
+    if node.domain not in ("", "ai.onnx"):
+        problems.append(f"{node.name}: operator {node.domain}.{node.op_type} is not a standard one")
+    if node.op_type in CONTROL_FLOW:
+        problems.append(f"{node.name}: control flow ({node.op_type})")
+    if node.op_type in SHAPES_FROM_DATA:
+        problems.append(f"{node.name}: a shape computed at run time ({node.op_type})")
+    for value in node.outputs:
+        if value.dtype == ir.DataType.DOUBLE:
+            problems.append(f"{node.name}: float64")
+        if value.dtype is None or value.shape is None:
+            problems.append(f"{node.name}: output without a type or a shape")
+    return problems

@@ -1,0 +1,63 @@
+"""Half precision on a machine that has none: an FP32 graph that rounds every tensor to the type and back.
+
+ONNX Runtime on a CPU loads FP16 graphs, but computes chains of arithmetic in FP32; neither rounding nor overflow is real
+there, and BF16 graphs do not run at all. Here each half value is followed by a Cast to the type and a Cast back, so that it
+rounds and overflows as it would, once a node. Fused GPU kernels round less often. To be run with all of ONNX Runtime's
+optimizations off: they remove pairs of casts.
+
+Needs onnx and onnx-ir; not torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+FLOAT = ir.DataType.FLOAT
+
+
+def emulate(source: Path, target: Path) -> None:
+    """Write the emulation of the graph in ``source`` to ``target``; an FP32 graph comes out as it was.
+
+    Every value keeps its name, so taps are found under their own.
+    """
+    model = ir.load(source)
+    graph = model.graph
+    kinds = {value: value.dtype for node in graph for value in node.outputs}
+    for name in list(graph.initializers):
+        value = graph.initializers[name]
+        if value.dtype in HALF:
+            assert value.const_value is not None
+            value.const_value = ir.tensor(value.const_value.numpy().astype(np.float32), name=name)
+            value.type = ir.TensorType(FLOAT)
+    for node in list(graph):
+        for value in node.outputs:
+            kind = kinds[value]
+            if kind in HALF:
+                value.type = ir.TensorType(FLOAT)
+                _round(graph, node, value, kind)
+        if node.op_type == "Cast" and node.attributes["to"].as_int() in HALF:
+            node.attributes["to"] = ir.AttrInt64("to", int(FLOAT))
+    ir.save(model, target)
+
+
+def _round(graph: ir.Graph, node: ir.Node, value: ir.Value, kind: ir.DataType) -> None:
+    """Put the two casts behind ``value``; the rounded value takes its name and its users."""
+    name = str(value.name)
+    narrow = ir.Node("", "Cast", [value], [ir.AttrInt64("to", int(kind))], name=f"{name}/round")
+    wide = ir.Node("", "Cast", [narrow.outputs[0]], [ir.AttrInt64("to", int(FLOAT))], name=f"{name}/back")
+    value.name = f"{name}/exact"
+    narrow.outputs[0].name = f"{name}/half"
+    narrow.outputs[0].type, narrow.outputs[0].shape = ir.TensorType(kind), value.shape
+    rounded = wide.outputs[0]
+    rounded.name, rounded.type, rounded.shape = name, ir.TensorType(FLOAT), value.shape
+    for user, slot in list(value.uses()):
+        if user is not narrow:
+            user.replace_input_with(slot, rounded)
+    graph.insert_after(node, [narrow, wide])
+    for index, output in enumerate(graph.outputs):
+        if output is value:
+            graph.outputs[index] = rounded

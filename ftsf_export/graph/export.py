@@ -1,0 +1,103 @@
+"""FastTimeSformer -> ONNX: form, trace, repeat, name. The graph is FP32; ``precision`` makes it narrower."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import onnx_ir as ir
+from fast_timesformer.model import FastTimeSformer
+from onnx_ir.passes import common as passes
+
+from ftsf_export.bundle import Island
+from ftsf_export.config import BatchRange
+from ftsf_export.graph.forms.island import islands_of
+from ftsf_export.graph.forms.model import ExportForm
+from ftsf_export.graph.names import name_all
+from ftsf_export.graph.onnx_model import OnnxModel
+from ftsf_export.graph.rewrite import ALL, Rewrites
+from ftsf_export.graph.scopes import is_within, keep_modules_only, module_of
+from ftsf_export.graph.trace import trace
+from ftsf_export.graph.unroll import unroll
+
+# The ``Attention`` operator is there from this opset on.
+ATTENTION_OPSET = 23
+PRODUCER = "ftsf-export"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphOptions:
+    """How the graph is made.
+
+    Attributes:
+        batch: clips in one call; a range makes dimension 0 dynamic.
+        opset: of the standard domain.
+        attention_operator: softmax attention as one ``Attention`` node (opset 23 or later, half precision only: TensorRT
+            has no FP32 kernel for it).
+        rewrites: names of the exact rewrites to apply.
+    """
+
+    batch: BatchRange = BatchRange(1, 1, 1)
+    opset: int = 20
+    attention_operator: bool = False
+    rewrites: Rewrites = ALL
+
+
+def export_onnx(model: FastTimeSformer, options: GraphOptions) -> OnnxModel:
+    """The FP32 graph of ``model``: input ``clip`` (B, F, C, H, W), output ``logits`` (B, classes), both float32.
+
+    Raises ExportError when the tracer or the converter refuses.
+    """
+    config = model.config
+    form = ExportForm(model, options.rewrites, operator=options.attention_operator)
+    clip_shape = (config.frames, config.channels, config.height, config.width)
+    traced = trace(form, clip_shape, options.batch, options.opset)
+    graph = traced.graph
+    keep_modules_only(graph)
+    unroll(graph, form)
+    taps = form.taps()
+    name_all(graph, [tap.name for tap in taps], {name for name, _ in form.named_parameters()})
+    _plain_reshapes(graph)
+    passes.RemoveUnusedNodesPass()(traced)
+    passes.TopologicalSortPass()(traced)
+    return OnnxModel(
+        model=_bare(graph, options.opset),
+        precision="fp32",
+        opset=options.opset,
+        taps=taps,
+        islands=_islands(graph, form),
+        rewrites=tuple(sorted(options.rewrites)),
+    )
+
+
+def _islands(graph: ir.Graph, form: ExportForm) -> tuple[Island, ...]:
+    """One entry for the same module of all blocks: ``blocks.*.spatial.attn.core``."""
+    reasons = {re.sub(r"^blocks\.\d+\.", "blocks.*.", path): reason for path, reason in islands_of(form).items()}
+    return tuple(
+        Island(scope, reason, sum(is_within(module_of(node), scope) for node in graph))
+        for scope, reason in reasons.items()
+    )
+
+
+def _plain_reshapes(graph: ir.Graph) -> None:
+    """``allowzero`` says what a 0 in a shape means; there is none, and older parsers do not know the attribute."""
+    for node in graph:
+        if node.op_type == "Reshape":
+            node.attributes.pop("allowzero", None)
+
+
+def _bare(graph: ir.Graph, opset: int) -> ir.Model:
+    """A model with nothing in it but the graph: what the exporter notes elsewhere may name the machine."""
+    graph.metadata_props.clear()
+    graph.name = "ftsf"
+    graph.doc_string = None
+    graph.opset_imports.clear()
+    graph.opset_imports[""] = opset
+    for value in (*graph.inputs, *graph.outputs, *(v for node in graph for v in node.outputs)):
+        value.metadata_props.clear()
+        value.doc_string = None
+    for value in graph.initializers.values():
+        value.metadata_props.clear()
+        value.doc_string = None
+    # IR 10 is the newest that every reader we name knows (TensorRT 10.3), and the oldest that knows opset 21 types.
+    return ir.Model(graph, ir_version=10, producer_name=PRODUCER)

@@ -1,0 +1,67 @@
+"""Names that say where in the model a node stands: ``blocks.3.spatial.attn/MatMul_2``; taps by their module's path."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Iterable
+
+import onnx_ir as ir
+
+from ftsf_export.errors import ExportError
+from ftsf_export.graph.scopes import is_within, module_of
+
+ROOT = "model"
+
+
+def name_all(graph: ir.Graph, taps: Iterable[str], weights: Container[str]) -> None:
+    """Name nodes and values by module, constants that are no ``weights`` by what they hold, and taps by their module.
+
+    Raises ExportError when a tapped module gives no value, or more than one.
+    """
+    fixed = {value: str(value.name) for value in (*graph.inputs, *graph.outputs)}
+    fixed.update({_result_of(graph, tap): tap for tap in taps})
+    counts: Counter[str] = Counter()
+    for node in graph:
+        stem = f"{module_of(node) or ROOT}/{node.op_type}"
+        node.name = f"{stem}_{counts[stem]}" if counts[stem] else stem
+        counts[stem] += 1
+        for index, value in enumerate(node.outputs):
+            suffix = f":{index}" if len(node.outputs) > 1 else ""
+            value.name = fixed.get(value, f"{node.name}{suffix}")
+    _name_constants(graph, weights)
+
+
+def _result_of(graph: ir.Graph, module: str) -> ir.Value:
+    """The one value that leaves ``module``."""
+    inside = {node for node in graph if is_within(module_of(node), module)}
+    leaving = [
+        output
+        for node in graph
+        if node in inside
+        for output in node.outputs
+        if output in graph.outputs or any(user not in inside for user, _ in output.uses())
+    ]
+    if len(leaving) != 1:
+        found = ", ".join(str(value.name) for value in leaving) or "none"
+        raise ExportError(f"tap {module}: expected one value to leave the module, got {found}")
+    return leaving[0]
+
+
+def _name_constants(graph: ir.Graph, weights: Container[str]) -> None:
+    """Shapes, axes and scalars: ``const/int64/8,197,512``. Two that hold the same become one."""
+    for name in list(graph.initializers):
+        value = graph.initializers[name]
+        tensor = value.const_value
+        if tensor is None:
+            raise ExportError(f"constant {name}: no value")
+        if name in weights:
+            continue
+        numbers = tensor.numpy().reshape(-1).tolist()
+        new = f"const/{str(tensor.dtype).lower()}{list(tensor.shape.numpy())}/{','.join(map(str, numbers))}"
+        graph.initializers.pop(name)
+        if new in graph.initializers:
+            ir.convenience.replace_all_uses_with(value, graph.initializers[new])
+            continue
+        value.name = new
+        tensor.name = new
+        graph.initializers.add(value)

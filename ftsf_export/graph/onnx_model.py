@@ -1,0 +1,67 @@
+"""The value that the graph stage hands on: an ONNX model and what must be known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from ftsf_export.bundle import Island, TapSpec
+
+# Protobuf ends at 2 GiB; weights above this go into a file beside the model.
+EXTERNAL_DATA_BYTES = 1536 * 2**20
+
+# The module that a node came from, on every node ("blocks.3.spatial.attn"). Survives in the saved file.
+MODULE_KEY = "ftsf.module"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxModel:
+    """A checked or yet unchecked ONNX model in memory.
+
+    Attributes:
+        model: the graph; input ``clip`` (B, F, C, H, W), output ``logits`` (B, classes), both float32.
+        precision: of products and pointwise work outside the islands: fp32, fp16 or bf16.
+        opset: of the standard domain.
+        taps: the named values inside that parity compares, in network order.
+        islands: where the graph stays FP32 and why; in an FP32 graph, where it would.
+        rewrites: names of the exact rewrites in it.
+    """
+
+    model: ir.Model
+    precision: str
+    opset: int
+    taps: tuple[TapSpec, ...]
+    islands: tuple[Island, ...]
+    rewrites: tuple[str, ...]
+
+    @property
+    def node_count(self) -> int:
+        return len(self.model.graph)
+
+    @property
+    def parameter_count(self) -> int:
+        """Floating-point constants: weights and tables."""
+        return sum(value.const_value.size for value in self._floats() if value.const_value is not None)
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(value.const_value.nbytes for value in self._floats() if value.const_value is not None)
+
+    def save(self, path: Path) -> tuple[Path, ...]:
+        """Write the file, and weights above 1.5 GiB beside it as ``<name>.data``. Returns what was written.
+
+        The same model gives the same bytes.
+        """
+        if self.weight_bytes <= EXTERNAL_DATA_BYTES:
+            ir.save(self.model, path)
+            return (path,)
+        data = path.with_name(path.name + ".data")
+        ir.save(self.model, path, external_data=data.name)
+        return (path, data)
+
+    def _floats(self) -> list[ir.Value]:
+        return [
+            v for v in self.model.graph.initializers.values() if v.dtype is not None and v.dtype.is_floating_point()
+        ]

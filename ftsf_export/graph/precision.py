@@ -1,0 +1,138 @@
+"""FP32 graph -> strongly typed FP16 or BF16 graph: the precision is in the graph, the compiler only obeys.
+
+Everything floating becomes half, but for the islands (``forms.island``): their nodes compute in FP32, with casts where
+values enter and leave. Input and output stay float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import ml_dtypes
+import numpy as np
+import onnx_ir as ir
+
+from ftsf_export.errors import ExportError
+from ftsf_export.graph.onnx_model import MODULE_KEY, OnnxModel
+from ftsf_export.graph.scopes import is_within, module_of
+
+HALF = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
+_NUMPY = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
+FLOAT = ir.DataType.FLOAT
+
+
+def to_precision(source: OnnxModel, precision: str) -> OnnxModel:
+    """``source``, which must be FP32, in ``precision``; ``source`` is left as it is.
+
+    Raises ExportError where a weight does not fit into the type (an FP16 number ends at 65504), naming it.
+    """
+    if source.precision != "fp32":
+        raise ValueError(f"expected an FP32 graph, got {source.precision}")
+    if precision == "fp32":
+        return source
+    if precision not in HALF:
+        raise ValueError(f"expected fp32, {' or '.join(HALF)}, got {precision!r}")
+    model = source.model.clone()
+    _Narrowing(model.graph, precision, tuple(island.scope for island in source.islands)).run()
+    return replace(source, model=model, precision=precision)
+
+
+class _Narrowing:
+    """One pass over a graph, in order."""
+
+    def __init__(self, graph: ir.Graph, precision: str, islands: tuple[str, ...]) -> None:
+        self.graph = graph
+        self.precision = precision
+        self.half = HALF[precision]
+        self.islands = islands
+        self.casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
+
+    def run(self) -> None:
+        outputs = list(self.graph.outputs)
+        for node in list(self.graph):
+            kind = FLOAT if self._in_island(node) else self.half
+            for slot, value in enumerate(node.inputs):
+                if value is not None and value.dtype is not None and value.dtype.is_floating_point():
+                    node.replace_input_with(slot, self._as(value, kind, node))
+            for output in node.outputs:
+                if output.dtype == FLOAT:
+                    output.type = ir.TensorType(kind)
+        for index, output in enumerate(outputs):
+            if output.dtype == self.half:
+                self._widen_output(index, output)
+        self._drop_unused_constants()
+
+    def _in_island(self, node: ir.Node) -> bool:
+        return any(is_within(module_of(node), scope) for scope in self.islands)
+
+    def _as(self, value: ir.Value, kind: ir.DataType, user: ir.Node) -> ir.Value:
+        """``value`` in type ``kind``: itself, a converted constant, or a cast before ``user``."""
+        if value.dtype == kind:
+            return value
+        key = (value, kind)
+        if key not in self.casts:
+            if value.is_initializer():
+                self.casts[key] = self._converted(value)
+            else:
+                self.casts[key] = self._cast(value, kind, user)
+        return self.casts[key]
+
+    def _converted(self, value: ir.Value) -> ir.Value:
+        tensor = value.const_value
+        assert tensor is not None
+        wide = tensor.numpy()
+        with np.errstate(over="ignore"):
+            narrow = wide.astype(_NUMPY[self.precision])
+        lost = np.isfinite(wide) & ~np.isfinite(narrow.astype(np.float32))
+        if lost.any():
+            worst = float(np.abs(wide[lost]).max())
+            raise ExportError(
+                f"{value.name}: {int(lost.sum())} weights do not fit into {self.precision} (largest {worst:.4g}); "
+                "use bf16 or fp32"
+            )
+        name = f"{value.name}:{self.precision}"
+        converted = ir.Value(name=name, type=ir.TensorType(self.half), shape=value.shape)
+        converted.const_value = ir.Tensor(narrow, dtype=self.half, name=name)
+        self.graph.initializers.add(converted)
+        return converted
+
+    def _cast(self, value: ir.Value, kind: ir.DataType, user: ir.Node) -> ir.Value:
+        cast = _cast_node(value, kind, module_of(user))
+        producer = value.producer()
+        if producer is None:
+            self.graph.insert_before(self.graph[0], cast)
+        else:
+            self.graph.insert_after(producer, cast)
+        return cast.outputs[0]
+
+    def _widen_output(self, index: int, output: ir.Value) -> None:
+        """The graph's output stays float32 and keeps its name; the half value behind it gets another."""
+        producer = output.producer()
+        assert producer is not None
+        cast = _cast_node(output, FLOAT, module_of(producer))
+        self.graph.insert_after(producer, cast)
+        widened, name = cast.outputs[0], output.name
+        output.name = f"{name}:{self.precision}"
+        widened.name = name
+        self.graph.outputs[index] = widened
+
+    def _drop_unused_constants(self) -> None:
+        for name in [name for name, value in self.graph.initializers.items() if not list(value.uses())]:
+            self.graph.initializers.pop(name)
+        # A constant needed in one type only keeps its plain name.
+        for name in [name for name in self.graph.initializers if name.endswith(f":{self.precision}")]:
+            plain = name.rsplit(":", 1)[0]
+            if plain not in self.graph.initializers:
+                value = self.graph.initializers.pop(name)
+                value.name = plain
+                assert value.const_value is not None
+                value.const_value.name = plain
+                self.graph.initializers.add(value)
+
+
+def _cast_node(value: ir.Value, kind: ir.DataType, module: str) -> ir.Node:
+    node = ir.Node("", "Cast", [value], [ir.AttrInt64("to", int(kind))], metadata_props={MODULE_KEY: module})
+    node.name = f"{value.name}/Cast:{kind.name.lower()}"
+    out = node.outputs[0]
+    out.name, out.type, out.shape = node.name, ir.TensorType(kind), value.shape
+    return node

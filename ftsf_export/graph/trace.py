@@ -1,0 +1,97 @@
+"""Export form -> ONNX graph, through ``torch.onnx.export(dynamo=True)``: one block traced, repeated with other weights.
+
+Tracing time grows with the number of nodes, and blocks are alike: the network is traced with two blocks, the first and
+the last (which may compute the class token alone), and the first is then repeated (``unroll``).
+
+What is traced holds random numbers instead of the weights. The converter merges constants that are equal, and weights
+often are (biases of zero, gains of one): traced with its real weights, one block would share constants that in the next
+block differ.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import onnx_ir as ir
+import torch
+from torch import nn
+
+from ftsf_export.config import BatchRange
+from ftsf_export.errors import ExportError
+from ftsf_export.graph.forms.model import ExportForm
+
+INPUT = "clip"
+OUTPUT = "logits"
+
+
+def trace(form: ExportForm, clip_shape: tuple[int, ...], batch: BatchRange, opset: int) -> ir.Model:
+    """The graph of ``form`` with its first and last block only, and with random constants.
+
+    Args:
+        form: the whole network.
+        clip_shape: (F, C, H, W).
+        batch: one size makes a static graph; otherwise dimension 0 is dynamic and called ``batch``.
+        opset: of the standard domain.
+
+    Raises ExportError when torch.export or the converter refuses.
+    """
+    short = _two_blocks(form)
+    # With 1 as the example, torch.export would specialise on it.
+    example = torch.zeros(batch.optimum if batch.static else max(2, batch.optimum), *clip_shape)
+    dynamic = None if batch.static else ({0: torch.export.Dim("batch", min=batch.minimum, max=batch.maximum)},)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                short,
+                (example,),
+                dynamo=True,
+                opset_version=opset,
+                dynamic_shapes=dynamic,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                external_data=False,
+                verbose=False,
+            )
+    except Exception as error:  # torch raises many types here, most of them its own and private
+        raise ExportError(f"torch.onnx.export refused the model: {_first_line(error)}", details=str(error)) from error
+    if program is None:
+        raise ExportError("torch.onnx.export returned no program")
+    return cast(ir.Model, program.model)
+
+
+def _two_blocks(form: ExportForm) -> ExportForm:
+    """A copy of ``form`` with its first and last block and random constants, drawn from a generator of its own."""
+    blocks = list(form.blocks)
+    kept = blocks if len(blocks) < 2 else [blocks[0], blocks[-1]]
+    short = copy.copy(form)
+    # A module's copy shares the dict of its children; replacing the blocks must not reach the original.
+    short._modules = {**form._modules, "blocks": nn.ModuleList(kept)}
+    short = copy.deepcopy(short).float()
+    generator = torch.Generator().manual_seed(0)
+    for parameter in short.parameters():
+        parameter.data = torch.rand(parameter.shape, generator=generator)
+    return short
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's own remarks (operators of packages that are not installed, deprecations inside torch) are not ours
+    to show; what goes wrong is raised."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
