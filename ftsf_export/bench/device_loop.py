@@ -188,14 +188,17 @@ class DeviceLoop:
         # The first run after a change of shape does work that must not be captured (TensorRT Developer Guide, "CUDA
         # Graphs": call enqueueV3 once before capturing).
         self()
-        self._cuda.begin_capture(self._stream)
         try:
-            self._enqueue()
-        except RunError as error:
-            self._cuda.abandon_capture(self._stream)
-            raise CaptureError(error.message) from error
-        try:
-            executable = self._cuda.end_capture(self._stream)
+            executable = self._captured()
         except RunError as error:
             raise CaptureError(error.message) from error
         self._executable = self._owned(executable, self._cuda.destroy_graph)
+
+    def _captured(self) -> int:
+        self._cuda.begin_capture(self._stream)
+        try:
+            self._enqueue()
+        except RunError:
+            self._cuda.abandon_capture(self._stream)
+            raise
+        return self._cuda.end_capture(self._stream)
