@@ -69,6 +69,10 @@ class BundleWriter:
                 raise
         return self
 
+    def hashed(self, manifest: Manifest) -> Manifest:
+        """The manifest with the hash and size of every file that is in the staging directory by now."""
+        return replace(manifest, files={name: entry_of(self.path / name) for name in files_under(self.path)})
+
     def commit(self, manifest: Manifest) -> Bundle:
         """Hashes the files, writes the manifest, and puts the bundle in its place.
 

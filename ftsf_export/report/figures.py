@@ -1,0 +1,88 @@
+"""Figures as a reader wants them: three digits, a unit, and never a rounding that hides a fault."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_MIB = 1 << 20
+_NAMES = {
+    "rel_l2": "relative L2",
+    "max_abs": "max. absolute",
+    "spread_error": "error / spread",
+    "cosine": "cosine",
+    "top1_agreement": "top-1 equal",
+    "top5_agreement": "top-5 shared",
+}
+_STATUS = {"passed": "passed", "failed": "failed", "inconclusive": "inconclusive", "not_run": "not run"}
+_NON_FINITE = {"nan": "NaN", "inf": "∞", "-inf": "−∞"}
+_NONE = "–"
+
+
+def number(value: Any) -> str:
+    """Three significant digits; whole numbers in full; "nan" and "inf" (as JSON holds them) by their signs."""
+    if value is None:
+        return _NONE
+    if isinstance(value, str):
+        return _NON_FINITE.get(value, value)
+    if not math.isfinite(value):
+        return _NON_FINITE[str(float(value))]
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}".replace(",", "\u202f")
+    if 1e-3 <= abs(value) < 1e5:
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def measured(measure: Mapping[str, Any] | None) -> str:
+    """A measure's value, in the manner of its metric."""
+    if measure is None:
+        return ""
+    value, metric = measure["value"], measure["metric"]
+    if isinstance(value, (int, float)) and metric == "cosine":
+        # Rounded to three digits, a cosine of 0.9996 would read as 1.
+        return f"{value:.7f}"
+    if isinstance(value, (int, float)) and metric.endswith("agreement"):
+        return f"{100 * value:.4g}\u202f%"
+    return number(value)
+
+
+def limit_of(measure: Mapping[str, Any]) -> str:
+    return measured({**measure, "value": measure["limit"]}) if measure["limit"] is not None else ""
+
+
+def metric_name(metric: str) -> str:
+    return _NAMES.get(metric, metric.replace("_", " "))
+
+
+def status_name(status: str) -> str:
+    return _STATUS[status]
+
+
+def mebibytes(size_bytes: float | None) -> str:
+    return _NONE if size_bytes is None else f"{size_bytes / _MIB:.1f}\u202fMiB"
+
+
+def seconds(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.1f}\u202fs"
+
+
+def milliseconds(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.2f}\u202fms" if value < 100 else f"{value:.0f}\u202fms"
+
+
+def percent(share: float) -> str:
+    """A share of a limit; below a thousandth it is just that."""
+    if not math.isfinite(share):
+        return "over"
+    return f"{100 * share:.2g}\u202f%" if share >= 1e-3 else "< 0.1\u202f%"
+
+
+def shape(sizes: Iterable[int | str]) -> str:
+    return " × ".join(str(size) for size in sizes)
+
+
+def capabilities(values: Iterable[str]) -> str:
+    return ", ".join(values)
