@@ -1,0 +1,88 @@
+"""Arrows run one way, and a machine that only runs a bundle needs neither torch nor a compiler."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+ROOT = Path(__file__).parents[2]
+HEAVY = (
+    "torch", "einops", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "tensorrt", "tensorrt_rtx", "transformers",
+    "fast_timesformer", "av", "PIL", "safetensors",
+)  # fmt: skip
+
+PLANES = "\n".join(f'    "ftsf_export.{name}",' for name in ("errors", "cli"))
+
+
+def lint(config: Path) -> int:
+    code: int = lint_imports(config_filename=str(config), cache_dir=None)
+    return code
+
+
+def test_the_contracts_of_pyproject_hold(capfd: pytest.CaptureFixture[str]) -> None:
+    assert lint(ROOT / "pyproject.toml") == 0, capfd.readouterr().out
+
+
+def test_a_broken_contract_is_noticed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The same layers upside down: the command line imports errors, so this must fail."""
+    config = tmp_path / "pyproject.toml"
+    config.write_text(
+        '[tool.importlinter]\nroot_packages = ["ftsf_export"]\n[[tool.importlinter.contracts]]\n'
+        f'name = "upside down"\ntype = "layers"\nlayers = [\n{PLANES}\n]\n'
+    )
+    assert lint(config) == 1
+    assert "upside down BROKEN" in capfd.readouterr().out
+
+
+def test_every_package_is_under_a_contract() -> None:
+    """A new stage that no layer names would be free to import anything."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    layers = text.split("layers = [")[1].split("]")[0]
+    packages = sorted(path.parent.name for path in (ROOT / "ftsf_export").glob("*/__init__.py"))
+    assert [name for name in packages if f"ftsf_export.{name}" not in layers] == []
+
+
+def heavy_modules_after(code: str) -> list[str]:
+    """What a fresh process has imported of ``HEAVY`` after ``code``."""
+    report = f"import sys, json; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, timeout=120, cwd=ROOT
+    )
+    assert ended.returncode == 0, ended.stderr
+    found: list[str] = json.loads(ended.stdout.splitlines()[-1])
+    return found
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    assert heavy_modules_after("import ftsf_export") == []
+
+
+def test_neither_do_its_public_names() -> None:
+    assert heavy_modules_after("from ftsf_export import Bundle, ExportConfig, export") == []
+
+
+def test_neither_do_the_commands() -> None:
+    code = (
+        "import importlib\n"
+        "from ftsf_export.cli.main import COMMANDS\n"
+        "for name in COMMANDS: importlib.import_module(f'ftsf_export.cli.{name}')\n"
+        "for name in ('export', 'verify', 'build', 'bench', 'doctor'):\n"
+        "    importlib.import_module(f'ftsf_export.pipeline.{name}')"
+    )
+    assert heavy_modules_after(code) == []
+
+
+def test_the_check_itself_sees_a_heavy_import() -> None:
+    assert heavy_modules_after("import einops") == ["einops"]
+
+
+def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
+    import ftsf_export
+
+    with pytest.raises(AttributeError, match="no attribute 'Bundel'"):
+        _ = ftsf_export.Bundel  # type: ignore[attr-defined]
