@@ -26,7 +26,8 @@ class TimeSformerConfig:
         heads: H; None means ``dim // dim_head``.
         dim_head: K, width of a head.
         mlp_mult: the MLP's hidden width R is ``mlp_mult * dim``.
-        drop_path: probability of dropping a branch in the last block; grows linearly from 0 in the first one.
+        drop_path: probability of dropping a branch in the last block; grows linearly from 0 in the first one
+            (a single block drops nothing), as in the original TimeSformer.
         attn_dropout: probability of dropping an attention weight; ``performer`` forms none, so it takes 0 only.
         proj_dropout: probability of dropping an element of an attention's or an MLP's output.
         rotary_emb: rotary positions (Su et al. 2021); False: learned absolute ones.

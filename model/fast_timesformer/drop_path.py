@@ -9,7 +9,7 @@ class DropPath(nn.Module):
     """Zero the branch for a sample with probability ``rate``; divide the others by 1 - rate.
 
     The mean over draws is the branch itself. The identity in evaluation and at rate 0. A sample is one index of
-    the first dimension.
+    the first dimension: a clip, or one of its frames where ``attn_type`` is ``space``.
     """
 
     def __init__(self, rate: float = 0.0) -> None:

@@ -137,7 +137,7 @@ class FastTimeSformer(nn.Module):
             stream = 1 + config.num_patches if config.attn_type == "space" else config.num_tokens
             self.pos_token = parameter(stream, config.dim)
         # Stochastic depth grows linearly from block to block, as in the original TimeSformer.
-        rates = torch.linspace(0, config.drop_path, config.depth, dtype=torch.float64).tolist()
+        rates = [config.drop_path * i / max(1, config.depth - 1) for i in range(config.depth)]
         self.blocks = nn.ModuleList(BLOCKS[config.attn_type](config, self.rotary, rate) for rate in rates)
         self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
         self.head = linear(config.dim, config.num_classes)

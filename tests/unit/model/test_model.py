@@ -1,7 +1,12 @@
 """The whole network: input layout, neighbours, gradients, recomputed blocks, names that files depend on."""
 
+import copy
 import itertools
+import pickle
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -216,3 +221,35 @@ def test_a_forward_and_backward_pass_warns_of_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tiny(checkpoint_blocks=True)(clips()).sum().backward()
+
+
+def test_a_model_is_copied_pickled_and_moved_whole() -> None:
+    model = tiny(attn_mechanism="performer", attn_type="joint").eval()
+    x = clips()
+    expected = model(x)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), copy.deepcopy(model).double().float()):
+        assert torch.equal(twin(x), expected)
+    with torch.device("meta"):
+        empty = tiny(attn_mechanism="performer", attn_type="joint").eval()
+    empty = empty.to_empty(device="cpu")
+    empty.load_state_dict(model.state_dict())
+    assert torch.equal(empty(x), expected)
+
+
+def test_the_package_is_light_until_a_model_is_asked_for() -> None:
+    code = """
+import sys, fast_timesformer
+fast_timesformer.TimeSformerConfig(1, 3, 16, 16, 2)
+assert not {"torch", "einops", "safetensors"} & set(sys.modules)
+assert all(hasattr(fast_timesformer, name) for name in dir(fast_timesformer))
+assert "torch" in sys.modules
+assert not hasattr(fast_timesformer, "FastTimesformer")
+"""
+    source = str(Path(fast_timesformer.__file__).parents[1])
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {source!r})\n{code}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
