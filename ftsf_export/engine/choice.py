@@ -28,8 +28,8 @@ class Deferred:
     reason: str
 
     def command(self, bundle: str) -> str:
-        """What to type on the machine itself."""
-        return f"ftsf build {bundle} --builder tensorrt --target {self.target.name}"
+        """What to type where it can be built: on the machine itself, unless only TensorRT for RTX covers the target."""
+        return f"ftsf build {bundle} --builder {self.target.builders[-1]} --target {self.target.name}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def resolve(
     wanted = [target_named(name) for name in targets]
     _refuse_precision(wanted, precision)
     if builder == "none":
-        return BuildPlanChoice(())
+        return BuildPlanChoice((), tuple(Deferred(target, "builder none was asked for") for target in wanted))
     if builder == "rtx":
         return _with_rtx(wanted, rtx_installed, precision)
     if builder == "tensorrt":

@@ -47,7 +47,7 @@ def choose(builder: str, targets: list[str], machine: Machine, precision: str = 
         ("tensorrt", [], H100, ["tensorrt:sm_90"], []),
         ("tensorrt", ["h100"], H100, ["tensorrt:h100"], []),
         ("none", [], BARE, [], []),
-        ("none", ["jetson-orin"], BARE, [], []),
+        ("none", ["jetson-orin", "rtx"], BARE, [], ["jetson-orin", "rtx"]),
     ],
 )
 def test_what_is_built_here_and_what_is_left(
@@ -95,6 +95,8 @@ def test_a_deferred_engine_says_why_and_what_to_type() -> None:
     assert "Jetson Orin" in left.reason
     (left,) = choose("auto", ["h100"], LAPTOP).deferred
     assert "9.0" in left.reason
+    (left,) = choose("none", ["rtx"], BARE).deferred
+    assert left.command("out") == "ftsf build out --builder rtx --target rtx"
 
 
 def test_every_wrong_target_is_named_at_once() -> None:

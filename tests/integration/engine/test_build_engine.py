@@ -1,0 +1,211 @@
+"""Real builds with TensorRT for RTX, no GPU: what comes out, what is refused, and what is left behind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ftsf_export.config import BatchRange
+from ftsf_export.engine.builder import Engine, build_engine
+from ftsf_export.engine.request import ENGINE_FILE, REQUEST_FILE, BuildRequest, WorkOrder
+from ftsf_export.engine.targets import target_named
+from ftsf_export.engine.types import judge_types
+from ftsf_export.errors import BuildError, UsageError
+from ftsf_export.verdict import Status, Verdict
+
+Compile = Callable[..., Engine]
+Order = Callable[..., BuildRequest]
+WriteGraph = Callable[..., Path]
+
+PRODUCTS = {
+    *(f"blocks.0/attn/{name}" for name in ("to_q", "to_k", "to_v", "scores", "mix", "to_out")),
+    "blocks.0/mlp/fc1",
+    "head/linear",
+}
+
+
+def judge(engine: Engine, precision: str) -> Verdict:
+    return judge_types(
+        engine.plan,
+        precision,
+        gate="engine.types-rtx-rtx-30",
+        subject=engine.path.name,
+        subject_sha256=engine.sha256,
+        products=engine.products,
+        tf32=engine.tf32,
+    )
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_an_engine_runs_in_the_precision_of_its_graph(engines: Compile, precision: str) -> None:
+    engine = engines(precision)
+    assert judge(engine, precision).passed
+    assert {product.node for product in engine.products} == PRODUCTS
+    assert {kind for product in engine.products for kind in product.types} == {precision}
+    assert engine.plan.unread == ()
+    assert engine.plan.fused_attentions == (0 if precision == "fp32" else 1)
+    assert engine.tf32 is False
+    data = engine.path.read_bytes()
+    assert engine.size_bytes == len(data)
+    assert engine.sha256 == hashlib.sha256(data).hexdigest()
+    assert not list(engine.path.parent.glob(".build-*"))
+
+
+def test_an_fp32_graph_asked_as_fp16_fails_the_gate_and_the_other_way_round(engines: Compile) -> None:
+    for made, asked in (("fp32", "fp16"), ("fp16", "fp32")):
+        verdict = judge(engines(made), asked)
+        assert verdict.status is Status.FAILED
+        assert "blocks.0/attn/to_q" in verdict.reason
+
+
+def test_a_dynamic_batch_is_judged_as_well(engines: Compile) -> None:
+    engine = engines("fp16", dynamic=True)
+    assert engine.profile == ((1, 2, 32, 64), (2, 2, 32, 64), (4, 2, 32, 64))
+    assert judge(engine, "fp16").passed
+    assert judge(engine, "fp32").status is Status.FAILED
+    assert engine.plan.moved_bytes is None
+
+
+def test_one_engine_for_every_rtx_generation(engines: Compile) -> None:
+    engine = engines("fp16", target="rtx")
+    assert engine.capabilities == ("8.6", "8.9", "12.0")
+    assert judge(engine, "fp16").passed
+
+
+def test_the_sidecar_holds_no_time_and_no_path(engines: Compile) -> None:
+    engine = engines("fp16")
+    sidecar = json.loads(engine.sidecar_bytes())
+    assert sidecar["sha256"] == engine.sha256
+    assert sidecar["compute_capabilities"] == ["8.6"]
+    assert sidecar["product_operand_types"] == engine.plan.operand_types()
+    assert str(engine.path.parent) not in engine.sidecar_bytes().decode()
+    assert not [key for key in sidecar if "second" in key or "time" in key]
+
+
+def test_tf32_is_off_unless_asked(graphs: WriteGraph, order: Order, tmp_path: Path) -> None:
+    engine = build_engine(order(graphs("fp32"), tmp_path / "e.engine", "fp32", tf32=True))
+    assert engine.tf32 is True
+    assert "TF32" in judge(engine, "fp32").reason
+
+
+def test_progress_is_told_by_phase(graphs: WriteGraph, order: Order, tmp_path: Path) -> None:
+    told: list[tuple[str, float | None]] = []
+    build_engine(order(graphs(), tmp_path / "e.engine"), on_progress=lambda *step: told.append(step))
+    assert told[0] == ("engine rtx rtx-30: Building engine", 0.0)
+    assert told[-1] == ("engine rtx rtx-30: Building engine", 1.0)
+    assert all(fraction is not None and 0.0 <= fraction <= 1.0 for _, fraction in told)
+
+
+def test_the_log_is_kept_where_asked_and_the_terminal_stays_clean(
+    graphs: WriteGraph, order: Order, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    build_engine(order(graphs(), tmp_path / "e.engine", log_path=tmp_path / "builder.log"))
+    assert "LayerType: gemm" in (tmp_path / "builder.log").read_text(encoding="utf-8")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_timing_cache_is_written_and_read(graphs: WriteGraph, order: Order, tmp_path: Path) -> None:
+    cache = tmp_path / "timing.cache"
+    for _ in range(2):
+        build_engine(order(graphs(), tmp_path / "e.engine", timing_cache=cache))
+        assert cache.stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "says"),
+    [
+        (b"", UsageError, "no graph with inputs and outputs"),
+        (b"hello\n", UsageError, "no graph with inputs and outputs"),
+        (None, BuildError, "refused broken.onnx: .*Failed to parse the ONNX model"),
+    ],
+)
+def test_a_file_that_is_no_graph(
+    graphs: WriteGraph, order: Order, tmp_path: Path, content: bytes | None, error: type[Exception], says: str
+) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(graphs().read_bytes()[:3000] if content is None else content)
+    with pytest.raises(error, match=says):
+        build_engine(order(broken, tmp_path / "e.engine"))
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"batch": BatchRange(1, 2, 4)}, UsageError, "the graph's batch is fixed: export it again with --batch"),
+        ({"input_name": "video"}, UsageError, "expected 'video', the graph has clip"),
+        ({"clip_shape": (2, 32, 63)}, UsageError, r"expected \[1, 2, 32, 63\], the graph has \[1, 2, 32, 64\]"),
+        ({"workspace_mib": 1}, BuildError, "the workspace limit is too small"),
+        ({"timeout_s": 0.05}, BuildError, "not done after 0.05 s, killed"),
+    ],
+)
+def test_a_request_that_does_not_fit(
+    graphs: WriteGraph, order: Order, tmp_path: Path, changes: dict, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        build_engine(order(graphs(), tmp_path / "e.engine", **changes))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_operator_is_named(order: Order, tmp_path: Path) -> None:
+    from onnx import TensorProto, helper, save
+
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2, 32, 64]) for name in ("clip", "logits")]
+    node = helper.make_node("Unheard", ["clip"], ["logits"], name="odd/node", domain="own")
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("own", 1)]
+    save(
+        helper.make_model(helper.make_graph([node], "g", *([end] for end in ends)), opset_imports=opsets),
+        tmp_path / "u.onnx",
+    )
+    with pytest.raises(BuildError, match=r"refused u\.onnx: .*Unheard.*Plugin not found"):
+        build_engine(order(tmp_path / "u.onnx", tmp_path / "e.engine"))
+
+
+def test_a_worker_ends_when_its_parent_is_gone(graphs: WriteGraph, order: Order, tmp_path: Path) -> None:
+    # A parent that was killed leaves the worker a stdin at its end; with a parent the same order gives an engine.
+    request = order(graphs(), tmp_path / "e.engine")
+    (tmp_path / REQUEST_FILE).write_text(WorkOrder.of(request).to_json(), encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, "-m", "ftsf_export.engine.worker"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "POLYGRAPHY_USE_TENSORRT_RTX": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert b'"built"' not in ended.stdout
+    assert not (tmp_path / ENGINE_FILE).exists()
+
+
+def test_tensorrt_proper_takes_the_same_path(
+    graphs: WriteGraph, order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With TensorRT for RTX standing in for TensorRT 11: strong typing, TF32 off, profile, inspector's layers."""
+    stand_in = Path(__file__).parents[2] / "unit" / "engine" / "stand_in"
+    half = {"Dimensions": [64, 64], "Format/Datatype": "Half"}
+    layer = {
+        "Name": "fc",
+        "LayerType": "gemm",
+        "Inputs": [{"Name": "x", **half}, {"Name": "w", **half}],
+        "Outputs": [{"Name": "y", **half}],
+        "TacticName": "sm80_xmma_gemm_f16f16_f16f32_f32_tn_n",
+        "Metadata": "[ONNX Layer: blocks.0/mlp/fc1]",
+    }
+    (tmp_path / "layers.json").write_text(json.dumps({"Layers": [layer]}), encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(stand_in))
+    monkeypatch.setenv("STAND_IN_LAYERS", str(tmp_path / "layers.json"))
+    request = order(graphs(), tmp_path / "e.engine", builder="tensorrt", target=target_named("a10"))
+    engine = build_engine(request)
+    assert engine.builder_version == "11.4.1"
+    assert engine.tf32 is False
+    assert [kernel.name for kernel in engine.plan.kernels] == ["fc"]
+    assert engine.plan.memory.weights_bytes
+    assert judge(engine, "fp16").passed

@@ -1,0 +1,1 @@
+"""A worker that ends well and says nothing of an engine."""

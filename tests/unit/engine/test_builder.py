@@ -1,0 +1,94 @@
+"""A build with stand-ins for the compiler's process: every ending is told apart, none leaves a trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ftsf_export.config import BatchRange
+from ftsf_export.engine import builder
+from ftsf_export.engine.builder import build_engine
+from ftsf_export.engine.request import BuildRequest, WorkOrder
+from ftsf_export.engine.targets import target_named
+from ftsf_export.errors import BuildError, OutputError, UsageError
+
+STAND_INS = Path(__file__).parent / "stand_in"
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> BuildRequest:
+    onnx = tmp_path / "model.onnx"
+    onnx.write_bytes(b"not read here")
+    (tmp_path / "out").mkdir()
+    return BuildRequest(
+        onnx_path=onnx,
+        builder="rtx",
+        target=target_named("rtx"),
+        precision="fp16",
+        batch=BatchRange(1, 2, 4),
+        input_name="clip",
+        clip_shape=(8, 3, 32, 32),
+        output=tmp_path / "out" / "rtx.engine",
+    )
+
+
+@pytest.fixture
+def use_worker(monkeypatch: pytest.MonkeyPatch):
+    def use(module: str) -> None:
+        monkeypatch.setenv("PYTHONPATH", str(STAND_INS))
+        monkeypatch.setattr(builder, "_WORKER", module)
+
+    return use
+
+
+def test_a_compiler_that_aborts_is_a_build_error_with_its_last_words(use_worker, request_: BuildRequest) -> None:
+    use_worker("aborting_worker")
+    told: list[tuple[str, float | None]] = []
+    with pytest.raises(
+        BuildError, match=r"died \(SIGABRT\) on model.onnx: CHECK\(def_tactic_desc\) failed second line"
+    ) as e:
+        build_engine(request_, on_progress=lambda stage, fraction: told.append((stage, fraction)))
+    assert "all is well" in e.value.details
+    assert "terminate called" in e.value.details
+    assert told == [("engine rtx rtx: Building engine", 1 / 6)]
+    assert list(request_.output.parent.iterdir()) == []
+
+
+def test_its_log_is_kept_where_asked(use_worker, request_: BuildRequest, tmp_path: Path) -> None:
+    use_worker("aborting_worker")
+    log = tmp_path / "kept.log"
+    with pytest.raises(BuildError):
+        build_engine(BuildRequest(**{**vars(request_), "log_path": log}))
+    assert "CHECK(def_tactic_desc)" in log.read_text(encoding="utf-8")
+
+
+def test_a_worker_that_reports_no_engine_is_a_build_error(use_worker, request_: BuildRequest) -> None:
+    use_worker("silent_worker")
+    with pytest.raises(BuildError, match="exit status 0"):
+        build_engine(request_)
+
+
+def test_a_full_disk_is_an_output_error(use_worker, request_: BuildRequest) -> None:
+    use_worker("full_disk_worker")
+    with pytest.raises(OutputError, match="No space left on device"):
+        build_engine(request_)
+    assert list(request_.output.parent.iterdir()) == []
+
+
+def test_a_graph_that_is_not_there(request_: BuildRequest, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a file, found none"):
+        build_engine(BuildRequest(**{**vars(request_), "onnx_path": tmp_path / "gone.onnx"}))
+
+
+def test_an_output_folder_that_is_not_there(request_: BuildRequest, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"):
+        build_engine(BuildRequest(**{**vars(request_), "output": tmp_path / "gone" / "rtx.engine"}))
+
+
+def test_the_order_survives_its_journey(request_: BuildRequest) -> None:
+    order = WorkOrder.of(request_)
+    assert WorkOrder.from_json(order.to_json()) == order
+    assert order.capabilities == [86, 89, 120]
+    assert order.profile == [[1, 8, 3, 32, 32], [2, 8, 3, 32, 32], [4, 8, 3, 32, 32]]
+    assert order.tf32 is False
