@@ -1,3 +1,4 @@
+# ruff: noqa: N802, N815 - functions have the names that the CUDA runtime gives them
 """A clock that goes as told, and a GPU made of host memory: a CUDA runtime library and an engine for it."""
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class _ErrorString:
 class FakeCudart:
     """libcudart whose device is host memory. Work on a stream runs at once, or is kept while the stream is captured.
 
-    ``live`` holds every handle that was made and not yet given back; ``fail`` maps a function's name to the status that it
-    returns instead of working. ``gpu_ms`` is how long a run takes on its own clock.
+    ``live`` holds every handle that was made and not yet given back; ``fail`` maps a function's name to the status
+    that it returns instead of working. ``gpu_ms`` is how long a run takes on its own clock.
     """
 
     fail: dict[str, int] = field(default_factory=dict)
@@ -100,7 +101,7 @@ class FakeCudart:
 
     _cudaStreamDestroy = _cudaEventDestroy = _cudaGraphDestroy = _cudaGraphExecDestroy = _drop
 
-    def _cudaStreamSynchronize(self, stream: Any) -> None:
+    def _cudaStreamSynchronize(self, _stream: Any) -> None:
         assert self.capturing is None, "synchronising a stream that is being captured"
 
     def _cudaMalloc(self, handle: Any, size: ctypes.c_size_t) -> None:
@@ -156,7 +157,7 @@ class FakeContext:
         self.shapes[name] = shape
         return shape[0] <= self.engine.max_batch
 
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+    def get_tensor_shape(self, _name: str) -> tuple[int, ...]:
         return (self.shapes["clip"][0], self.engine.classes)
 
     def set_tensor_address(self, name: str, address: int) -> bool:

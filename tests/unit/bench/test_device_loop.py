@@ -1,4 +1,4 @@
-"""Calls on an engine, with host memory in the GPU's place: outputs, order of the work, graphs, and nothing left behind."""
+"""Calls on an engine, with host memory in the GPU's place: outputs, order, graphs, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ from ftsf_export.bench.cuda import Cuda
 from ftsf_export.bench.device_loop import CaptureError, DeviceLoop
 from ftsf_export.errors import RunError
 
+# Every function of the CUDA runtime that we call.
+FUNCTIONS = (
+    *("cudaGetErrorString", "cudaGetDeviceCount", "cudaGetDevice", "cudaDeviceGetPCIBusId"),
+    *("cudaStreamCreate", "cudaStreamSynchronize", "cudaStreamDestroy", "cudaMalloc", "cudaFree"),
+    *("cudaHostRegister", "cudaHostUnregister", "cudaMemcpyAsync"),
+    *("cudaEventCreate", "cudaEventRecord", "cudaEventElapsedTime", "cudaEventDestroy"),
+    *("cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiateWithFlags"),
+    *("cudaGraphDestroy", "cudaGraphLaunch", "cudaGraphExecDestroy"),
+)
 CLIP = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
 
@@ -185,7 +194,7 @@ def test_the_real_runtime_library_has_every_function(name: str) -> None:
         library = ctypes.CDLL(name)
     except OSError:
         pytest.skip(f"{name} is not on this machine")
-    for function in ["cudaGetErrorString", "cudaGetDeviceCount", "cudaGetDevice", "cudaDeviceGetPCIBusId", "cudaStreamCreate", "cudaMalloc", "cudaFree", "cudaStreamSynchronize", "cudaStreamDestroy", "cudaHostRegister", "cudaHostUnregister", "cudaMemcpyAsync", "cudaEventCreate", "cudaEventRecord", "cudaEventElapsedTime", "cudaEventDestroy", "cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiateWithFlags", "cudaGraphDestroy", "cudaGraphLaunch", "cudaGraphExecDestroy"]:
+    for function in FUNCTIONS:
         assert hasattr(library, function)
     if Cuda(library).device_count() == 0:
         with pytest.raises(RunError, match=r"cudaStreamCreate returned status \d+ \(.+\)"):

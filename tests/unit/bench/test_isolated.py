@@ -104,7 +104,7 @@ def test_outputs_that_are_not_finite(job: Job) -> None:
 @pytest.mark.skipif(not gpu_problem(), reason="there is a GPU here")
 @pytest.mark.parametrize("backend", ["tensorrt", "rtx"])
 def test_an_engine_without_a_gpu_lacks_one(job: Job, backend: str) -> None:
-    with pytest.raises(EnvironmentLacks, match="a GPU is needed to run model.onnx"):
+    with pytest.raises(EnvironmentLacks, match=r"a GPU is needed to run model\.onnx"):
         isolated.measure_isolated(replace(job, backend=backend))
 
 

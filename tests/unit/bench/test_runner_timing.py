@@ -34,7 +34,7 @@ class SlowRunner(BaseRunner):  # type: ignore[misc]
     def deactivate_impl(self) -> None:
         self.log.append("deactivated")
 
-    def infer(self, feed_dict: Any, check_inputs: bool = True, *_args: Any, **_kwargs: Any) -> Any:
+    def infer(self, _feed: Any, check_inputs: bool = True, *_args: Any, **_kwargs: Any) -> Any:
         self.clock.pass_ms(400 if check_inputs else 20)
         self.log.append("checked" if check_inputs else "timed")
         return OrderedDict(self.outputs)

@@ -1,0 +1,307 @@
+"""``ftsf bench`` on a bundle: what is measured under which heading, and what is refused with which exit code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ftsf_export.bench.job import Job
+from ftsf_export.bench.sampling import Samples
+from ftsf_export.bench.timing import CPU_HEADING, Subject, Timing, timing_from_samples
+from ftsf_export.bundle import (
+    Bundle,
+    BundleWriter,
+    EngineEntry,
+    Manifest,
+    Preprocessing,
+    TensorSpec,
+    record,
+    rehash,
+    sha256_of,
+    write_golden,
+)
+from ftsf_export.cli.main import ftsf, run
+from ftsf_export.config import BatchRange, ExportConfig, Size
+from ftsf_export.doctor.examine import ProbeResult
+from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks
+from ftsf_export.pipeline import bench as pipeline
+from ftsf_export.pipeline.bench import BenchRequest, bench
+from ftsf_export.runners.driver import gpu_problem
+from ftsf_export.verdict import Measure, Status, Verdict
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+FRAMES, SIDE, CLASSES = 2, 16, 3
+QUICK = BenchRequest(runner="onnxruntime", seconds=0.0, warmup=1)
+needs_no_gpu = pytest.mark.skipif(not gpu_problem(), reason="there is a GPU here")
+
+
+def write_model(path: Path, by: float, kind: int) -> None:
+    """logits: three times the sum of a clip, times ``by``, computed in ``kind``."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("Cast", ["clip"], ["typed"], to=kind),
+        helper.make_node("ReduceSum", ["typed", "axes"], ["sums"], keepdims=0),
+        helper.make_node("Unsqueeze", ["sums", "last"], ["column"]),
+        helper.make_node("Cast", ["weights"], ["row"], to=kind),
+        helper.make_node("Mul", ["column", "row"], ["scores"]),
+        helper.make_node("Cast", ["scores"], ["logits"], to=TensorProto.FLOAT),
+    ]
+    constants = {
+        "axes": np.array([1, 2, 3, 4]),
+        "last": np.array([1]),
+        "weights": np.full((1, CLASSES), by, np.float32),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("clip", TensorProto.FLOAT, ["batch", FRAMES, 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", CLASSES])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), path)
+
+
+def make_bundle(output: Path, precision: str = "fp32", by: float = 0.001) -> Bundle:
+    kind = {"fp32": onnx.TensorProto.FLOAT, "fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}
+    draw = np.random.default_rng(0)
+    clip = draw.standard_normal((2, FRAMES, 3, SIDE, SIDE)).astype(np.float32)
+    config = ExportConfig(frames=FRAMES, size=Size(SIDE, SIDE), dim=64, depth=1, num_classes=CLASSES)
+    with BundleWriter(output) as writer:
+        write_model(writer.path / "model.onnx", by, kind[precision])
+        logits = np.repeat(clip.sum(axis=(1, 2, 3, 4))[:, None] * by, CLASSES, axis=1).astype(np.float32)
+        write_golden(writer.path / "golden.npz", clip=clip, logits=logits, sources=("noise 0", "noise 1"), taps={})
+        return writer.commit(
+            Manifest(
+                created_by="ftsf-export 0.1.0",
+                config=config.as_dict(),
+                weights="random, seed 0",
+                inputs=(TensorSpec("clip", ("batch", FRAMES, 3, SIDE, SIDE), "float32", "BFCHW", "RGB"),),
+                outputs=(TensorSpec("logits", ("batch", CLASSES), "float32", "BL", "scores"),),
+                preprocessing=Preprocessing(FRAMES, 15, SIDE, (SIDE, SIDE), (0.45,) * 3, (0.225,) * 3),
+                labels=None,
+                precision=precision,
+                opset=20,
+                islands=(),
+                taps=(),
+                batch=BatchRange(1, 2, 4),
+                tools={},
+            )
+        )
+
+
+def add_engine(bundle: Bundle, builder: str, capabilities: tuple[str, ...]) -> Bundle:
+    name = f"engines/{builder}-somewhere-fp16"
+    content = f"plan of {builder}".encode()
+    path = bundle.path.parent / "plan"
+    path.write_bytes(content)
+    entry = EngineEntry(
+        file=f"{name}.engine",
+        sidecar=f"{name}.json",
+        builder=builder,
+        target="somewhere",
+        precision="fp16",
+        compute_capabilities=capabilities,
+        sha256=sha256_of(path),
+    )
+    return record(bundle, engine=entry, files={entry.file: content, entry.sidecar: b"{}"})
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return make_bundle(tmp_path / "out")
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """Jobs are kept instead of run; each gives one timing."""
+    kept: list[Job] = []
+
+    def measure(job: Job) -> tuple[Timing, ...]:
+        kept.append(job)
+        samples = Samples(warmup_iterations=1, latency_ms=(10.0,) * 100, device_ms=None, elapsed_s=1.0)
+        return (timing_from_samples(job.subject, samples),)
+
+    monkeypatch.setattr(pipeline, "measure_isolated", measure)
+    return kept
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An L4, as far as the pipeline can see."""
+    answer = {"gpus": [{"name": "NVIDIA L4", "compute_capability": "8.9", "memory_bytes": 1}]}
+    monkeypatch.setattr(pipeline, "run_probe", lambda name: ProbeResult(name, "", answer))
+    monkeypatch.setattr(pipeline, "require_gpu", lambda purpose: None)
+
+
+def test_onnx_runtime_on_the_cpu_under_its_own_heading(bundle: Bundle) -> None:
+    (timing,) = bench(bundle.path, replace(QUICK, threads=1))
+    subject = timing.subject
+    assert timing.heading == CPU_HEADING
+    assert (subject.file, subject.precision, subject.batch) == ("model.onnx", "fp32", 2)
+    assert subject.sha256 == sha256_of(bundle.onnx_path)
+    assert subject.conditions["provider"] == "CPUExecutionProvider"
+    assert subject.conditions["threads"] == "1"
+    assert subject.clip_s == pytest.approx(FRAMES * 15 / 30)
+    assert timing.latency.count == 10
+    assert timing.video_s_per_s == pytest.approx(timing.clips_per_s)
+    assert timing.gpu is None
+    assert subject.notes[0] == "no gate has passed model.onnx: its outputs are not known to be right"
+
+
+@needs_no_gpu
+def test_auto_without_a_gpu_is_the_cpu_even_with_engines(bundle: Bundle, jobs: list[Job]) -> None:
+    add_engine(bundle, "rtx", ("8.9",))
+    (timing,) = bench(bundle.path)
+    assert timing.heading == CPU_HEADING
+    assert [job.backend for job in jobs] == ["onnxruntime"]
+
+
+def test_a_verified_file_has_no_such_note(bundle: Bundle, jobs: list[Job]) -> None:
+    verdict = Verdict(
+        gate="parity.fp32",
+        status=Status.PASSED,
+        subject="model.onnx",
+        subject_sha256=sha256_of(bundle.onnx_path),
+        measures=(Measure(output="logits", metric="relative L2", value=0.0, limit=1e-5),),
+    )
+    bundle.with_verdicts([verdict])
+    (timing,) = bench(bundle.path, QUICK)
+    assert timing.subject.notes == ()
+
+
+def test_fp16_on_a_cpu_says_what_was_computed(tmp_path: Path) -> None:
+    (timing,) = bench(make_bundle(tmp_path / "half", "fp16").path, QUICK)
+    assert (timing.heading, timing.subject.precision) == (CPU_HEADING, "fp16")
+    assert any("computes fp16 graphs in fp32" in note for note in timing.subject.notes)
+
+
+def test_bf16_has_no_cpu_figure(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentLacks, match="runs no bf16 graph on a CPU; measure it on a GPU"):
+        bench(make_bundle(tmp_path / "brain", "bf16").path, QUICK)
+
+
+def test_engines_that_fit_the_gpu_are_measured_there(bundle: Bundle, jobs: list[Job], gpu: None) -> None:
+    add_engine(add_engine(bundle, "rtx", ("8.6", "8.9")), "tensorrt", ("9.0",))
+    timings = bench(bundle.path, BenchRequest(batch=4))
+    (job,) = jobs
+    assert (job.backend, job.file.name) == ("rtx", "rtx-somewhere-fp16.engine")
+    assert (job.subject.heading, job.subject.precision, job.subject.batch) == ("NVIDIA L4", "fp16", 4)
+    assert job.shapes == {"logits": (4, CLASSES)}
+    assert len(timings) == 1
+
+
+def test_the_feed_is_the_golden_clips_over_again(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    fed: list[Any] = []
+
+    def measure(job: Job) -> tuple[Timing, ...]:
+        with np.load(job.feed) as stored:
+            fed.append(stored["clip"])
+        return ()
+
+    monkeypatch.setattr(pipeline, "measure_isolated", measure)
+    bench(bundle.path, replace(QUICK, batch=3))
+    np.testing.assert_array_equal(fed[0], bundle.golden().clip[[0, 1, 0]])
+
+
+def test_a_gpu_that_no_engine_fits_is_said(bundle: Bundle, jobs: list[Job], gpu: None) -> None:
+    add_engine(bundle, "tensorrt", ("9.0",))
+    (timing,) = bench(bundle.path)
+    assert timing.heading == CPU_HEADING
+    reason = "no engine of this bundle runs on NVIDIA L4 (compute capability 8.9); run: ftsf build"
+    assert f"not measured on a GPU: {reason}" in timing.subject.notes
+    with pytest.raises(EnvironmentLacks, match="no engine of this bundle"):
+        bench(bundle.path, BenchRequest(runner="tensorrt"))
+
+
+def test_a_runner_takes_its_own_builders_engines(bundle: Bundle, jobs: list[Job], gpu: None) -> None:
+    add_engine(add_engine(bundle, "rtx", ("8.9",)), "tensorrt", ("8.9",))
+    bench(bundle.path, BenchRequest(runner="tensorrt"))
+    bench(bundle.path)
+    assert [job.backend for job in jobs] == ["tensorrt", "rtx", "tensorrt"]
+
+
+@needs_no_gpu
+@pytest.mark.parametrize("runner", ["tensorrt", "rtx"])
+def test_an_engine_asked_for_by_name_needs_a_gpu(bundle: Bundle, runner: str) -> None:
+    with pytest.raises(EnvironmentLacks, match=f"a GPU is needed to run an engine with {runner}"):
+        bench(bundle.path, BenchRequest(runner=runner))
+
+
+@pytest.mark.parametrize("batch", [5, 99])
+def test_a_batch_that_the_bundle_does_not_take(bundle: Bundle, batch: int) -> None:
+    with pytest.raises(ConfigError, match=f"this bundle takes 1 to 4 clips a call, got {batch}"):
+        bench(bundle.path, replace(QUICK, batch=batch))
+
+
+def test_an_altered_bundle_is_not_measured(bundle: Bundle) -> None:
+    bundle.onnx_path.write_bytes(bundle.onnx_path.read_bytes() + b"\0")
+    with pytest.raises(BundleError, match="altered or damaged"):
+        bench(bundle.path, QUICK)
+
+
+def test_every_bad_field_is_reported_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        BenchRequest(runner="openvino", batch=0, threads=-1, source_fps=0.0, seconds=-1.0, iterations=0, warmup=0)
+    fields = [problem.split(":")[0] for problem in caught.value.problems]
+    assert fields == ["runner", "batch", "threads", "source_fps", "iterations", "warmup", "seconds"]
+
+
+def test_the_command_prints_one_json_object_last(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["bench", str(bundle.path), "--runner", "onnxruntime", "--seconds", "0", "--json"]
+    assert run(ftsf, arguments, "ftsf") == 0
+    out, err = capsys.readouterr()
+    (timing,) = [Timing.from_dict(timing) for timing in json.loads(out.splitlines()[-1])["timings"]]
+    assert timing.heading == CPU_HEADING
+    assert len(out.splitlines()) == 1
+    assert CPU_HEADING in err
+
+
+def test_the_command_says_the_figures(
+    bundle: Bundle, jobs: list[Job], gpu: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(ftsf, ["bench", str(bundle.path)], "ftsf") == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[1] == CPU_HEADING
+    assert "weights     random, seed 0" in out
+    assert "p50 10.00, p90 10.00, p95 10.00, p99 10.00, mean 10.00 ms" in out
+    assert "200.00 clips/s" in out
+    assert "200.0 s of video a second, where a clip stands for 2 frames x stride 15 = 30 frames" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--seconds", "-1", "--runner", "x"], 2, "runner: expected one of auto"),
+        (["--batch", "9"], 2, "batch: this bundle takes 1 to 4"),
+        pytest.param(["--runner", "tensorrt"], 3, "a GPU is needed", marks=needs_no_gpu),
+    ],
+)
+def test_exit_codes(
+    bundle: Bundle, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, words: str
+) -> None:
+    assert run(ftsf, ["bench", str(bundle.path), *arguments], "ftsf") == code
+    err = capsys.readouterr().err
+    assert f"error: {words}" in err
+    assert "Traceback" not in err
+
+
+def test_nan_outputs_end_the_command_with_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = make_bundle(tmp_path / "nan")
+    write_model(bundle.onnx_path, float("nan"), onnx.TensorProto.FLOAT)
+    rehash(bundle.path)
+    assert run(ftsf, ["bench", str(bundle.path), "--runner", "onnxruntime"], "ftsf") == 4
+    assert "logits is nan at [0, 0]; not timed; run: ftsf verify" in capsys.readouterr().err
+
+
+def test_subject_of_a_job_is_json(bundle: Bundle, jobs: list[Job]) -> None:
+    bench(bundle.path, QUICK)
+    assert isinstance(jobs[0].subject, Subject)
+    assert Job.from_dict(json.loads(json.dumps(jobs[0].as_dict()))) == jobs[0]
