@@ -52,11 +52,14 @@ def command(terminal: Terminal, /, output: Path | None, overwrite: bool, dry_run
     if dry_run:
         _say_plan(terminal, resolved)
         return
+    from ftsf_export.cli.summary import bundle_facts, require_passed
     from ftsf_export.pipeline.export import run_export
 
     with terminal.progress() as on_progress:
-        bundle = run_export(resolved, overwrite=overwrite, on_progress=on_progress)
-    _say_bundle(terminal, resolved, bundle)
+        result = run_export(resolved, overwrite=overwrite, on_progress=on_progress)
+    terminal.record(**bundle_facts(result.bundle), stages=list(result.report.stages))
+    _say_bundle(terminal, resolved, result.bundle)
+    require_passed(result.bundle.verdicts)
 
 
 def default_name(config: ExportConfig) -> str:
@@ -96,16 +99,14 @@ def _say_plan(terminal: Terminal, resolved: ResolvedExport) -> None:
 
 
 def _say_bundle(terminal: Terminal, resolved: ResolvedExport, bundle: Bundle) -> None:
-    from ftsf_export.cli.summary import bundle_facts, require_passed, say_engines, say_model
+    from ftsf_export.cli.summary import say_engines, say_model
 
-    terminal.record(**bundle_facts(bundle))
     terminal.say(f"bundle     {bundle.path}")
     say_model(terminal, bundle.manifest)
     say_engines(terminal, bundle.manifest)
     for verdict in bundle.verdicts:
         terminal.verdict(verdict)
     _say_deferred(terminal, resolved)
-    require_passed(bundle.verdicts)
 
 
 def _say_deferred(terminal: Terminal, resolved: ResolvedExport) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftsf_export import __version__
-from ftsf_export.bundle import ONNX_NAME, Bundle, BundleWriter, Golden, Manifest, TensorSpec
+from ftsf_export.bench.timing import Timing
+from ftsf_export.bundle import ONNX_NAME, Bundle, BundleWriter, Golden, Manifest, TensorSpec, record
 from ftsf_export.config import ExportConfig, Size
-from ftsf_export.errors import UsageError
+from ftsf_export.errors import EnvironmentLacks, RunError, UsageError
 from ftsf_export.parity.judge import Limits
+from ftsf_export.pipeline.bench import BenchRequest, bench
 from ftsf_export.pipeline.build import BuildOptions, BuiltEngine, GraphFacts, build_engines
 from ftsf_export.pipeline.clips import judged_clips
 from ftsf_export.pipeline.gates import engine_verdict
@@ -20,6 +23,8 @@ from ftsf_export.pipeline.graphs import GraphMade, make_graph
 from ftsf_export.pipeline.resolve import ResolvedExport, resolve_export
 from ftsf_export.pipeline.stages import Stages
 from ftsf_export.progress import OnProgress, silent
+from ftsf_export.report import Command, GraphFigures, Report, report_files, report_from_manifest, write_report
+from ftsf_export.runners.driver import gpu_problem
 from ftsf_export.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -45,7 +50,15 @@ def export(
     if model is not None:
         config = _config_with(config, model)
     resolved = resolve_export(config, output=output, overwrite=overwrite)
-    return run_export(resolved, model=model, overwrite=overwrite, on_progress=on_progress)
+    return run_export(resolved, model=model, overwrite=overwrite, on_progress=on_progress).bundle
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """The bundle, and the report that is in it."""
+
+    bundle: Bundle
+    report: Report
 
 
 def run_export(
@@ -54,7 +67,7 @@ def run_export(
     model: FastTimeSformer | None = None,
     overwrite: bool = False,
     on_progress: OnProgress = silent,
-) -> Bundle:
+) -> ExportResult:
     """Does what ``resolve_export`` decided. Raises as ``export`` does."""
     config, stages = resolved.config, Stages(on_progress)
     with BundleWriter(resolved.output, overwrite=overwrite) as writer:
@@ -65,12 +78,15 @@ def run_export(
         manifest = _manifest(resolved, made, weights="given by the caller" if model is not None else resolved.weights)
         with stages("build the engines"):
             built = _build(resolved, manifest, writer.path, on_progress)
+        with stages("judge the engines"):
+            verdicts = (*made.verdicts, *_judge_engines(config, built, made.golden, on_progress))
         for one in built:
             manifest = manifest.with_engine(one.entry)
-        with stages("judge the engines"):
-            verdicts = [*made.verdicts, *_judge_engines(config, built, made.golden, on_progress)]
-        manifest = manifest.with_verdicts(tuple(verdicts))
-        return writer.commit(manifest)
+        manifest = manifest.with_verdicts(verdicts)
+        report = _report(resolved, made, built, writer.hashed(manifest), stages)
+        write_report(report, writer.path)
+        bundle = writer.commit(manifest)
+    return _benchmarked(ExportResult(bundle, report), on_progress)
 
 
 def _config_with(config: ExportConfig, model: FastTimeSformer) -> ExportConfig:
@@ -162,3 +178,44 @@ def _judge_engines(
             )
         )  # fmt: skip
     return verdicts
+
+
+def _report(
+    resolved: ResolvedExport, made: GraphMade, built: Iterable[BuiltEngine], manifest: Manifest, stages: Stages
+) -> Report:
+    return report_from_manifest(
+        manifest,
+        graph=GraphFigures(nodes=made.nodes, parameters=made.parameters, rewrites=made.rewrites),
+        sidecars={one.entry.file: one.engine.sidecar() for one in built},
+        build_seconds={one.entry.file: one.engine.build_seconds for one in built},
+        stages=[time.as_dict() for time in stages.times],
+        commands=[
+            Command(
+                title=f"Build the engine for {deferred.target.title} on the machine itself",
+                command=deferred.command("."),
+                reason=deferred.reason,
+            )
+            for deferred in resolved.choice.deferred
+        ],
+    )
+
+
+def _benchmarked(result: ExportResult, on_progress: OnProgress) -> ExportResult:
+    """The engines' figures added to the report, where a GPU is there that runs them.
+
+    The bundle is whole by then: a benchmark that cannot run leaves it as it is, and the report says why.
+    """
+    builders = dict.fromkeys(engine.builder for engine in result.bundle.engines)
+    if not builders or gpu_problem():
+        return result
+    timings: list[Timing] = []
+    reasons: list[str] = []
+    for builder in builders:
+        try:
+            timings += bench(result.bundle.path, BenchRequest(runner=builder), on_progress=on_progress)
+        except (EnvironmentLacks, RunError) as error:
+            reasons.append(f"not run: {error.message}")
+    report = replace(result.report, gpu_benchmark="; ".join(reasons)).refreshed(
+        result.bundle.manifest, timings=[timing.as_dict() for timing in timings]
+    )
+    return ExportResult(record(result.bundle, files=dict(report_files(report))), report)

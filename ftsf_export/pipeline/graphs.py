@@ -8,7 +8,7 @@ Letters: n clips, F frames, C channels, H height, W width, S sampled values of o
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,14 +39,12 @@ class GraphMade:
 
     Attributes:
         golden: the reference values, as they are in ``golden.npz``.
-        fp32_verdict: parity of the FP32 graph that a half-precision one was made from; None for FP32 itself.
-        verdict: parity of ``model.onnx``.
+        verdicts: parity of the FP32 graph that a half-precision one was converted from, and of ``model.onnx``.
         model_config: the model's own configuration.
     """
 
     golden: Golden
-    fp32_verdict: Verdict | None
-    verdict: Verdict
+    verdicts: tuple[Verdict, ...]
     taps: tuple[TapSpec, ...]
     islands: tuple[Island, ...]
     opset: int
@@ -54,12 +52,6 @@ class GraphMade:
     parameters: int
     rewrites: tuple[str, ...]
     model_config: dict[str, Any]
-
-    @property
-    def verdicts(self) -> tuple[Verdict, ...]:
-        """For the manifest, which speaks of files in the bundle: the FP32 graph's only where it did not pass."""
-        on_the_way = () if self.fp32_verdict is None or self.fp32_verdict.passed else (self.fp32_verdict,)
-        return (*on_the_way, self.verdict)
 
 
 @dataclass(frozen=True)
@@ -84,11 +76,11 @@ def make_graph(
     config = resolved.config
     graph, reference, model_config = _traced(resolved, model, clips, stages)
     golden_of = _GoldenWriter(folder / GOLDEN_NAME, clips, reference)
-    fp32_verdict = None
+    verdicts = []
     if config.precision != FP32:
         with stages("judge the FP32 graph"):
             check(graph)
-            fp32_verdict = _judge_fp32(graph, folder / _FP32_NAME, golden_of.in_memory(), config)
+            verdicts.append(_judge_fp32(graph, folder / _FP32_NAME, golden_of.in_memory(), config))
         with stages(f"convert to {config.precision}"):
             graph = to_precision(graph, config.precision)
     with stages("check and write the graph"):
@@ -106,8 +98,22 @@ def make_graph(
         del graph
         golden = golden_of.write(folder / ONNX_NAME)
     with stages("judge the graph"):
-        verdict = _judge(folder / ONNX_NAME, golden, config, config.precision, facts["taps"])
-    return GraphMade(golden=golden, fp32_verdict=fp32_verdict, verdict=verdict, model_config=model_config, **facts)
+        verdicts.append(_judge(folder / ONNX_NAME, golden, config, config.precision, facts["taps"]))
+    verdicts = [_about_the_bundles_graph(verdict, verdicts[-1]) for verdict in verdicts]
+    return GraphMade(golden=golden, verdicts=tuple(verdicts), model_config=model_config, **facts)
+
+
+def _about_the_bundles_graph(verdict: Verdict, final: Verdict) -> Verdict:
+    """A verdict on the FP32 graph goes with the file that was converted from it, and says so.
+
+    The bundle does not hold the FP32 graph, and what is true of the conversion's source is void once ``model.onnx``
+    is another file.
+    """
+    if verdict is final:
+        return verdict
+    origin = f"judged before the conversion, on the FP32 graph that {final.subject} was made from"
+    reason = f"{verdict.reason}; {origin}" if verdict.reason else origin
+    return replace(verdict, subject=final.subject, subject_sha256=final.subject_sha256, reason=reason)
 
 
 def _traced(

@@ -15,6 +15,7 @@ from ftsf_export.engine.targets import default_opset
 from ftsf_export.errors import EnvironmentLacks, UsageError
 from ftsf_export.pipeline.build import choose
 from ftsf_export.pipeline.gates import onnx_gate
+from ftsf_export.report import REPORT_NAMES
 from ftsf_export.video.clip import default_preprocessing
 
 INSTALL = "pip install 'ftsf-export[export]'"
@@ -22,9 +23,8 @@ INSTALL_VIDEO = "pip install 'ftsf-export[video]'"
 # The operator exists from 23 on; 20 is the oldest opset with what the decomposed form needs, and the most widely read.
 ATTENTION_OPSET = 23
 DECOMPOSED_OPSET = 20
-_NEEDED = ("torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime")
+_NEEDED = ("torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "jinja2")
 _NEEDED_FOR_VIDEO = ("av", "PIL")
-REPORT_NAMES = ("report.json", "report.md", "report.html")
 
 
 @dataclass(frozen=True, kw_only=True)
