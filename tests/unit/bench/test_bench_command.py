@@ -138,7 +138,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """An L4, as far as the pipeline can see."""
     answer = {"gpus": [{"name": "NVIDIA L4", "compute_capability": "8.9", "memory_bytes": 1}]}
     monkeypatch.setattr(pipeline, "run_probe", lambda name: ProbeResult(name, "", answer))
-    monkeypatch.setattr(pipeline, "require_gpu", lambda purpose: None)
+    monkeypatch.setattr(pipeline, "require_gpu", lambda _purpose: None)
 
 
 def test_onnx_runtime_on_the_cpu_under_its_own_heading(bundle: Bundle) -> None:
@@ -164,7 +164,8 @@ def test_auto_without_a_gpu_is_the_cpu_even_with_engines(bundle: Bundle, jobs: l
     assert [job.backend for job in jobs] == ["onnxruntime"]
 
 
-def test_a_verified_file_has_no_such_note(bundle: Bundle, jobs: list[Job]) -> None:
+@pytest.mark.usefixtures("jobs")
+def test_a_verified_file_has_no_such_note(bundle: Bundle) -> None:
     verdict = Verdict(
         gate="parity.fp32",
         status=Status.PASSED,
@@ -188,7 +189,8 @@ def test_bf16_has_no_cpu_figure(tmp_path: Path) -> None:
         bench(make_bundle(tmp_path / "brain", "bf16").path, QUICK)
 
 
-def test_engines_that_fit_the_gpu_are_measured_there(bundle: Bundle, jobs: list[Job], gpu: None) -> None:
+@pytest.mark.usefixtures("gpu")
+def test_engines_that_fit_the_gpu_are_measured_there(bundle: Bundle, jobs: list[Job]) -> None:
     add_engine(add_engine(bundle, "rtx", ("8.6", "8.9")), "tensorrt", ("9.0",))
     timings = bench(bundle.path, BenchRequest(batch=4))
     (job,) = jobs
@@ -211,7 +213,8 @@ def test_the_feed_is_the_golden_clips_over_again(bundle: Bundle, monkeypatch: py
     np.testing.assert_array_equal(fed[0], bundle.golden().clip[[0, 1, 0]])
 
 
-def test_a_gpu_that_no_engine_fits_is_said(bundle: Bundle, jobs: list[Job], gpu: None) -> None:
+@pytest.mark.usefixtures("gpu", "jobs")
+def test_a_gpu_that_no_engine_fits_is_said(bundle: Bundle) -> None:
     add_engine(bundle, "tensorrt", ("9.0",))
     (timing,) = bench(bundle.path)
     assert timing.heading == CPU_HEADING
@@ -221,7 +224,8 @@ def test_a_gpu_that_no_engine_fits_is_said(bundle: Bundle, jobs: list[Job], gpu:
         bench(bundle.path, BenchRequest(runner="tensorrt"))
 
 
-def test_a_runner_takes_its_own_builders_engines(bundle: Bundle, jobs: list[Job], gpu: None) -> None:
+@pytest.mark.usefixtures("gpu")
+def test_a_runner_takes_its_own_builders_engines(bundle: Bundle, jobs: list[Job]) -> None:
     add_engine(add_engine(bundle, "rtx", ("8.9",)), "tensorrt", ("8.9",))
     bench(bundle.path, BenchRequest(runner="tensorrt"))
     bench(bundle.path)
@@ -264,9 +268,8 @@ def test_the_command_prints_one_json_object_last(bundle: Bundle, capsys: pytest.
     assert CPU_HEADING in err
 
 
-def test_the_command_says_the_figures(
-    bundle: Bundle, jobs: list[Job], gpu: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("gpu", "jobs")
+def test_the_command_says_the_figures(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(ftsf, ["bench", str(bundle.path)], "ftsf") == 0
     out = capsys.readouterr().out
     assert out.splitlines()[1] == CPU_HEADING

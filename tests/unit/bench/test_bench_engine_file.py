@@ -23,7 +23,7 @@ def plan(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pretend_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_file, "require_tensorrt", lambda builder: None)
+    monkeypatch.setattr(engine_file, "require_tensorrt", lambda _builder: None)
 
 
 def test_another_builder(plan: Path) -> None:
@@ -38,7 +38,8 @@ def test_without_a_gpu(plan: Path, builder: str) -> None:
         load_engine(plan, builder)
 
 
-def test_a_file_that_the_real_library_refuses(plan: Path, pretend_gpu: None) -> None:
+@pytest.mark.usefixtures("pretend_gpu")
+def test_a_file_that_the_real_library_refuses(plan: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
     with pytest.raises(RunError, match=r"rtx-rtx-fp16\.engine: tensorrt_rtx [\d.]+ refuses it: .*Error Code") as caught:
         load_engine(plan, "rtx")
@@ -46,7 +47,8 @@ def test_a_file_that_the_real_library_refuses(plan: Path, pretend_gpu: None) -> 
     assert caught.value.details
 
 
-def test_the_engine_and_the_librarys_version(plan: Path, pretend_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("pretend_gpu")
+def test_the_engine_and_the_librarys_version(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = object()
 
     class Logger:

@@ -1,0 +1,103 @@
+"""Which command can run with which abilities."""
+
+from __future__ import annotations
+
+import pytest
+
+from ftsf_export.cli.main import COMMANDS
+from ftsf_export.doctor.commands import (
+    GPU,
+    ONNX_RUNTIME,
+    REQUIREMENTS,
+    TENSORRT,
+    TENSORRT_RTX,
+    Lack,
+    Readiness,
+    readiness,
+)
+from ftsf_export.doctor.packages import PACKAGES
+
+CORE = {package.name for package in PACKAGES if package.extra == ""}
+ONNX = CORE | {"onnx", "onnx-ir", "ml_dtypes", ONNX_RUNTIME}
+EVERYTHING = {package.name for package in PACKAGES} | {GPU, ONNX_RUNTIME, TENSORRT, TENSORRT_RTX}
+
+
+def command(name: str, abilities: set[str]) -> Readiness:
+    return {one.command: one for one in readiness(abilities)}[name]
+
+
+def test_every_command_has_its_needs() -> None:
+    assert tuple(requirements.command for requirements in REQUIREMENTS) == COMMANDS
+
+
+def test_every_need_names_something_that_can_be_there() -> None:
+    named = {item for one in REQUIREMENTS for need in one.needs for way in need.ways for item in way}
+    assert named <= EVERYTHING
+
+
+def test_with_everything_all_are_ready_and_unlimited() -> None:
+    assert all(one.ready and not one.limits for one in readiness(EVERYTHING))
+
+
+def test_with_the_core_alone() -> None:
+    assert {one.command for one in readiness(CORE) if one.ready} == {"info", "doctor"}
+
+
+def test_with_nothing_nothing_is_ready() -> None:
+    assert not any(one.ready for one in readiness(set()))
+
+
+def test_verify_needs_no_torch() -> None:
+    verify = command("verify", ONNX)
+    assert verify.ready
+    assert [lack.purpose for lack in verify.limits] == ["to run an engine"]
+
+
+@pytest.mark.parametrize("ability", [ONNX_RUNTIME, "onnx"])
+def test_verify_needs_the_onnx_extra(ability: str) -> None:
+    (lack,) = command("verify", ONNX - {ability}).lacks
+    assert lack == Lack((ability,), "pip install 'ftsf-export[onnx]'")
+
+
+def test_packages_of_one_extra_are_one_lack() -> None:
+    lacks = command("export", CORE).lacks
+    assert [(lack.items, lack.mend) for lack in lacks] == [
+        (("torch", "einops", "safetensors", "onnxscript", "jinja2"), "pip install 'ftsf-export[export]'"),
+        (("onnx", "onnx-ir", "ml_dtypes", "ONNX Runtime"), "pip install 'ftsf-export[onnx]'"),
+    ]
+    assert lacks[0].sentence().startswith("torch, einops, safetensors, onnxscript, jinja2: pip install")
+
+
+def test_export_runs_without_a_builder_but_says_so() -> None:
+    export = command("export", EVERYTHING - {TENSORRT_RTX, TENSORRT, GPU})
+    assert export.ready
+    (lack,) = export.limits
+    assert lack.items == (TENSORRT_RTX,)
+    assert "--builder none" in lack.purpose
+
+
+@pytest.mark.parametrize(
+    ("abilities", "ready"),
+    [
+        ({TENSORRT_RTX}, True),
+        ({TENSORRT, GPU}, True),
+        ({TENSORRT}, False),
+        ({GPU}, False),
+    ],
+)
+def test_tensorrt_builds_only_with_a_gpu_and_rtx_without(abilities: set[str], ready: bool) -> None:
+    assert command("build", CORE | {"onnx"} | abilities).ready is ready
+
+
+@pytest.mark.parametrize(
+    ("abilities", "ready"),
+    [
+        ({ONNX_RUNTIME}, True),
+        ({TENSORRT_RTX, GPU}, True),
+        ({TENSORRT, GPU}, True),
+        ({TENSORRT_RTX, TENSORRT}, False),
+        (set(), False),
+    ],
+)
+def test_bench_measures_a_cpu_or_a_gpu(abilities: set[str], ready: bool) -> None:
+    assert command("bench", CORE | abilities).ready is ready
