@@ -8,6 +8,7 @@ import click
 
 from ftsf_export.cli.options import CONTEXT_SETTINGS, bundle_argument, parity_options, terminal_options
 from ftsf_export.cli.terminal import Terminal, pass_terminal
+from ftsf_export.errors import GateFailed
 
 
 @click.command("verify", context_settings=CONTEXT_SETTINGS)
@@ -25,7 +26,6 @@ from ftsf_export.cli.terminal import Terminal, pass_terminal
 def command(terminal: Terminal, bundle: Path, runner: str, atol: float | None, rtol: float | None) -> None:
     """Prove BUNDLE against its own reference values; exits 1 when a gate fails."""
     from ftsf_export.cli.summary import bundle_facts, say_weights
-    from ftsf_export.errors import GateFailed
     from ftsf_export.pipeline.verify import verify
 
     with terminal.progress() as on_progress:
@@ -36,6 +36,7 @@ def command(terminal: Terminal, bundle: Path, runner: str, atol: float | None, r
     for verdict in result.verdicts:
         terminal.verdict(verdict)
     if result.unrecorded:
+        terminal.record(verdicts=[verdict.as_dict() for verdict in result.verdicts])
         terminal.note(f"the verdicts are not in the bundle: {result.unrecorded}")
     if not result.passed:
         raise GateFailed(result.reason)

@@ -18,9 +18,6 @@ class Departure:
     module: str
     measure: Measure
 
-    def sentence(self) -> str:
-        return f"first departs at {self.module} ({self.measure.sentence()})"
-
 
 def first_departure(measures: Sequence[Measure], taps: Sequence[str]) -> Departure | None:
     """The first failing module, or None when none fails or when only the logits were compared.

@@ -55,41 +55,40 @@ def weight_digests(path: Path) -> dict[str, str]:
 def judge_weights(path: Path, *, subject: str, subject_sha256: str, exported: Mapping[str, str]) -> Verdict:
     """Every constant is finite, and has the digest that ``exported`` records (where it records any).
 
-    NaN comes before all else. Raises like ``weights``, and GateFailed never: an altered file is a failed verdict.
+    Raises what ``weights`` raises; a constant that is wrong makes a failed verdict, which names the first one.
     """
     measures: list[Measure] = []
-    count = 0
-    found: dict[str, str] = {}
+    problems: list[str] = []
+    found: set[str] = set()
     for name, value in weights(path):
-        count += 1
-        if (bad := _first_nonfinite(value)) is not None:
-            number, index = bad
-            measures.append(
-                Measure(output=name, metric="non-finite values", value=number, limit=0, passed=False, worst_index=index)
-            )
-        if exported:
-            found[name] = _digest(value)
-    altered = [name for name in found if exported.get(name) != found[name]]
-    lost = [name for name in exported if name not in found] if exported else []
-    measures.extend(
-        Measure(output=name, metric="values altered since the export", value=1, limit=0, passed=False)
-        for name in [*altered, *lost]
-        if not any(m.output == name for m in measures)
-    )
-    failing = tuple(measures)
-    measures.append(Measure(output=subject, metric="constants read", value=count, limit=None, passed=count > 0))
-    reason = (
-        failing[0].sentence() if failing else "" if count else f"{subject} holds no constants; no evidence is a failure"
-    )
-    more = f"; and {len(failing) - 1} more" if len(failing) > 1 else ""
+        found.add(name)
+        if (bad := _nonfinite(value)) is not None:
+            count, index = bad
+            problems.append(f"{name}: {count} of {value.size} values are NaN or infinite, the first at {list(index)}")
+            measures.append(_failing(name, "non-finite values", count, index))
+        elif exported and exported.get(name) != _digest(value):
+            problems.append(f"{name} is not the one that was exported")
+            measures.append(_failing(name, "altered", 1))
+    for name in exported:
+        if name not in found:
+            problems.append(f"{name} was exported and is gone")
+            measures.append(_failing(name, "missing", 1))
+    if not found:
+        problems.append(f"none: {subject} holds no constants; no evidence is a failure")
+    measures.append(Measure(output=subject, metric="constants read", value=len(found), passed=bool(found)))
+    others = f"; {len(problems) - 1} more weights are wrong" if len(problems) > 1 else ""
     return Verdict(
         gate=GATE,
-        status=Status.FAILED if reason else Status.PASSED,
+        status=Status.FAILED if problems else Status.PASSED,
         subject=subject,
         subject_sha256=subject_sha256,
-        reason=f"weight {reason}{more}" if failing else reason,
+        reason=f"weight {problems[0]}{others}" if problems else "",
         measures=tuple(measures),
     )
+
+
+def _failing(name: str, metric: str, value: float, index: tuple[int, ...] | None = None) -> Measure:
+    return Measure(output=name, metric=metric, value=value, limit=0, passed=False, worst_index=index)
 
 
 def _digest(value: Array) -> str:
@@ -98,7 +97,7 @@ def _digest(value: Array) -> str:
     return digest.hexdigest()
 
 
-def _first_nonfinite(value: Array) -> tuple[int, tuple[int, ...]] | None:
+def _nonfinite(value: Array) -> tuple[int, tuple[int, ...]] | None:
     if value.dtype.kind in "iubSUO":
         return None
     bad: Any = ~np.isfinite(value)

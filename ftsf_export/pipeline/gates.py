@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ftsf_export.bundle import EngineEntry, Golden, sample_tap
 from ftsf_export.config import BatchRange
@@ -59,16 +60,15 @@ def judge_onnx(
             judged = Path(folder) / "emulated.onnx"
             emulate(path, judged)
         runner = OnnxRuntimeRunner(judged, taps=taps, optimize=precision == FP32)
-        outputs = collect(runner, golden.clip, batch=batch)
-    return _verdict(outputs, golden, gate, taps, limits, subject, subject_sha256, proxy)
+        return _verdict(runner, golden, gate, taps, batch, limits, subject, subject_sha256, proxy)
 
 
 def judge_engine(path: Path, golden: Golden, engine: EngineEntry, *, batch: BatchRange, limits: Limits) -> Verdict:
     """An engine on this machine's GPU, in a process of its own. An engine gives its logits alone."""
     from ftsf_export.runners.isolated import IsolatedRunner
 
-    outputs = collect(IsolatedRunner(path, backend=engine.builder), golden.clip, batch=batch)
-    return _verdict(outputs, golden, engine_gate(engine), (), limits, engine.file, engine.sha256, "")
+    runner = IsolatedRunner(path, backend=engine.builder)
+    return _verdict(runner, golden, engine_gate(engine), (), batch, limits, engine.file, engine.sha256, "")
 
 
 def engine_verdict(
@@ -113,10 +113,11 @@ def engine_verdict(
 
 
 def _verdict(
-    outputs: Outputs,
+    runner: Any,
     golden: Golden,
     gate: str,
     taps: Sequence[str],
+    batch: BatchRange,
     limits: Limits,
     subject: str,
     subject_sha256: str,
@@ -124,7 +125,7 @@ def _verdict(
 ) -> Verdict:
     try:
         return judge(
-            golden_pairs(golden, outputs, taps),
+            golden_pairs(golden, collect(runner, golden.clip, batch=batch), taps),
             gate=gate,
             subject=subject,
             subject_sha256=subject_sha256,

@@ -13,7 +13,7 @@ from pathlib import Path
 from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle, EngineEntry, Golden
 from ftsf_export.errors import ConfigError, EnvironmentLacks, OutputError, UsageError
 from ftsf_export.parity.judge import Limits
-from ftsf_export.pipeline.gates import engine_verdict, judge_onnx, onnx_gate
+from ftsf_export.pipeline.gates import FP32, engine_verdict, judge_onnx, onnx_gate
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.verdict import Measure, Status, Verdict
 
@@ -48,6 +48,8 @@ class VerifyResult:
     @property
     def reason(self) -> str:
         """Why it did not pass, in one sentence; empty when it did."""
+        if not self.failing and not self.passed:
+            return "no gate was run; no evidence is a failure"
         return "; ".join(f"{verdict.gate} {verdict.status.value}: {verdict.reason}" for verdict in self.failing)
 
 
@@ -112,7 +114,9 @@ def _onnx_verdicts(
 ) -> list[Verdict]:
     manifest = bundle.manifest
     sha256 = manifest.files[ONNX_NAME].sha256
-    lacking = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+    # Half types are judged on an emulation of the graph, which onnx_ir makes.
+    needed = ("onnx", "onnxruntime") if manifest.precision == FP32 else ("onnx", "onnx_ir", "onnxruntime")
+    lacking = [name for name in needed if find_spec(name) is None]
     if lacking:
         if required:
             raise EnvironmentLacks(

@@ -90,7 +90,8 @@ def test_a_tap_that_is_zero_fails_though_the_logits_agree(tap: str) -> None:
     pairs = honest_pairs()
     verdict = verdict_on(changed(pairs, tap, np.zeros_like(pairs[tap].candidate)))
     assert verdict.status is Status.FAILED
-    assert f"first departs at {tap} " in verdict.reason
+    assert verdict.reason.startswith(f"{tap}: rel_l2 1, limit 0.01")
+    assert verdict.reason.endswith(f"; first departs at {tap}")
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
@@ -100,7 +101,8 @@ def test_two_close_classes_exchanged_are_caught(precision: str) -> None:
     reference, candidate = pairs["logits"].reference, pairs["logits"].candidate.copy()
     limit = Limits.for_precision(precision).rel_l2
     gaps = np.abs(reference[0][:, None] - reference[0][None, :])
-    first, second = np.argwhere((gaps > 1.5 * limit) & (gaps < 4 * limit) & (reference[0][None, :] < 1))[0]
+    near = (gaps > 6 * limit) & (gaps < 10 * limit) & (np.maximum.outer(reference[0], reference[0]) < 1)
+    first, second = np.argwhere(near)[0]
     candidate[:, [first, second]] = candidate[:, [second, first]]
     candidate[1:] = reference[1:]
     verdict = verdict_on(changed(pairs, "logits", candidate), precision)
@@ -179,7 +181,7 @@ def test_atol_and_rtol_replace_the_limits() -> None:
     assert verdict_on(pairs, rtol=1e-9).status is Status.FAILED
     assert "max_abs" in verdict_on(pairs, atol=1e-9).reason
     assert verdict_on(pairs, atol=1.0).status is Status.PASSED
-    assert Limits.for_precision("fp32", rtol=1e-4).spread_error == pytest.approx(1e-3)
+    assert Limits.for_precision("fp32", rtol=1e-4).spread_error == pytest.approx(4e-4)
     with pytest.raises(ConfigError, match="fp32, fp16, bf16"):
         Limits.for_precision("int8")
 

@@ -17,7 +17,7 @@ def test_the_order_is_the_networks_not_the_alphabets_nor_the_measures() -> None:
     found = first_departure(measures, TAPS)
     assert found is not None
     assert found.module == "blocks.10.temporal"
-    assert found.sentence() == "first departs at blocks.10.temporal (blocks.10.temporal: rel_l2 0.5, limit 0.1)"
+    assert found.measure is measures[2]
 
 
 def test_the_head_is_what_remains() -> None:
