@@ -21,7 +21,7 @@ Compile = Callable[..., Engine]
 
 
 def write_attention_block(path: Path, precision: str = "fp16", *, dynamic: bool = False) -> Path:
-    """``clip`` (B, F, N, D) float32 -> ``logits`` (B, L) float32: attention, GELU and head in ``precision``."""
+    """``clip`` (B, F, 1, P, D) float32 -> ``logits`` (B, L) float32: attention, GELU and head in ``precision``."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -68,7 +68,7 @@ def write_attention_block(path: Path, precision: str = "fp16", *, dynamic: bool 
     graph = helper.make_graph(
         nodes,
         "block",
-        [helper.make_tensor_value_info("clip", TensorProto.FLOAT, [batch, FRAMES, TOKENS, WIDTH])],
+        [helper.make_tensor_value_info("clip", TensorProto.FLOAT, [batch, FRAMES, 1, TOKENS, WIDTH])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, CLASSES])],
         constants,
     )
@@ -98,7 +98,7 @@ def order() -> Callable[..., BuildRequest]:
             "target": target_named("rtx-30"),
             "batch": BatchRange(1, 1, 1),
             "input_name": "clip",
-            "clip_shape": (FRAMES, TOKENS, WIDTH),
+            "clip_shape": (FRAMES, 1, TOKENS, WIDTH),
         }
         return BuildRequest(onnx_path=onnx_path, output=output, precision=precision, **{**usual, **changes})
 

@@ -67,7 +67,7 @@ def test_an_fp32_graph_asked_as_fp16_fails_the_gate_and_the_other_way_round(engi
 
 def test_a_dynamic_batch_is_judged_as_well(engines: Compile) -> None:
     engine = engines("fp16", dynamic=True)
-    assert engine.profile == ((1, 2, 32, 64), (2, 2, 32, 64), (4, 2, 32, 64))
+    assert engine.profile == ((1, 2, 1, 32, 64), (2, 2, 1, 32, 64), (4, 2, 1, 32, 64))
     assert judge(engine, "fp16").passed
     assert judge(engine, "fp32").status is Status.FAILED
     assert engine.plan.moved_bytes is None
@@ -141,7 +141,11 @@ def test_a_file_that_is_no_graph(
     [
         ({"batch": BatchRange(1, 2, 4)}, UsageError, "the graph's batch is fixed: export it again with --batch"),
         ({"input_name": "video"}, UsageError, "expected 'video', the graph has clip"),
-        ({"clip_shape": (2, 32, 63)}, UsageError, r"expected \[1, 2, 32, 63\], the graph has \[1, 2, 32, 64\]"),
+        (
+            {"clip_shape": (2, 1, 32, 63)},
+            UsageError,
+            r"expected \[1, 2, 1, 32, 63\], the graph has \[1, 2, 1, 32, 64\]",
+        ),
         ({"workspace_mib": 1}, BuildError, "the workspace limit is too small"),
         ({"timeout_s": 0.05}, BuildError, "not done after 0.05 s, killed"),
     ],
@@ -157,7 +161,7 @@ def test_a_request_that_does_not_fit(
 def test_an_unknown_operator_is_named(order: Order, tmp_path: Path) -> None:
     from onnx import TensorProto, helper, save
 
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2, 32, 64]) for name in ("clip", "logits")]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2, 1, 32, 64]) for name in ("clip", "logits")]
     node = helper.make_node("Unheard", ["clip"], ["logits"], name="odd/node", domain="own")
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("own", 1)]
     save(

@@ -1,0 +1,183 @@
+"""``ftsf build`` on a bundle: engines, sidecars and verdicts, recorded whole or not at all, with no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ftsf_export.bundle import Bundle, BundleWriter, Island, Manifest, Preprocessing, TapSpec, TensorSpec, write_golden
+from ftsf_export.config import BatchRange, ExportConfig, Size
+from ftsf_export.engine.machine import Machine
+from ftsf_export.errors import BuildError, BundleError, EnvironmentLacks, UsageError
+from ftsf_export.pipeline.build import BuildOptions, build
+from ftsf_export.verdict import Status
+
+FRAMES, TOKENS, WIDTH, CLASSES, SAMPLES = 2, 32, 64, 5, 8
+LAPTOP = Machine(gpu_capability=None, rtx_installed=True, tensorrt_installed=False)
+BARE = Machine(gpu_capability=None, rtx_installed=False, tensorrt_installed=False)
+ROOT = Path(__file__).parents[3]
+
+WriteGraph = Callable[..., Path]
+MakeBundle = Callable[..., Bundle]
+
+pytest.importorskip("tensorrt_rtx")
+
+
+@pytest.fixture
+def make_bundle(graphs: WriteGraph, tmp_path: Path) -> MakeBundle:
+    """A bundle around a graph in ``graph`` precision that says it is ``precision``."""
+
+    def make(precision: str = "fp16", *, graph: str = "", dynamic: bool = False, islands: tuple = ()) -> Bundle:
+        batch = BatchRange(1, 2, 4) if dynamic else BatchRange(1, 1, 1)
+        size = "batch" if dynamic else 1
+        manifest = Manifest(
+            created_by="ftsf-export 0.1.0",
+            config=ExportConfig(frames=FRAMES, size=Size(32, 32), dim=WIDTH, depth=1, num_classes=CLASSES).as_dict(),
+            weights="random, seed 0",
+            inputs=(TensorSpec("clip", (size, FRAMES, 1, TOKENS, WIDTH), "float32", "BFCHW", "tokens"),),
+            outputs=(TensorSpec("logits", (size, CLASSES), "float32", "BL", "unnormalised class scores"),),
+            preprocessing=Preprocessing(FRAMES, 1, 32, (32, 32), (0.5,) * 3, (0.25,) * 3),
+            labels=None,
+            precision=precision,
+            opset=20,
+            islands=islands,
+            taps=(TapSpec("norm"),),
+            batch=batch,
+            tools={"numpy": "2"},
+        )
+        with BundleWriter(tmp_path / "bundle") as writer:
+            (writer.path / "model.onnx").write_bytes(graphs(graph or precision, dynamic=dynamic).read_bytes())
+            write_golden(
+                writer.path / "golden.npz",
+                clip=np.zeros((1, FRAMES, 1, TOKENS, WIDTH), np.float32),
+                logits=np.zeros((1, CLASSES), np.float32),
+                sources=("zeros",),
+                taps={"norm": np.zeros((1, SAMPLES), np.float32)},
+            )
+            return writer.commit(manifest)
+
+    return make
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_engine_its_sidecar_and_its_verdict_join_the_bundle(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle()
+    result = build(bundle.path, targets=["rtx-30"], machine=LAPTOP)
+    assert result.failing is None
+    assert result.deferred == ()
+    again = Bundle.open(bundle.path)
+    (entry,) = again.engines
+    assert entry.file == "engines/rtx-rtx-30-fp16.engine"
+    assert entry.sidecar == "engines/rtx-rtx-30-fp16.json"
+    assert entry.compute_capabilities == ("8.6",)
+    sidecar = json.loads((bundle.path / entry.sidecar).read_bytes())
+    assert sidecar["sha256"] == entry.sha256
+    (verdict,) = again.verdicts
+    assert verdict.gate == "engine.types-rtx-rtx-30"
+    assert verdict.subject == entry.file
+    assert verdict.status is Status.PASSED
+
+
+def test_building_twice_replaces_and_another_target_adds(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle()
+    for _ in range(2):
+        build(bundle.path, targets=["rtx-30"], machine=LAPTOP)
+    result = build(bundle.path, targets=["rtx-40"], machine=LAPTOP)
+    assert [entry.target for entry in result.bundle.engines] == ["rtx-30", "rtx-40"]
+    assert len(Bundle.open(bundle.path).verdicts) == 2
+
+
+def test_an_engine_lower_than_asked_is_kept_and_marked_failed(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle("fp16", graph="fp32")
+    result = build(bundle.path, targets=["rtx-30"], machine=LAPTOP)
+    assert result.failing is not None
+    assert result.failing.status is Status.FAILED
+    assert "blocks.0/attn/to_q" in result.failing.reason
+    again = Bundle.open(bundle.path)
+    assert again.engine_path(again.engines[0]).exists()
+    assert [verdict.status for verdict in again.verdicts] == [Status.FAILED]
+
+
+def test_declared_islands_are_not_lower_than_asked(make_bundle: MakeBundle) -> None:
+    # Half of the graph declared an island, in a graph that is FP32 throughout: only the rest is at fault.
+    bundle = make_bundle("fp16", graph="fp32", islands=(Island("blocks.*", "for the test", 8),))
+    failing = build(bundle.path, targets=["rtx-30"], machine=LAPTOP).failing
+    assert failing is not None
+    assert "head/linear" in failing.reason
+    assert "blocks.0" not in failing.reason
+
+
+def test_a_dynamic_batch_gets_its_profile(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(dynamic=True)
+    (one,) = build(bundle.path, targets=["rtx-30"], machine=LAPTOP).built
+    assert [shape[0] for shape in one.engine.profile] == [1, 2, 4]
+    (one,) = build(bundle.path, targets=["rtx-30"], batch=BatchRange(2, 2, 8), machine=LAPTOP).built
+    assert [shape[0] for shape in one.engine.profile] == [2, 2, 8]
+
+
+def test_a_target_that_builds_its_own_engine_leaves_the_bundle_as_it_is(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle()
+    before = files_of(bundle.path)
+    result = build(bundle.path, targets=["jetson-orin"], machine=BARE)
+    assert result.built == ()
+    assert result.commands == (f"ftsf build {bundle.path} --builder tensorrt --target jetson-orin",)
+    assert files_of(bundle.path) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "machine", "error", "says"),
+    [
+        ({"builder": "none"}, LAPTOP, UsageError, "got 'none'"),
+        ({"builder": "rtx", "targets": ["jetson-orin"]}, LAPTOP, UsageError, "jetson-orin"),
+        ({"targets": ["jetson-orim"]}, LAPTOP, UsageError, "expected one of jetson-orin"),
+        ({"precision": "fp32"}, LAPTOP, UsageError, "graph is fp16.*ftsf-export --precision fp32"),
+        ({"batch": BatchRange(1, 2, 4)}, LAPTOP, UsageError, "takes exactly 1 clips in a call.*--batch 1:2:4"),
+        ({}, BARE, EnvironmentLacks, "ftsf-export\\[rtx\\]"),
+        ({"targets": ["rtx-30"], "options": BuildOptions(workspace_mib=1)}, LAPTOP, BuildError, "workspace"),
+        ({"targets": ["rtx-30"], "options": BuildOptions(timeout_s=0.05)}, LAPTOP, BuildError, "killed"),
+    ],
+)
+def test_what_cannot_be_built_changes_nothing(
+    make_bundle: MakeBundle, options: dict, machine: Machine, error: type[Exception], says: str
+) -> None:
+    bundle = make_bundle()
+    before = files_of(bundle.path)
+    with pytest.raises(error, match=says):
+        build(bundle.path, machine=machine, **options)
+    assert files_of(bundle.path) == before
+
+
+def test_an_altered_byte_is_refused_before_any_build(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle()
+    data = bytearray(bundle.onnx_path.read_bytes())
+    data[len(data) // 2] ^= 1
+    bundle.onnx_path.write_bytes(bytes(data))
+    with pytest.raises(BundleError, match=r"model\.onnx"):
+        build(bundle.path, targets=["rtx-30"], machine=LAPTOP)
+
+
+def test_a_build_needs_neither_torch_nor_onnx_nor_onnxruntime(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle()
+    code = (
+        "import sys\n"
+        "class Hidden:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in ('torch', 'onnx', 'onnxruntime', 'onnxscript', 'einops'):\n"
+        "            raise ModuleNotFoundError(f'{name} is hidden')\n"
+        "sys.meta_path.insert(0, Hidden())\n"
+        "from ftsf_export.pipeline.build import build\n"
+        "assert build(sys.argv[1], builder='rtx', targets=['rtx-30']).failing is None\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-W", "error", "-c", code, str(bundle.path)], env=environment, check=True)
+    assert Bundle.open(bundle.path).engines
