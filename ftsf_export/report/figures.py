@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_MIB = 1 << 20
+_KIB, _MIB = 1 << 10, 1 << 20
 _NAMES = {
     "rel_l2": "relative L2",
     "max_abs": "max. absolute",
@@ -49,8 +50,13 @@ def measured(measure: Mapping[str, Any] | None) -> str:
     return number(value)
 
 
-def limit_of(measure: Mapping[str, Any]) -> str:
-    return measured({**measure, "value": measure["limit"]}) if measure["limit"] is not None else ""
+def limit_name(limit: float | None, metric: str) -> str:
+    """A limit as it was written ("1e-5"), in the manner of its metric."""
+    if limit is None:
+        return ""
+    if metric.endswith("agreement"):
+        return measured({"metric": metric, "value": limit})
+    return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].replace("+", ""), f"{limit:g}")
 
 
 def metric_name(metric: str) -> str:
@@ -61,8 +67,17 @@ def status_name(status: str) -> str:
     return _STATUS[status]
 
 
-def mebibytes(size_bytes: float | None) -> str:
-    return _NONE if size_bytes is None else f"{size_bytes / _MIB:.1f}\u202fMiB"
+def size_name(size_bytes: float | None) -> str:
+    """In MiB, as every engine is; what would read 0.0 MiB in KiB."""
+    if size_bytes is None:
+        return _NONE
+    if size_bytes < _MIB / 10:
+        return f"{size_bytes / _KIB:.1f}\u202fKiB"
+    return f"{size_bytes / _MIB:.1f}\u202fMiB"
+
+
+def millions(count: int) -> str:
+    return f"{count / 1e6:.1f}\u202fM" if count >= 1e6 else number(count)
 
 
 def seconds(value: float | None) -> str:

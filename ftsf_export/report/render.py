@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 REPORT_NAMES = ("report.json", "report.md", "report.html")
 INSTALL = "pip install 'ftsf-export[export]'"
 _SHOWN_ROWS = 6
+_FILTERS = (
+    *("number", "measured", "limit_name", "metric_name", "status_name", "size_name"),
+    *("seconds", "milliseconds", "millions", "percent", "shape", "capabilities"),
+)
 
 
 def report_files(report: Report) -> dict[str, bytes]:
@@ -63,11 +67,7 @@ def _environment(*, escaped: bool) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for name in ("number", "measured", "limit_of", "metric_name", "status_name", "mebibytes", "seconds"):
-        environment.filters[name] = getattr(figures, name)
-    for name in ("milliseconds", "percent", "shape", "capabilities"):
-        environment.filters[name] = getattr(figures, name)
-    environment.filters["cell"] = _markdown_cell
+    environment.filters.update({name: getattr(figures, name) for name in _FILTERS}, cell=_markdown_cell)
     return environment
 
 
@@ -93,12 +93,12 @@ def _on_cpu(timing: Mapping[str, Any]) -> bool:
 
 
 def _summary(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The worst status decides. Nothing judged is not green; neither is a bundle of which only some was judged."""
-    counts = Counter(verdict["status"] for verdict in data["verdicts"])
+    """How many gates ended how, the worst first. No single word for all of them: half a proof is not green."""
+    found = Counter(verdict["status"] for verdict in data["verdicts"])
     order = (Status.FAILED, Status.INCONCLUSIVE, Status.PASSED, Status.NOT_RUN)
-    status = next((one.value for one in order if counts[one.value]), Status.NOT_RUN.value)
-    said = [f"{counts[one.value]} {figures.status_name(one.value)}" for one in order if counts[one.value]]
-    return {"status": status, "sentence": ", ".join(said) or "no gate was run", "gates": len(data["verdicts"])}
+    counts = {status.value: found[status.value] for status in order if found[status.value]}
+    said = [f"{count} {figures.status_name(status)}" for status, count in counts.items()]
+    return {"counts": counts, "sentence": ", ".join(said) or "none was run"}
 
 
 def _islands_by_reason(data: Mapping[str, Any]) -> list[dict[str, Any]]:
