@@ -38,9 +38,6 @@ class Fields:
             raise self.wrong(name, "a string", value)
         return value
 
-    def optional_text(self, name: str) -> str | None:
-        return None if self.raw(name) is None else self.text(name)
-
     def choice(self, name: str, allowed: Sequence[str]) -> str:
         value = self.raw(name)
         if value not in allowed:
