@@ -104,11 +104,12 @@ REQUIREMENTS = (
         "verify",
         (
             *_CORE,
-            *_ONNX,
-            Need(_ENGINE_WAYS, _ENGINE_MEND, "to run an engine"),
+            Need((("onnx", ONNX_RUNTIME), *_ENGINE_WAYS), _MENDS[ONNX_RUNTIME]),
+            *_packages("onnx-ir", "ml_dtypes", extra="onnx", purpose="to judge an fp16 or bf16 graph"),
+            Need(_ENGINE_WAYS, _ENGINE_MEND, "to judge an engine"),
         ),
     ),
-    Requirements("build", (*_CORE, *_packages("onnx", extra="onnx"), Need(_BUILDER_WAYS, _BUILDER_MEND))),
+    Requirements("build", (*_CORE, Need(_BUILDER_WAYS, _BUILDER_MEND))),
     Requirements(
         "bench",
         (

@@ -50,7 +50,13 @@ def test_with_nothing_nothing_is_ready() -> None:
 def test_verify_needs_no_torch() -> None:
     verify = command("verify", ONNX)
     assert verify.ready
-    assert [lack.purpose for lack in verify.limits] == ["to run an engine"]
+    assert [lack.purpose for lack in verify.limits] == ["to judge an engine"]
+
+
+def test_verify_can_do_with_an_engine_and_its_gpu() -> None:
+    verify = command("verify", CORE | {TENSORRT, GPU})
+    assert verify.ready
+    assert [lack.items for lack in verify.limits] == [("onnx-ir", "ml_dtypes")]
 
 
 @pytest.mark.parametrize("ability", [ONNX_RUNTIME, "onnx"])
@@ -86,7 +92,7 @@ def test_export_runs_without_a_builder_but_says_so() -> None:
     ],
 )
 def test_tensorrt_builds_only_with_a_gpu_and_rtx_without(abilities: set[str], ready: bool) -> None:
-    assert command("build", CORE | {"onnx"} | abilities).ready is ready
+    assert command("build", CORE | abilities).ready is ready
 
 
 @pytest.mark.parametrize(
