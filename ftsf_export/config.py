@@ -223,11 +223,13 @@ def _shape_problems(config: ExportConfig, broken: Collection[str]) -> list[str]:
 
 def _patch_problems(size: Size, patch_size: int) -> list[str]:
     problems = []
-    for side, pixels in (("height", size.height), ("width", size.width)):
+    square = size.height == size.width
+    sides = (("height and width", size.height),) if square else (("height", size.height), ("width", size.width))
+    for side, pixels in sides:
         if pixels % patch_size:
             below = pixels // patch_size * patch_size
             nearest = " or ".join(str(n) for n in (below, below + patch_size) if n > 0)
-            problems.append(f"size: {side} {pixels} is not a multiple of the patch size {patch_size}; use {nearest}")
+            problems.append(f"size: {side} {pixels} not a multiple of the patch size {patch_size}; use {nearest}")
     return problems
 
 

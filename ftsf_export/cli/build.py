@@ -44,6 +44,7 @@ def command(
     """Compile engines for BUNDLE and add them to it; exits 1 when a type came out lower than asked."""
     from ftsf_export.cli.summary import bundle_facts, require_passed, say_weights
     from ftsf_export.pipeline.build import BuildOptions, build
+    from ftsf_export.pipeline.refresh import refresh_report
 
     with terminal.progress() as on_progress:
         result = build(
@@ -54,8 +55,15 @@ def command(
             options=BuildOptions(workspace_mib=workspace_mib, timing_cache=timing_cache),
             on_progress=on_progress,
         )
-    manifest = result.bundle.manifest
-    terminal.record(**bundle_facts(result.bundle), deferred=list(result.commands))
+    done, stale = refresh_report(
+        result.bundle,
+        sidecars={one.entry.file: one.engine.sidecar() for one in result.built},
+        build_seconds={one.entry.file: one.engine.build_seconds for one in result.built},
+    )
+    if stale:
+        terminal.note(f"the bundle's report stays as it was: {stale}")
+    manifest = done.manifest
+    terminal.record(**bundle_facts(done), deferred=list(result.commands))
     say_weights(terminal, manifest.weights, random=manifest.random_weights)
     for one in result.built:
         terminal.say(f"engine     {result.bundle.path / one.entry.file}  ({one.engine.build_seconds:.1f} s)")

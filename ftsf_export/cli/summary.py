@@ -9,8 +9,6 @@ from ftsf_export.cli.terminal import Terminal
 from ftsf_export.errors import GateFailed
 from ftsf_export.verdict import Status, Verdict
 
-_MIB = 1 << 20
-
 
 def say_model(terminal: Terminal, manifest: Manifest) -> None:
     """Model, weights and graph, one line each."""
@@ -43,7 +41,14 @@ def say_weights(terminal: Terminal, weights: str, *, random: bool) -> None:
 
 def say_files(terminal: Terminal, manifest: Manifest) -> None:
     for name, entry in sorted(manifest.files.items()):
-        terminal.say(f"file       {name}  {entry.size_bytes / _MIB:.1f} MiB  sha256 {entry.sha256[:12]}")
+        terminal.say(f"file       {name}  {size_text(entry.size_bytes)}  sha256 {entry.sha256[:12]}")
+
+
+def size_text(size_bytes: int) -> str:
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.1f} {unit}"
+    return f"{size_bytes} B"
 
 
 def say_engines(terminal: Terminal, manifest: Manifest) -> None:
