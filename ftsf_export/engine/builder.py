@@ -126,7 +126,10 @@ def build_engine(request: BuildRequest, *, on_progress: OnProgress = silent) -> 
             raise _failure(request, ending, reports, folder)
         plan = _plan(request, folder)
         os.replace(folder / ENGINE_FILE, request.output)
-    built = reports.built
+    return _engine(request, reports.built, plan, time.monotonic() - started)
+
+
+def _engine(request: BuildRequest, built: Built, plan: Plan, build_seconds: float) -> Engine:
     return Engine(
         path=request.output,
         builder=request.builder,
@@ -136,7 +139,7 @@ def build_engine(request: BuildRequest, *, on_progress: OnProgress = silent) -> 
         capabilities=tuple(dotted(c) for c in request.target.capabilities),
         sha256=built.sha256,
         size_bytes=built.size_bytes,
-        build_seconds=time.monotonic() - started,
+        build_seconds=build_seconds,
         input_name=request.input_name,
         profile=request.profile(),
         tf32=built.tf32,

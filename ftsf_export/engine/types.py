@@ -52,20 +52,30 @@ def judge_types(
         )
     in_network = _network_faults(products, precision, islands)
     allowed_tf32 = precision == "fp32" and (tf32 or any("tf32" in kernel.tactic for kernel in plan.products))
-    other = f"with operands other than {precision}"
-    measures = (
-        _count("network products", other, len(in_network), limit=0),
-        _count("gemm and attention kernels", other, len(found.faults), limit=0),
-        _count("gemm and attention kernels", "judged", found.judged),
-        _count("gemm and attention kernels", "inside FP32 islands", found.skipped),
-        _count("build", "TF32 allowed", int(allowed_tf32), limit=0),
-        _count("plan", "unread lines", len(plan.unread), limit=0),
-    )
     status, reason = _conclusion(precision, in_network, found.faults, allowed_tf32, plan.unread)
     if status is Status.PASSED and found.judged == 0:
         status, reason = Status.INCONCLUSIVE, f"every product is in an FP32 island: nothing judged as {precision}"
     return Verdict(
-        gate=gate, status=status, subject=subject, subject_sha256=subject_sha256, reason=reason, measures=measures
+        gate=gate,
+        status=status,
+        subject=subject,
+        subject_sha256=subject_sha256,
+        reason=reason,
+        measures=_measures(precision, in_network, found, allowed_tf32, plan.unread),
+    )
+
+
+def _measures(
+    precision: str, in_network: Sequence[str], found: _Reading, tf32: bool, unread: Sequence[str]
+) -> tuple[Measure, ...]:
+    other = f"with operands other than {precision}"
+    return (
+        _count("network products", other, len(in_network), limit=0),
+        _count("gemm and attention kernels", other, len(found.faults), limit=0),
+        _count("gemm and attention kernels", "judged", found.judged),
+        _count("gemm and attention kernels", "inside FP32 islands", found.skipped),
+        _count("build", "TF32 allowed", int(tf32), limit=0),
+        _count("plan", "unread lines", len(unread), limit=0),
     )
 
 

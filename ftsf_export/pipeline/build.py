@@ -158,24 +158,7 @@ def _build_job(
     job: Job, facts: GraphFacts, folder: Path, options: BuildOptions, on_progress: OnProgress
 ) -> BuiltEngine:
     stem = f"{ENGINES_FOLDER}/{job.builder}-{job.target.name}-{facts.precision}"
-    output = folder / f"{stem}.engine"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    log_folder = options.log_folder
-    request = BuildRequest(
-        onnx_path=facts.onnx_path,
-        builder=job.builder,
-        target=job.target,
-        precision=facts.precision,
-        batch=facts.batch,
-        input_name=facts.input_name,
-        clip_shape=facts.clip_shape,
-        output=output,
-        workspace_mib=options.workspace_mib,
-        timing_cache=options.timing_cache,
-        timeout_s=options.timeout_s,
-        log_path=None if log_folder is None else log_folder / f"{output.stem}.log",
-    )
-    engine = build_engine(request, on_progress=on_progress)
+    engine = build_engine(_request(job, facts, folder / f"{stem}.engine", options), on_progress=on_progress)
     entry = EngineEntry(
         file=f"{stem}.engine",
         sidecar=f"{stem}.json",
@@ -196,6 +179,24 @@ def _build_job(
         tf32=engine.tf32,
     )
     return BuiltEngine(engine=engine, entry=entry, sidecar=engine.sidecar_bytes(), verdict=verdict)
+
+
+def _request(job: Job, facts: GraphFacts, output: Path, options: BuildOptions) -> BuildRequest:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    return BuildRequest(
+        onnx_path=facts.onnx_path,
+        builder=job.builder,
+        target=job.target,
+        precision=facts.precision,
+        batch=facts.batch,
+        input_name=facts.input_name,
+        clip_shape=facts.clip_shape,
+        output=output,
+        workspace_mib=options.workspace_mib,
+        timing_cache=options.timing_cache,
+        timeout_s=options.timeout_s,
+        log_path=None if options.log_folder is None else options.log_folder / f"{output.stem}.log",
+    )
 
 
 def _check_batch(manifest: Manifest, batch: BatchRange | None) -> None:
