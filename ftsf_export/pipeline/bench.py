@@ -21,6 +21,7 @@ from ftsf_export.doctor.machine import processor_name, usable_cpus
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.runners.driver import require_gpu
+from ftsf_export.verdict import Status
 
 RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
 _FP16_ON_CPU = (
@@ -147,7 +148,6 @@ def _subject(bundle: Bundle, name: str, precision: str, batch: int, request: Ben
     """What every way of running has in common; the heading and conditions are the caller's."""
     preprocessing = bundle.manifest.preprocessing
     span = preprocessing.frames * preprocessing.stride
-    notes = [] if _verified(bundle, name) else [f"no gate has passed {name}: its outputs are not known to be right"]
     return Subject(
         heading="",
         file=name,
@@ -161,12 +161,19 @@ def _subject(bundle: Bundle, name: str, precision: str, batch: int, request: Ben
             f"video of {request.source_fps:g} frames a second"
         ),
         conditions={},
-        notes=tuple(notes),
+        notes=_doubts(bundle, name),
     )
 
 
-def _verified(bundle: Bundle, name: str) -> bool:
-    return any(verdict.passed and verdict.subject == name for verdict in bundle.verdicts)
+def _doubts(bundle: Bundle, name: str) -> tuple[str, ...]:
+    """What speaks against believing the file's outputs: gates that failed, or no parity gate that passed."""
+    about = [verdict for verdict in bundle.verdicts if verdict.subject == name]
+    failed = tuple(
+        f"{verdict.gate} failed on {name}: {verdict.reason}" for verdict in about if verdict.status is Status.FAILED
+    )
+    if failed or any(verdict.passed and verdict.gate.startswith("parity.") for verdict in about):
+        return failed
+    return (f"no parity gate has passed {name}: its outputs are not known to be right; run: ftsf verify",)
 
 
 def _time_engine(

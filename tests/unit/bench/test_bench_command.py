@@ -153,7 +153,7 @@ def test_onnx_runtime_on_the_cpu_under_its_own_heading(bundle: Bundle) -> None:
     assert timing.latency.count == 10
     assert timing.video_s_per_s == pytest.approx(timing.clips_per_s)
     assert timing.gpu is None
-    assert subject.notes[0] == "no gate has passed model.onnx: its outputs are not known to be right"
+    assert subject.notes[0].startswith("no parity gate has passed model.onnx")
 
 
 @needs_no_gpu
@@ -165,17 +165,28 @@ def test_auto_without_a_gpu_is_the_cpu_even_with_engines(bundle: Bundle, jobs: l
 
 
 @pytest.mark.usefixtures("jobs")
-def test_a_verified_file_has_no_such_note(bundle: Bundle) -> None:
+@pytest.mark.parametrize(
+    ("gate", "status", "notes"),
+    [
+        ("parity.onnx-fp32", Status.PASSED, []),
+        ("parity.onnx-fp32", Status.FAILED, ["parity.onnx-fp32 failed on model.onnx: logits are off"]),
+        ("parity.onnx-fp32", Status.NOT_RUN, ["no parity gate has passed model.onnx"]),
+        ("engine.types-rtx", Status.PASSED, ["no parity gate has passed model.onnx"]),
+    ],
+)
+def test_what_the_gates_said_of_the_file(bundle: Bundle, gate: str, status: Status, notes: list[str]) -> None:
     verdict = Verdict(
-        gate="parity.fp32",
-        status=Status.PASSED,
+        gate=gate,
+        status=status,
         subject="model.onnx",
         subject_sha256=sha256_of(bundle.onnx_path),
+        reason="" if status is Status.PASSED else "logits are off",
         measures=(Measure(output="logits", metric="relative L2", value=0.0, limit=1e-5),),
     )
     bundle.with_verdicts([verdict])
     (timing,) = bench(bundle.path, QUICK)
-    assert timing.subject.notes == ()
+    assert len(timing.subject.notes) == len(notes)
+    assert all(said.startswith(note) for said, note in zip(timing.subject.notes, notes, strict=True))
 
 
 def test_fp16_on_a_cpu_says_what_was_computed(tmp_path: Path) -> None:
