@@ -31,7 +31,7 @@ def command(terminal: Terminal, bundle: Path, runner: str, atol: float | None, r
 
     with terminal.progress() as on_progress:
         result = verify(bundle, runner=runner, atol=atol, rtol=rtol, on_progress=on_progress)
-    verified, stale = (result.bundle, result.unrecorded) if result.unrecorded else refresh_report(result.bundle)
+    verified, stale = (result.bundle, "") if result.unrecorded else refresh_report(result.bundle)
     if stale:
         terminal.note(f"the bundle's report stays as it was: {stale}")
     manifest = verified.manifest

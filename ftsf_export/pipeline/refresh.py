@@ -22,7 +22,7 @@ def refresh_report(
 ) -> tuple[Bundle, str]:
     """The bundle with its report rendered anew, and why that was not possible (empty when it was).
 
-    A device may have no Jinja2 to render with, or a read-only disk; the bundle's own verdicts are recorded all the same.
+    A device may have no Jinja2 to render with, or a read-only disk; the manifest's verdicts do not depend on either.
     """
     if _REPORT not in bundle.manifest.files:
         return bundle, "the bundle has no report"

