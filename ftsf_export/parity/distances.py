@@ -84,7 +84,7 @@ def check_comparable(output: str, reference: Array, candidate: Array) -> None:
 def nonfinite(reference: Array, candidate: Array) -> NonFinite | None:
     """The first NaN or infinity of either side, the candidate's first; None where all is finite."""
     for side, array in (("candidate", candidate), ("reference", reference)):
-        bad = ~np.isfinite(np.asarray(array, dtype=np.float64))
+        bad = ~np.isfinite(array)
         if bad.any():
             first = np.unravel_index(int(bad.argmax()), bad.shape)
             return NonFinite(side, int(bad.sum()), bad.size, tuple(int(i) for i in first))
