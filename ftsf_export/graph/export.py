@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 
 import onnx_ir as ir
-from fast_timesformer.model import FastTimeSformer
 from onnx_ir.passes import common as passes
 
+from fast_timesformer.model import FastTimeSformer
 from ftsf_export.bundle import Island
 from ftsf_export.config import BatchRange
 from ftsf_export.graph.forms.island import islands_of
@@ -18,7 +18,7 @@ from ftsf_export.graph.onnx_model import OnnxModel
 from ftsf_export.graph.rewrite import ALL, Rewrites
 from ftsf_export.graph.scopes import is_within, keep_modules_only, module_of
 from ftsf_export.graph.trace import trace
-from ftsf_export.graph.unroll import unroll
+from ftsf_export.graph.unroll import constant_names, unroll
 
 # The ``Attention`` operator is there from this opset on.
 ATTENTION_OPSET = 23
@@ -56,7 +56,7 @@ def export_onnx(model: FastTimeSformer, options: GraphOptions) -> OnnxModel:
     keep_modules_only(graph)
     unroll(graph, form)
     taps = form.taps()
-    name_all(graph, [tap.name for tap in taps], {name for name, _ in form.named_parameters()})
+    name_all(graph, [tap.name for tap in taps], constant_names(form))
     _plain_reshapes(graph)
     passes.RemoveUnusedNodesPass()(traced)
     passes.TopologicalSortPass()(traced)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from fast_timesformer.model import FastTimeSformer
 
+from fast_timesformer.model import FastTimeSformer
 from ftsf_export.config import ExportConfig
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx_ir as ir
 from torch import Tensor, nn
 
@@ -21,7 +23,7 @@ def unroll(graph: ir.Graph, form: ExportForm) -> None:
     of the block a parameter of the module.
     """
     depth = len(form.blocks)
-    parameters = dict[str, Tensor](form.named_parameters(remove_duplicate=False))
+    parameters = dict(_constants(form))
     names = _shared_names(form)
     if depth > 2:
         _rename_scope(graph, TRACED_LAST, f"blocks.{depth - 1}")
@@ -30,10 +32,21 @@ def unroll(graph: ir.Graph, form: ExportForm) -> None:
     _put_weights(graph, parameters, names)
 
 
+def _constants(form: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers under every name that they have."""
+    yield from form.named_parameters(remove_duplicate=False)
+    yield from form.named_buffers(remove_duplicate=False)
+
+
+def constant_names(form: nn.Module) -> frozenset[str]:
+    """Names that the graph's weights and tables may have."""
+    return frozenset(name for name, _ in _constants(form))
+
+
 def _shared_names(form: nn.Module) -> dict[str, str]:
-    """Name of each parameter -> the first name of the same tensor: tables are shared by all blocks."""
+    """Name of each constant -> the first name of the same tensor: tables are shared by all blocks."""
     first: dict[int, str] = {}
-    return {name: first.setdefault(id(p), name) for name, p in form.named_parameters(remove_duplicate=False)}
+    return {name: first.setdefault(id(constant), name) for name, constant in _constants(form)}
 
 
 def _check_alike(form: ExportForm) -> None:
@@ -139,7 +152,7 @@ def _put_weights(graph: ir.Graph, parameters: dict[str, Tensor], names: dict[str
         if tuple(parameter.shape) != tuple(value.shape or ()):
             raise ExportError(f"{name}: expected shape {tuple(parameter.shape)}, got {value.shape} in the traced graph")
         if names[name] == name:
-            value.const_value = ir.tensor(parameter.float().contiguous().numpy(), name=name)
+            value.const_value = _tensor(parameter, name)
     for name in list(graph.initializers):
         if name not in parameters or names[name] == name:
             continue
@@ -147,7 +160,7 @@ def _put_weights(graph: ir.Graph, parameters: dict[str, Tensor], names: dict[str
         value = graph.initializers.pop(name)
         if shared not in graph.initializers:
             value.name = shared
-            value.const_value = ir.tensor(parameters[shared].detach().float().contiguous().numpy(), name=shared)
+            value.const_value = _tensor(parameters[shared].detach(), shared)
             graph.initializers.add(value)
         else:
             ir.convenience.replace_all_uses_with(value, graph.initializers[shared])
@@ -163,3 +176,9 @@ def _put_weights(graph: ir.Graph, parameters: dict[str, Tensor], names: dict[str
         raise ExportError(
             f"constants {', '.join(unknown)}: computed by the converter from traced numbers, not from weights"
         )
+
+
+def _tensor(constant: Tensor, name: str) -> ir.TensorProtocol:
+    """Floating constants as float32."""
+    wide = constant.float() if constant.is_floating_point() else constant
+    return ir.tensor(wide.contiguous().numpy(), name=name)

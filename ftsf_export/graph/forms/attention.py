@@ -1,4 +1,4 @@
-"""The three mechanisms on the flat stream: product, core, product; and their forms that ask for the class token alone."""
+"""The three mechanisms on the flat stream: product, core, product."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fast_timesformer.attention import Attention, FastAttention, PerformerAttent
 from ftsf_export.graph.forms.additive import AdditiveCore
 from ftsf_export.graph.forms.favor import FavorCore
 from ftsf_export.graph.forms.grid import Grid
-from ftsf_export.graph.forms.product import Product
+from ftsf_export.graph.forms.product import Product, columns
 from ftsf_export.graph.forms.regular import RegularCore
 from ftsf_export.graph.forms.rotation import HalvesRotation, NeighbourRotation, RotaryTables, Rotation
-from ftsf_export.graph.rewrite import Rewrites, favor_order, rotation_halves, softmax_scale
+from ftsf_export.graph.rewrite import Rewrites, favor_order, qkv_apart, rotation_halves, softmax_scale
 
 
 class HeadsForm(nn.Module):
@@ -48,14 +48,28 @@ class HeadsForm(nn.Module):
             if softmax_scale.NAME in rewrites:
                 qkv, scale = softmax_scale.folded_qkv(qkv, attention.scale), None
             self.core = RegularCore(scale, rotation, operator=operator)
-        self.to_qkv = qkv
+        self.apart = qkv_apart.NAME in rewrites and grid.along == "time"
+        if self.apart:
+            self.to_q, self.to_k, self.to_v = qkv_apart.apart(qkv)
+        else:
+            self.to_qkv = qkv
         self.to_out = Product.from_linear(attention.to_out)
         self.queries_in_product = False
 
     def forward(self, h_BSD: Tensor) -> Tensor:
-        q, k, v = self.grid.heads_first(self.to_qkv(h_BSD), 3)
+        if self.apart:
+            q, k, v = (self.grid.heads_first_one(to(h_BSD)) for to in (self.to_q, self.to_k, self.to_v))
+        else:
+            q, k, v = self.grid.heads_first(self.to_qkv(h_BSD), 3)
         out: Tensor = self.to_out(self.grid.tokens_first(self.core(q, k, v)))
         return out
+
+    def class_products(self) -> tuple[Product, Product]:
+        """The queries' product, and the packed one of keys and values."""
+        if self.apart:
+            return self.to_q, Product.side_by_side(self.to_k, self.to_v)
+        inner = self.grid.heads * self.grid.width
+        return columns(self.to_qkv, 0, inner), columns(self.to_qkv, inner, 3 * inner)
 
 
 class AdditiveForm(nn.Module):
@@ -64,25 +78,37 @@ class AdditiveForm(nn.Module):
     ``queries_in_product``: the output product takes (u, q) side by side instead of having q added after it.
     """
 
-    def __init__(self, attention: FastAttention, grid: Grid, tables: RotaryTables | None) -> None:
+    def __init__(self, attention: FastAttention, grid: Grid, tables: RotaryTables | None, rewrites: Rewrites) -> None:
         super().__init__()
         self.grid = grid
-        self.to_qkv = Product.from_linear(attention.to_qkv)
+        qkv = Product.from_linear(attention.to_qkv)
+        self.apart = qkv_apart.NAME in rewrites
+        if self.apart:
+            self.to_q, self.to_k, self.to_v = qkv_apart.apart(qkv)
+        else:
+            self.to_qkv = qkv
         scale = attention.scale
         self.core = AdditiveCore(grid, attention.w_q * scale, attention.w_k * scale, tables)
         self.to_out = Product.from_linear(attention.to_out)
         self.queries_in_product = False
 
     def forward(self, h_BSD: Tensor) -> Tensor:
-        y = self.to_qkv(h_BSD)
         grid, inner = self.grid, self.grid.heads * self.grid.width
-        q_BSI = y[..., :inner]
-        q, k, v = (grid.unfold(part, 1)[:, :, :, 0] for part in torch.split(y, inner, dim=-1))
+        if self.apart:
+            parts = (self.to_q(h_BSD), self.to_k(h_BSD), self.to_v(h_BSD))
+        else:
+            parts = torch.split(self.to_qkv(h_BSD), inner, dim=-1)
+        q_BSI = parts[0]
+        q, k, v = (grid.in_place(part) for part in parts)
         u_BSI = self.core(q, k, v).reshape(-1, grid.frames * grid.tokens, inner)
         if self.queries_in_product:
             out: Tensor = self.to_out(torch.cat((u_BSI, q_BSI), dim=-1))
             return out
         return self.to_out(u_BSI) + q_BSI
+
+    def class_products(self) -> tuple[Product, Product, Product]:
+        """The products of queries, keys and values."""
+        return (self.to_q, self.to_k, self.to_v) if self.apart else qkv_apart.apart(self.to_qkv)
 
 
 AttentionForm = HeadsForm | AdditiveForm
@@ -93,5 +119,5 @@ def attention_form(
 ) -> AttentionForm:
     """The export form of one of the model's attentions."""
     if isinstance(attention, FastAttention):
-        return AdditiveForm(attention, grid, tables)
+        return AdditiveForm(attention, grid, tables, rewrites)
     return HeadsForm(attention, grid, tables, rewrites, operator=operator)

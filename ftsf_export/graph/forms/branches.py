@@ -9,6 +9,7 @@ from fast_timesformer.blocks import MlpBranch
 from ftsf_export.graph.forms.attention import AdditiveForm, AttentionForm, HeadsForm
 from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.product import Norm, Product
+from ftsf_export.graph.forms.rows import Rows
 from ftsf_export.graph.rewrite import Rewrites, geglu_split, temporal_fc
 
 
@@ -16,12 +17,10 @@ class TemporalForm(nn.Module):
     """Norm, attention over time, ``fc``. The class token's copies take no part: their rows come out as zero.
 
     They do go through the attention, among themselves: leaving them out would cut a piece out of every tensor, which
-    costs a copy of it; taking them along costs F rows in S. ``patch_rows`` (1, S, 1) is 0 in their rows and 1 elsewhere.
+    costs a copy of it; taking them along costs F rows in S.
     """
 
-    def __init__(
-        self, norm: nn.LayerNorm, attn: AttentionForm, fc: nn.Linear, patch_rows: nn.Parameter, rewrites: Rewrites
-    ) -> None:
+    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, fc: nn.Linear, rows: Rows, rewrites: Rewrites) -> None:
         super().__init__()
         self.norm = Norm(norm)
         self.attn = attn
@@ -30,36 +29,30 @@ class TemporalForm(nn.Module):
             fold = temporal_fc.folded_with_queries if isinstance(attn, AdditiveForm) else temporal_fc.folded
             attn.to_out, self.fc = fold(attn.to_out, self.fc), None
             attn.queries_in_product = True
-        self.patch_rows = patch_rows
+        self.rows = rows
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         y = self.attn(self.norm(x_BSD))
         if self.fc is not None:
             y = self.fc(y)
-        return y * self.patch_rows
+        return self.rows.without_class(y)
 
 
 class TokensForm(nn.Module):
     """Norm and attention within each frame (``spatial``) or over the whole clip (``joint``).
 
-    ``share_class``: the class token's copies get the mean over frames of what each of them got.
+    ``rows``, in divided blocks only: the class token's copies get the mean over frames of what each of them got.
     """
 
-    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, grid: Grid, *, share_class: bool) -> None:
+    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, rows: Rows | None) -> None:
         super().__init__()
         self.norm = Norm(norm)
         self.attn = attn
-        self.grid = grid
-        self.shared = share_class
+        self.rows = rows
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         y_BSD: Tensor = self.attn(self.norm(x_BSD))
-        if not self.shared:
-            return y_BSD
-        grid, width = self.grid, y_BSD.shape[-1]
-        y_BFTD = y_BSD.reshape(-1, grid.frames, grid.tokens, width)
-        mean = y_BFTD[:, :, :1].mean(dim=1, keepdim=True).expand(-1, grid.frames, -1, -1)
-        return torch.cat((mean, y_BFTD[:, :, 1:]), dim=2).reshape(-1, grid.frames * grid.tokens, width)
+        return y_BSD if self.rows is None else self.rows.share_class(y_BSD)
 
 
 class MlpForm(nn.Module):
@@ -100,7 +93,7 @@ class ClassAttentionForm(nn.Module):
         frames_apart: each frame keeps a class token of its own; otherwise their mean over frames is the result.
     """
 
-    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, grid: Grid, *, frames_apart: bool) -> None:
+    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, *, frames_apart: bool) -> None:
         super().__init__()
         self.norm = Norm(norm)
         self.attn: nn.Module
@@ -119,21 +112,13 @@ def class_rows(x_BSD: Tensor, grid: Grid) -> Tensor:
     return x_BSD.reshape(-1, grid.frames, grid.tokens, x_BSD.shape[-1])[:, :, 0]
 
 
-def columns(product: Product, start: int, stop: int) -> Product:
-    """Some of a product's output columns."""
-    bias = None if product.bias is None else product.bias[start:stop]
-    return Product(product.weight[:, start:stop], bias)
-
-
 class HeadsClassForm(nn.Module):
     """Softmax attention or FAVOR+ asked by the class token alone: normed stream (B, S, D) -> (B, 1 or F, D)."""
 
     def __init__(self, form: HeadsForm, *, frames_apart: bool) -> None:
         super().__init__()
         self.grid, self.frames_apart = form.grid, frames_apart
-        inner = form.grid.heads * form.grid.width
-        self.to_q = columns(form.to_qkv, 0, inner)
-        self.to_kv = columns(form.to_qkv, inner, 3 * inner)
+        self.to_q, self.to_kv = form.class_products()
         self.core = form.core
         self.to_out = form.to_out
 
@@ -155,16 +140,14 @@ class AdditiveClassForm(nn.Module):
     def __init__(self, form: AdditiveForm, *, frames_apart: bool) -> None:
         super().__init__()
         self.grid, self.frames_apart = form.grid, frames_apart
-        inner = form.grid.heads * form.grid.width
-        self.to_qk = columns(form.to_qkv, 0, 2 * inner)
-        self.to_v = columns(form.to_qkv, 2 * inner, 3 * inner)
+        self.to_q, self.to_k, self.to_v = form.class_products()
         self.core = form.core
         self.to_out = form.to_out
 
     def forward(self, h_BSD: Tensor) -> Tensor:
         grid, inner = self.grid, self.grid.heads * self.grid.width
-        q_BSI, k_BSI = torch.split(self.to_qk(h_BSD), inner, dim=-1)
-        q, k = (grid.unfold(part, 1)[:, :, :, 0] for part in (q_BSI, k_BSI))
+        q_BSI = self.to_q(h_BSD)
+        q, k = grid.in_place(q_BSI), grid.in_place(self.to_k(h_BSD))
         v = self.to_v(class_rows(h_BSD, grid)).reshape(-1, grid.frames, 1, grid.heads, grid.width)
         u = self.core(q, k, v).reshape(-1, grid.frames, inner)
         out: Tensor = self.to_out(u) + class_rows(q_BSI, grid)

@@ -43,7 +43,15 @@ class Grid:
         stacked = self.unfold(y_BSX, parts).permute(*order)
         return tuple(stacked[part] for part in range(parts))
 
+    def in_place(self, y_BSI: Tensor) -> Tensor:
+        """(B, S, H * K) -> (B, F, T, H, K)."""
+        return y_BSI.reshape(-1, self.frames, self.tokens, self.heads, self.width)
+
+    def heads_first_one(self, y_BSI: Tensor) -> Tensor:
+        """(B, S, H * K) -> (B, groups, H, N, K)."""
+        return self.in_place(y_BSI).permute(*((0, 2, 3, 1, 4) if self.along == "time" else (0, 1, 3, 2, 4)))
+
     def tokens_first(self, x_BGHNK: Tensor) -> Tensor:
-        """(B, groups, H, N, K) -> (B, S, H * K): inverse of ``heads_first`` for one part."""
+        """(B, groups, H, N, K) -> (B, S, H * K): inverse of ``heads_first_one``."""
         order = (0, 3, 1, 2, 4) if self.along == "time" else (0, 1, 3, 2, 4)
         return x_BGHNK.permute(*order).reshape(-1, self.frames * self.tokens, self.heads * self.width)

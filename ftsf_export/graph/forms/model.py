@@ -16,6 +16,7 @@ from ftsf_export.graph.forms.branches import ClassAttentionForm, MlpForm, Tempor
 from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.product import Norm, Product
 from ftsf_export.graph.forms.rotation import RotaryTables
+from ftsf_export.graph.forms.rows import Rows
 from ftsf_export.graph.rewrite import Rewrites, class_tail
 
 
@@ -93,7 +94,7 @@ class BlockForm(nn.Module):
 
 
 class TailBlockForm(BlockForm):
-    """The last block, for the class token alone: stream (B, S, D) -> (B, 1, D), or (B, F, D) where frames stay apart."""
+    """The last block, for the class token alone: stream (B, S, D) -> (B, 1, D); (B, F, D) where frames stay apart."""
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         if self.divided:
@@ -124,7 +125,7 @@ class ExportForm(nn.Module):
         self.grid = Grid(frames, tokens, config.num_heads, config.dim_head, "space")
         # What all blocks share comes first: a shared constant is known by its first name.
         self.rotary_space, self.rotary_time = _tables(model)
-        self.patch_rows = _patch_rows(self.grid, model.head.weight.dtype)
+        self.rows = Rows(self.grid, model.head.weight.dtype)
         self.patch_embed = PatchEmbedForm(model)
         self.tokens = TokensTable(model, frames)
         self.blocks = nn.ModuleList(
@@ -171,16 +172,16 @@ class ExportForm(nn.Module):
         temporal = self._temporal(block, rewrites, operator=operator) if isinstance(block, DividedBlock) else None
         mlp = MlpForm(cast(MlpBranch, block.get_submodule("mlp")), rewrites)
         if class_tail.NAME in rewrites and index == model.config.depth - 1:
-            tail = ClassAttentionForm(branch.norm, attn, self.grid, frames_apart=isinstance(block, SpaceBlock))
+            tail = ClassAttentionForm(branch.norm, attn, frames_apart=isinstance(block, SpaceBlock))
             return TailBlockForm(name, temporal, tail, mlp, self.grid)
-        tokens = TokensForm(branch.norm, attn, self.grid, share_class=temporal is not None)
+        tokens = TokensForm(branch.norm, attn, None if temporal is None else self.rows)
         return BlockForm(name, temporal, tokens, mlp, self.grid)
 
     def _temporal(self, block: DividedBlock, rewrites: Rewrites, *, operator: bool) -> TemporalForm:
         branch = block.temporal
         along_time = replace(self.grid, along="time")
         attn = attention_form(branch.attn, along_time, self.rotary_time, rewrites, operator=operator)
-        return TemporalForm(branch.norm, attn, branch.fc, self.patch_rows, rewrites)
+        return TemporalForm(branch.norm, attn, branch.fc, self.rows, rewrites)
 
 
 def _tables(model: FastTimeSformer) -> tuple[RotaryTables | None, RotaryTables | None]:
@@ -190,10 +191,3 @@ def _tables(model: FastTimeSformer) -> tuple[RotaryTables | None, RotaryTables |
     joint = model.config.attn_type == "joint"
     space = RotaryTables(*(model.rotary.joint_NK() if joint else model.rotary.space_PK()), prefix=1)
     return space, RotaryTables(*model.rotary.time_FK(), prefix=0)
-
-
-def _patch_rows(grid: Grid, dtype: torch.dtype) -> nn.Parameter:
-    """(1, S, 1): 0 in the rows of the class token's copies, 1 in those of patches."""
-    rows = torch.ones(grid.frames, grid.tokens, 1, dtype=dtype)
-    rows[:, 0] = 0
-    return nn.Parameter(rows.reshape(1, -1, 1), requires_grad=False)

@@ -1,4 +1,4 @@
-"""A linear map with its weight as the graph wants it: (in, out), so that nothing has to be transposed or folded later."""
+"""A linear map with its weight as the graph wants it, (in, out): nothing has to be transposed later."""
 
 from __future__ import annotations
 
@@ -21,9 +21,21 @@ class Product(nn.Module):
     def from_linear(cls, linear: nn.Linear) -> Product:
         return cls(linear.weight.detach().T.contiguous(), linear.bias)
 
+    @classmethod
+    def side_by_side(cls, left: Product, right: Product) -> Product:
+        """One product with the output columns of both; either both have a bias or neither."""
+        biases = [product.bias for product in (left, right) if product.bias is not None]
+        return cls(torch.cat((left.weight, right.weight), dim=-1), torch.cat(biases) if biases else None)
+
     def forward(self, x: Tensor) -> Tensor:
         y = torch.matmul(x, self.weight)
         return y if self.bias is None else y + self.bias
+
+
+def columns(product: Product, start: int, stop: int) -> Product:
+    """Some of a product's output columns."""
+    bias = None if product.bias is None else product.bias[start:stop]
+    return Product(product.weight[:, start:stop], bias)
 
 
 class Norm(nn.Module):
