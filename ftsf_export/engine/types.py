@@ -152,7 +152,8 @@ def _pieces_run_in(pieces: Sequence[Kernel], precision: str) -> bool:
     types = [tensor.dtype for kernel in pieces for tensor in kernel.operands]
     if precision == "fp32":
         return set(types) == {precision}
-    return precision in types and set(types) <= {precision, "fp32"}
+    comes_in = precision in types or any(_casts_before_product(kernel) for kernel in pieces)
+    return bool(types) and comes_in and set(types) <= {precision, "fp32"}
 
 
 def _runs_in(kernel: Kernel, precision: str) -> bool:
@@ -161,15 +162,17 @@ def _runs_in(kernel: Kernel, precision: str) -> bool:
         return bool(types) and set(types) == {precision}
     if any(dtype not in (precision, "fp32") for dtype in types):
         return False
-    # An FP32 operand that a fused kernel casts before it multiplies is how the compiler carries out a Cast node;
-    # that the product behind it is typed as asked is the other reading's to say.
-    return types.count(precision) >= _OPERANDS_OF_A_PRODUCT or (precision in types and _casts_first(kernel))
+    return types.count(precision) + _casts_before_product(kernel) >= _OPERANDS_OF_A_PRODUCT
 
 
-def _casts_first(kernel: Kernel) -> bool:
+def _casts_before_product(kernel: Kernel) -> int:
+    """Operands that a fused kernel casts itself: how the compiler carries out a Cast node before a product.
+
+    That the product behind the cast is typed as asked is the other reading's to say.
+    """
     operations = kernel.operations
     product = next((i for i, word in enumerate(operations) if word in PRODUCT_WORDS), len(operations))
-    return "Cast" in operations[:product]
+    return operations[:product].count("Cast")
 
 
 def in_islands(node: str, islands: Sequence[str]) -> bool:

@@ -135,7 +135,21 @@ def _parsed(trt: Any, order: WorkOrder) -> tuple[Any, Any, Any]:
     if network.num_outputs == 0 or network.num_inputs == 0:
         raise RefusalError("usage", "the file holds no graph with inputs and outputs")
     _check_input(network, order)
+    _let_attentions_decompose(trt, network)
     return builder, network, parser
+
+
+def _let_attentions_decompose(trt: Any, network: Any) -> None:
+    """Let an ``Attention`` node become products and a softmax where no fused kernel takes it.
+
+    Without this the compiler refuses the graph: always in FP32, and in half precision for some sizes (one query).
+    Older versions, whose parsers know no such node, have no such layer either.
+    """
+    for layer in (network.get_layer(index) for index in range(network.num_layers)):
+        if layer.type.name == "ATTENTION_INPUT":
+            # The generic layer that get_layer gives does not show it; the same step as Polygraphy's own loader.
+            layer.__class__ = trt.IAttentionInputLayer
+            layer.attention.decomposable = True
 
 
 def _check_input(network: Any, order: WorkOrder) -> None:

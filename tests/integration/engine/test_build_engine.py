@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ftsf_export.config import BatchRange
@@ -19,6 +20,8 @@ from ftsf_export.engine.targets import target_named
 from ftsf_export.engine.types import judge_types
 from ftsf_export.errors import BuildError, UsageError
 from ftsf_export.verdict import Status, Verdict
+
+pytest.importorskip("tensorrt_rtx")
 
 Compile = Callable[..., Engine]
 Order = Callable[..., BuildRequest]
@@ -170,6 +173,61 @@ def test_an_unknown_operator_is_named(order: Order, tmp_path: Path) -> None:
     )
     with pytest.raises(BuildError, match=r"refused u\.onnx: .*Unheard.*Plugin not found"):
         build_engine(order(tmp_path / "u.onnx", tmp_path / "e.engine"))
+
+
+def write_one_query(path: Path) -> Path:
+    """``clip`` (1, 65, 128) -> ``logits`` (1, 2, 1, 64): an Attention node whose only query is the first token."""
+    from onnx import TensorProto, helper, save
+
+    nodes = [helper.make_node("Cast", ["clip"], ["x"], name="x", to=TensorProto.FLOAT16)]
+    constants = [helper.make_tensor(name, TensorProto.INT64, (1,), [value]) for name, value in (("a", 0), ("b", 1))]
+    nodes.append(helper.make_node("Slice", ["x", "a", "b", "b"], ["first"], name="first"))
+    weight = (np.random.default_rng(0).normal(size=(128, 128)) / 8).ravel().tolist()
+    for role, source, tokens in (("q", "first", 1), ("k", "x", 65), ("v", "x", 65)):
+        constants.append(helper.make_tensor(f"w_{role}", TensorProto.FLOAT16, (128, 128), weight))
+        constants.append(helper.make_tensor(f"s_{role}", TensorProto.INT64, (4,), [1, tokens, 2, 64]))
+        nodes.append(helper.make_node("MatMul", [source, f"w_{role}"], [f"to_{role}"], name=f"to_{role}"))
+        nodes.append(helper.make_node("Reshape", [f"to_{role}", f"s_{role}"], [f"split_{role}"], name=f"split_{role}"))
+        nodes.append(helper.make_node("Transpose", [f"split_{role}"], [role], name=role, perm=[0, 2, 1, 3]))
+    nodes.append(helper.make_node("Attention", ["q", "k", "v"], ["mixed"], name="attention"))
+    nodes.append(helper.make_node("Cast", ["mixed"], ["logits"], name="logits", to=TensorProto.FLOAT))
+    ends = [("clip", [1, 65, 128]), ("logits", [1, 2, 1, 64])]
+    infos = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)] for name, shape in ends]
+    graph = helper.make_graph(nodes, "g", *infos, constants)
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10), path)
+    return path
+
+
+def test_a_compiler_that_refuses_is_a_build_error_and_poisons_nothing(
+    graphs: WriteGraph, order: Order, tmp_path: Path
+) -> None:
+    import tensorrt_rtx
+
+    if not tensorrt_rtx.__version__.startswith("1.7.1"):
+        pytest.skip("the fault that this graph meets is one of version 1.7.1")
+    one_query = order(write_one_query(tmp_path / "one.onnx"), tmp_path / "e.engine", clip_shape=(65, 128))
+    with pytest.raises(BuildError, match=r"refused one\.onnx: .*CHECK\(def_tactic_desc\)") as caught:
+        build_engine(one_query)
+    assert "[VERBOSE]" in caught.value.details
+    assert not (tmp_path / "e.engine").exists()
+    assert judge(build_engine(order(graphs(), tmp_path / "e.engine")), "fp16").passed
+
+
+def test_attentions_may_decompose(tmp_path: Path) -> None:
+    import tensorrt_rtx as trt
+
+    from ftsf_export.engine.worker import _let_attentions_decompose
+
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    assert parser.parse_from_file(str(write_one_query(tmp_path / "one.onnx")))
+    _let_attentions_decompose(trt, network)
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    (attention,) = [layer for layer in layers if layer.type.name == "ATTENTION_INPUT"]
+    attention.__class__ = trt.IAttentionInputLayer
+    assert attention.attention.decomposable
 
 
 def test_a_worker_ends_when_its_parent_is_gone(graphs: WriteGraph, order: Order, tmp_path: Path) -> None:

@@ -176,6 +176,17 @@ def test_islands_everywhere_are_not_green(recorded: ReadPlan, recorded_products:
     assert verdict.status is Status.INCONCLUSIVE
 
 
+def test_both_operands_cast_inside_one_kernel_pass() -> None:
+    full = Tensor("a", (17, 266), "fp32")
+    kernel = Kernel("__myl_CastCastTranReshMoveMulSum_myl0_31", "kgen", (full, full), (), (full,), ("core/MatMul",), "")
+    products = (Product("core/MatMul", "MATRIX_MULTIPLY", ("fp16", "fp16")),)
+    assert judge(Plan((kernel,)), "fp16", products).passed
+    assert not judge(Plan((replace(kernel, name="__myl_TranReshMoveMulSum_myl0_31"),)), "fp16", products).passed
+    # A cast after the product is no excuse for what it read.
+    for name, passed in (("__myl_CastCastFcAdd_myl0_3", True), ("__myl_FcCastCast_myl0_3", False)):
+        assert judge(Plan((replace(kernel, name=name),)), "fp16", products).passed is passed
+
+
 @pytest.mark.parametrize(
     ("node", "scope", "inside"),
     [
