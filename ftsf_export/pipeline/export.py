@@ -7,14 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ftsf_export import __version__
 from ftsf_export.bench.timing import Timing
 from ftsf_export.bundle import ONNX_NAME, Bundle, BundleWriter, Golden, Manifest, TensorSpec, record
-from ftsf_export.config import ExportConfig, Size
-from ftsf_export.errors import EnvironmentLacks, RunError, UsageError
+from ftsf_export.config import ExportConfig
+from ftsf_export.errors import EnvironmentLacks, RunError
 from ftsf_export.parity.judge import Limits
+from ftsf_export.pipeline.architecture import config_of_model
 from ftsf_export.pipeline.bench import BenchRequest, bench
 from ftsf_export.pipeline.build import BuildOptions, BuiltEngine, GraphFacts, build_engines
 from ftsf_export.pipeline.clips import judged_clips
@@ -48,7 +49,7 @@ def export(
     EnvironmentLacks, ExportError, BuildError or RunError; then nothing is written.
     """
     if model is not None:
-        config = _config_with(config, model)
+        config = config_of_model(config, model)
     resolved = resolve_export(config, output=output, overwrite=overwrite)
     return run_export(resolved, model=model, overwrite=overwrite, on_progress=on_progress).bundle
 
@@ -87,35 +88,6 @@ def run_export(
         write_report(report, writer.path)
         bundle = writer.commit(manifest)
     return _benchmarked(ExportResult(bundle, report), on_progress)
-
-
-def _config_with(config: ExportConfig, model: FastTimeSformer) -> ExportConfig:
-    """``config`` with the architecture of ``model``."""
-    own: Any = getattr(model, "config", None)
-    try:
-        if not own.frames_first:
-            raise UsageError(
-                "model: expected clips of (B, F, C, H, W), got frames_first=False; export it with frames first"
-            )
-        return config.replaced(
-            attn=own.attn_mechanism,
-            attn_type=own.attn_type,
-            frames=own.frames,
-            size=Size(own.height, own.width),
-            channels=own.channels,
-            patch_size=own.patch_size,
-            dim=own.dim,
-            depth=own.depth,
-            heads=own.heads,
-            dim_head=own.dim_head,
-            num_classes=own.num_classes,
-            rotary=own.rotary_emb,
-            checkpoint=None,
-        )
-    except AttributeError as error:
-        raise UsageError(
-            f"model: expected a FastTimeSformer with its configuration, got {type(model).__name__} ({error})"
-        ) from error
 
 
 def _manifest(resolved: ResolvedExport, made: GraphMade, *, weights: str) -> Manifest:

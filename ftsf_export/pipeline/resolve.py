@@ -7,18 +7,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ftsf_export.bundle import ENGINES_FOLDER, GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME, Preprocessing
+from ftsf_export.bundle import ENGINES_FOLDER, GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME, Preprocessing, sha256_of
 from ftsf_export.bundle.place import check_free
 from ftsf_export.config import OFFERED_PRECISIONS, ExportConfig
 from ftsf_export.engine.choice import BuildPlanChoice
 from ftsf_export.engine.targets import default_opset
 from ftsf_export.errors import EnvironmentLacks, UsageError
+from ftsf_export.pipeline.architecture import INSTALL, config_of_checkpoint
 from ftsf_export.pipeline.build import choose
 from ftsf_export.pipeline.gates import onnx_gate
 from ftsf_export.report import REPORT_NAMES
 from ftsf_export.video.clip import default_preprocessing
 
-INSTALL = "pip install 'ftsf-export[export]'"
 INSTALL_VIDEO = "pip install 'ftsf-export[video]'"
 # The operator exists from 23 on; 20 is the oldest opset with what the decomposed form needs, and the most widely read.
 ATTENTION_OPSET = 23
@@ -29,7 +29,10 @@ _NEEDED_FOR_VIDEO = ("av", "PIL")
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedExport:
-    """An export as it will be done: ``config`` as asked, and what follows from it and from this machine."""
+    """An export as it will be done: ``config`` as asked, and what follows from it and from this machine.
+
+    The model fields of ``config`` are those of the checkpoint, where it brings its architecture.
+    """
 
     config: ExportConfig
     output: Path
@@ -42,7 +45,9 @@ class ResolvedExport:
     def weights(self) -> str:
         """Where the weights come from, as the manifest will say it."""
         checkpoint = self.config.checkpoint
-        return f"random, seed {self.config.seed}" if checkpoint is None else f"checkpoint {checkpoint.name}"
+        if checkpoint is None:
+            return f"random, seed {self.config.seed}"
+        return f"checkpoint {checkpoint.name}, sha256 {sha256_of(checkpoint)}"
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -83,11 +88,12 @@ class ResolvedExport:
 def resolve_export(config: ExportConfig, *, output: str | Path, overwrite: bool = False) -> ResolvedExport:
     """Decides builder, targets, opset and output. Writes nothing.
 
-    Raises UsageError for an impossible target, precision or video, OutputError for a place that is taken,
+    Raises UsageError for an impossible target, precision, checkpoint or video, OutputError for a place that is taken,
     EnvironmentLacks for a package that the export needs and that is not there.
     """
+    if config.checkpoint is not None:
+        config = config_of_checkpoint(config)
     choice = choose(config.builder, config.targets, config.precision)
-    _refuse_checkpoint(config)
     if config.precision not in OFFERED_PRECISIONS:
         raise UsageError(
             f"precision: expected one of {', '.join(OFFERED_PRECISIONS)}, got {config.precision!r}, "
@@ -113,14 +119,6 @@ def resolve_export(config: ExportConfig, *, output: str | Path, overwrite: bool 
             frames=config.frames, height=config.size.height, width=config.size.width, channels=config.channels
         ),
     )
-
-
-def _refuse_checkpoint(config: ExportConfig) -> None:
-    if config.checkpoint is not None:
-        raise UsageError(
-            f"checkpoint: this version exports random weights from the command line, got {config.checkpoint}; "
-            "load the model in Python and give it: ftsf_export.export(config, model=model, output=...)"
-        )
 
 
 def _form_of_attention(config: ExportConfig, choice: BuildPlanChoice) -> tuple[int, bool]:
