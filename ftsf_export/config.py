@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,9 @@ class ExportConfig:
     engine: ``builder``, ``targets``, ``workspace_mib`` (None: the compiler's own limit). The proof: ``atol``
     (largest absolute difference of the logits; None: not judged), ``rtol`` (relative L2 error; None: by
     precision), ``videos`` (judged beside seeded noise).
+
+    ``checkpoint`` is a file, a directory or a hub id ("owner/name", "owner/name@revision"). It brings the model's
+    fields: those that are written here (``given``) must agree with it, the defaults of the others give way to it.
     """
 
     attn: str = "fastformer"
@@ -112,6 +115,12 @@ class ExportConfig:
     rtol: float | None = None
     videos: tuple[Path, ...] = ()
 
+    # Only the call itself tells a value that was written from a default that happens to be the same.
+    def __new__(cls, **written: Any) -> ExportConfig:
+        self = super().__new__(cls)
+        object.__setattr__(self, "_given", frozenset(written))
+        return self
+
     def __post_init__(self) -> None:
         # What the command line or a Python caller may write (size="240x320", targets=["rtx"]) becomes the field's type.
         found: dict[str, str] = {}
@@ -124,9 +133,17 @@ class ExportConfig:
             if name not in found and (problem := check(name, getattr(self, name))):
                 found[name] = problem
         # Rules between fields speak only where each field alone is sound: one mistake, one sentence.
-        problems = [*found.values(), *_shape_problems(self, found)]
+        # With a checkpoint the model's fields may still give way to it: its own architecture is judged where it is read.
+        shape = [] if self.checkpoint is not None else _shape_problems(self, found)
+        problems = [*found.values(), *shape]
         if problems:
             raise ConfigError(problems)
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Names of the fields that were written; the others hold their defaults."""
+        given: frozenset[str] = self.__dict__["_given"]
+        return given
 
     @property
     def num_heads(self) -> int:
@@ -138,7 +155,8 @@ class ExportConfig:
         return (self.size.height // self.patch_size) * (self.size.width // self.patch_size)
 
     def replaced(self, **changes: Any) -> ExportConfig:
-        return replace(self, **changes)
+        """The same with other values; what was given stays given, and so does what is changed."""
+        return ExportConfig(**{**{name: getattr(self, name) for name in self.given}, **changes})
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form: sizes and ranges as they are written, paths as file names (no path of the machine)."""
