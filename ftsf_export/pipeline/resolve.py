@@ -20,7 +20,7 @@ from ftsf_export.report import REPORT_NAMES
 from ftsf_export.video.clip import default_preprocessing
 
 INSTALL_VIDEO = "pip install 'ftsf-export[video]'"
-# The operator exists from 23 on; 20 is the oldest opset with what the decomposed form needs, and the most widely read.
+# The Attention operator exists from 23 on; 20 is read by the oldest TensorRT that a target of ours ships (10.3).
 ATTENTION_OPSET = 23
 DECOMPOSED_OPSET = 20
 _NEEDED = ("torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "jinja2")
@@ -124,16 +124,14 @@ def resolve_export(config: ExportConfig, *, output: str | Path, overwrite: bool 
 def _form_of_attention(config: ExportConfig, choice: BuildPlanChoice) -> tuple[int, bool]:
     """The opset, and whether softmax attention is one ``Attention`` node.
 
-    Measured with TensorRT for RTX 1.7 at the documented size (docs/measurements.md): over all tokens (joint) the
-    operator becomes one fused kernel; in divided attention the decomposed form moves fewer bytes. In FP32 the operator
-    does not build at all, and parsers before TensorRT 10.14 do not know it.
+    The decomposed form moves fewer bytes (docs/measurements.md) and every parser reads it, so the operator is for who
+    asks for an opset that has it. Not in FP32, where TensorRT has no kernel for it, nor where a target's parser does
+    not know it.
     """
+    opset = config.opset if config.opset is not None else DECOMPOSED_OPSET
     targets = (*(job.target.name for job in choice.jobs), *(deferred.target.name for deferred in choice.deferred))
-    opset = config.opset if config.opset is not None else default_opset(targets)
-    worth_it = config.attn == "regular" and config.attn_type == "joint" and config.precision in ("fp16", "bf16")
-    if worth_it and opset >= ATTENTION_OPSET:
-        return opset, True
-    return config.opset if config.opset is not None else DECOMPOSED_OPSET, False
+    known = opset >= ATTENTION_OPSET and default_opset(targets) >= ATTENTION_OPSET
+    return opset, known and config.attn == "regular" and config.precision in ("fp16", "bf16")
 
 
 def _require(packages: tuple[str, ...], purpose: str, install: str) -> None:
