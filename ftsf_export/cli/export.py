@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ftsf_export.cli.options import (
     CONTEXT_SETTINGS,
@@ -20,6 +21,8 @@ from ftsf_export.cli.options import (
 )
 from ftsf_export.cli.terminal import Terminal, pass_terminal
 from ftsf_export.config import ExportConfig
+
+DEFAULT = ParameterSource.DEFAULT
 
 if TYPE_CHECKING:
     from ftsf_export.bundle import Bundle
@@ -42,8 +45,7 @@ def command(terminal: Terminal, /, output: Path | None, overwrite: bool, dry_run
 
     Without --checkpoint the weights are random. Exits 1 when a gate fails; the bundle is then kept and marked failed.
     """
-    # Every other option is a field of the configuration, by name: a misspelt one is a TypeError here.
-    config = ExportConfig(**fields)
+    config = ExportConfig(**_given(fields))
     from ftsf_export.pipeline.resolve import resolve_export
 
     place = output if output is not None else free_directory(default_name(config), overwrite=overwrite)
@@ -60,6 +62,15 @@ def command(terminal: Terminal, /, output: Path | None, overwrite: bool, dry_run
     terminal.record(**bundle_facts(result.bundle), stages=list(result.report.stages))
     _say_bundle(terminal, resolved, result.bundle)
     require_passed(result.bundle.verdicts)
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    """The options that were typed, which are fields of the configuration by name: a misspelt one is a TypeError there.
+
+    What was not typed has the configuration's default anyway, and gives way to what a checkpoint brings.
+    """
+    context = click.get_current_context()
+    return {name: value for name, value in fields.items() if context.get_parameter_source(name) is not DEFAULT}
 
 
 def default_name(config: ExportConfig) -> str:

@@ -11,6 +11,7 @@ import pytest
 from ftsf_export import Bundle
 from ftsf_export.cli.export import default_name, free_directory
 from ftsf_export.config import ExportConfig
+from ftsf_export.errors import UsageError
 from ftsf_export.verdict import Status
 
 
@@ -78,6 +79,20 @@ def test_a_failing_gate_keeps_the_bundle_and_names_the_measure(say: Any, tiny: t
     assert "failed" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 
+def test_only_what_was_typed_is_given_to_the_configuration(say: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A default that was typed is a wish; one that was not gives way to a checkpoint."""
+    given: list[frozenset[str]] = []
+    resolve = "ftsf_export.pipeline.resolve.resolve_export"
+
+    def look(config: ExportConfig, **_: Any) -> Any:
+        given.append(config.given)
+        raise UsageError("seen")
+
+    monkeypatch.setattr(resolve, look)
+    assert say("export", "--frames", "8", "--target", "rtx", "--no-rotary", "-o", "x").code == 2
+    assert given == [frozenset({"frames", "targets", "rotary"})]
+
+
 def test_dry_run_writes_nothing(say: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     said = say("export", "--dry-run", "--json", "--attn", "performer")
@@ -142,7 +157,6 @@ def test_a_module_that_is_no_timesformer_is_refused(tmp_path: Path) -> None:
     import torch
 
     from ftsf_export import export
-    from ftsf_export.errors import UsageError
 
     with pytest.raises(UsageError, match="expected a FastTimeSformer with its configuration, got Linear"):
         export(ExportConfig(builder="none"), model=torch.nn.Linear(2, 2), output=tmp_path / "out")  # type: ignore[arg-type]
