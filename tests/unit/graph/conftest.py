@@ -6,7 +6,7 @@ Letters: B clips, F frames, C channels, D width.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from fast_timesformer.model import FastTimeSformer
 from ftsf_export.config import BatchRange
 from ftsf_export.graph.export import GraphOptions, export_onnx
 from ftsf_export.graph.onnx_model import OnnxModel
+from ftsf_export.graph.rewrite import ALL, Rewrites
 from ftsf_export.runners.eager import EagerRunner
 from ftsf_export.runners.onnxruntime import OnnxRuntimeRunner
 
@@ -35,7 +36,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _model(**options: Any) -> FastTimeSformer:
     """Fresh weights are too alike to show a fault: biases are zero, gains one, attention nearly uniform."""
     generator = torch.Generator().manual_seed(7)
@@ -48,23 +49,33 @@ def _model(**options: Any) -> FastTimeSformer:
     return model
 
 
-@lru_cache(maxsize=None)
-def _graph(batch: BatchRange, graph_options: tuple[tuple[str, Any], ...], **options: Any) -> OnnxModel:
-    return export_onnx(_model(**options), GraphOptions(batch=batch, **dict(graph_options)))
+@cache
+def _graph(batch: str, opset: int, attention_operator: bool, rewrites: Rewrites, **options: Any) -> OnnxModel:
+    asked = GraphOptions(
+        batch=BatchRange.parse(batch), opset=opset, attention_operator=attention_operator, rewrites=rewrites
+    )
+    return export_onnx(_model(**options), asked)
 
 
 @pytest.fixture(scope="session")
 def model_of() -> Callable[..., FastTimeSformer]:
-    """``model_of(attn_mechanism=..., depth=...)``: float32, evaluation mode, all weights disturbed. Shared: leave it."""
+    """``model_of(depth=..., ...)``: float32, evaluation mode, every weight disturbed. Shared: leave it as it is."""
     return _model
 
 
 @pytest.fixture(scope="session")
 def graph_of() -> Callable[..., OnnxModel]:
-    """``graph_of(batch=..., graph={"rewrites": ...}, attn_mechanism=..., ...)``: the FP32 graph of that model. Shared."""
+    """``graph_of(batch="1:2:4", rewrites=..., depth=..., ...)``: the FP32 graph of ``model_of(depth=..., ...)``."""
 
-    def make(*, batch: BatchRange = BatchRange(1, 1, 1), graph: dict[str, Any] | None = None, **options: Any) -> Any:
-        return _graph(batch, tuple(sorted((graph or {}).items())), **options)
+    def make(
+        *,
+        batch: str = "1",
+        opset: int = 20,
+        attention_operator: bool = False,
+        rewrites: Rewrites = ALL,
+        **options: Any,
+    ) -> OnnxModel:
+        return _graph(batch, opset, attention_operator, rewrites, **options)
 
     return make
 

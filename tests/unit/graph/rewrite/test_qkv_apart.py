@@ -1,0 +1,33 @@
+"""Three products are the packed one cut in three."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ftsf_export.graph.forms.product import Product
+from ftsf_export.graph.rewrite import qkv_apart
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_three_products_are_the_packed_one(bias: bool) -> None:
+    generator = torch.Generator().manual_seed(1)
+    weight, added, x = (torch.randn(s, generator=generator, dtype=torch.float64) for s in ((6, 12), (12,), (3, 6)))
+    packed = Product(weight, added if bias else None)
+    parts = qkv_apart.apart(packed)
+    assert [tuple(part.weight.shape) for part in parts] == [(6, 4)] * 3
+    assert all((part.bias is not None) is bias for part in parts)
+    assert torch.allclose(torch.cat([part(x) for part in parts], dim=-1), packed(x), rtol=1e-13, atol=1e-14)
+    # Queries, keys, values in this order.
+    assert torch.equal(parts[0].weight, weight[:, :4])
+    assert torch.equal(parts[2].weight, weight[:, 8:])
+
+
+def test_keys_and_values_side_by_side_again() -> None:
+    packed = Product(torch.randn(6, 12), torch.randn(12))
+    _, k, v = qkv_apart.apart(packed)
+    both = Product.side_by_side(k, v)
+    assert torch.equal(both.weight, packed.weight[:, 4:])
+    assert packed.bias is not None
+    assert both.bias is not None
+    assert torch.equal(both.bias, packed.bias[4:])
