@@ -65,12 +65,17 @@ class Terminal:
             self._err.print(details.rstrip(), soft_wrap=True)
 
     def verdict(self, verdict: Verdict) -> None:
-        """One line for each verdict, and one for each measure that failed (all of them with ``-v``)."""
+        """One line for each verdict, and one for each measure that failed (all of them with ``-v``).
+
+        What passed shows its first limit kept: a green word alone is no figure.
+        """
         line = Text.assemble((f"{verdict.status.value:>12}", STYLES[verdict.status]), f"  {verdict.gate}")
         if verdict.proxy_for:
             line.append(f" (a proxy for {verdict.proxy_for})")
-        if verdict.reason:
-            line.append(f": {' '.join(verdict.reason.split())}")
+        kept = [measure.sentence() for measure in verdict.measures if measure.limit is not None]
+        said = [*(kept[:1] if verdict.passed else []), *([verdict.reason] if verdict.reason else [])]
+        if said:
+            line.append(": " + "; ".join(" ".join(text.split()) for text in said))
         self.say(line)
         for measure in verdict.measures:
             if self.verbose or not measure.passed:
