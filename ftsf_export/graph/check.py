@@ -23,6 +23,11 @@ def check(model: OnnxModel) -> None:
         for name, value in model.model.graph.initializers.items()
         if value.dtype == ir.DataType.DOUBLE
     ]
+    problems += [
+        f"{value.name}: float64"
+        for value in (*model.model.graph.inputs, *model.model.graph.outputs)
+        if value.dtype == ir.DataType.DOUBLE
+    ]
     if model.model.functions:
         problems.append(f"functions: {', '.join(str(key) for key in model.model.functions)}")
     if problems:

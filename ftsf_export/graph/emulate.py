@@ -1,9 +1,9 @@
 """Half precision on a machine that has none: an FP32 graph that rounds every tensor to the type and back.
 
-ONNX Runtime on a CPU loads FP16 graphs, but computes chains of arithmetic in FP32; neither rounding nor overflow is real
-there, and BF16 graphs do not run at all. Here each half value is followed by a Cast to the type and a Cast back, so that it
-rounds and overflows as it would, once a node. Fused GPU kernels round less often. To be run with all of ONNX Runtime's
-optimizations off: they remove pairs of casts.
+ONNX Runtime on a CPU loads FP16 graphs, but computes chains of arithmetic in FP32; neither rounding nor overflow is
+real there, and BF16 graphs do not run at all. Here each half value is followed by a Cast to the type and a Cast back:
+it rounds and overflows as it would, once a node. Fused GPU kernels round less often. To be run with all of ONNX
+Runtime's optimizations off: they remove pairs of casts.
 
 Needs onnx and onnx-ir; not torch.
 """
@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from ftsf_export.graph.onnx_model import write_model
+
 HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 FLOAT = ir.DataType.FLOAT
 
@@ -25,6 +27,8 @@ def emulate(source: Path, target: Path) -> None:
     Every value keeps its name, so taps are found under their own.
     """
     model = ir.load(source)
+    # Constants beside the source are found from there alone; the emulation has its own, twice as wide.
+    ir.external_data.load_to_model(model)
     graph = model.graph
     kinds = {value: value.dtype for node in graph for value in node.outputs}
     for name in list(graph.initializers):
@@ -41,7 +45,7 @@ def emulate(source: Path, target: Path) -> None:
                 _round(graph, node, value, kind)
         if node.op_type == "Cast" and node.attributes["to"].as_int() in HALF:
             node.attributes["to"] = ir.AttrInt64("to", int(FLOAT))
-    ir.save(model, target)
+    write_model(model, target)
 
 
 def _round(graph: ir.Graph, node: ir.Node, value: ir.Value, kind: ir.DataType) -> None:

@@ -23,6 +23,7 @@ from ftsf_export.graph.unroll import constant_names, unroll
 # The ``Attention`` operator is there from this opset on.
 ATTENTION_OPSET = 23
 PRODUCER = "ftsf-export"
+ONE_CLIP = BatchRange(1, 1, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +33,23 @@ class GraphOptions:
     Attributes:
         batch: clips in one call; a range makes dimension 0 dynamic.
         opset: of the standard domain.
-        attention_operator: softmax attention as one ``Attention`` node (opset 23 or later, half precision only: TensorRT
-            has no FP32 kernel for it).
+        attention_operator: softmax attention as one ``Attention`` node (opset 23 or later, half precision only:
+            TensorRT has no FP32 kernel for it).
         rewrites: names of the exact rewrites to apply.
+
+    Raises ValueError for a rewrite that does not exist, and for an opset without the operator that is asked for.
     """
 
-    batch: BatchRange = BatchRange(1, 1, 1)
+    batch: BatchRange = ONE_CLIP
     opset: int = 20
     attention_operator: bool = False
     rewrites: Rewrites = ALL
+
+    def __post_init__(self) -> None:
+        if unknown := self.rewrites - ALL:
+            raise ValueError(f"rewrites: expected names of {', '.join(sorted(ALL))}; got {', '.join(sorted(unknown))}")
+        if self.attention_operator and self.opset < ATTENTION_OPSET:
+            raise ValueError(f"opset: the Attention operator needs {ATTENTION_OPSET} or later, got {self.opset}")
 
 
 def export_onnx(model: FastTimeSformer, options: GraphOptions) -> OnnxModel:

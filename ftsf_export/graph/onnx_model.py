@@ -50,18 +50,21 @@ class OnnxModel:
         return sum(value.const_value.nbytes for value in self._floats() if value.const_value is not None)
 
     def save(self, path: Path) -> tuple[Path, ...]:
-        """Write the file, and weights above 1.5 GiB beside it as ``<name>.data``. Returns what was written.
-
-        The same model gives the same bytes.
-        """
-        if self.weight_bytes <= EXTERNAL_DATA_BYTES:
-            ir.save(self.model, path)
-            return (path,)
-        data = path.with_name(path.name + ".data")
-        ir.save(self.model, path, external_data=data.name)
-        return (path, data)
+        """``write_model`` of the graph: the same model gives the same bytes."""
+        return write_model(self.model, path)
 
     def _floats(self) -> list[ir.Value]:
         return [
             v for v in self.model.graph.initializers.values() if v.dtype is not None and v.dtype.is_floating_point()
         ]
+
+
+def write_model(model: ir.Model, path: Path) -> tuple[Path, ...]:
+    """Write the file, and constants above 1.5 GiB in all beside it as ``<name>.data``. Returns what was written."""
+    constants = [value.const_value for value in model.graph.initializers.values()]
+    if sum(tensor.nbytes for tensor in constants if tensor is not None) <= EXTERNAL_DATA_BYTES:
+        ir.save(model, path)
+        return (path,)
+    data = path.with_name(path.name + ".data")
+    ir.save(model, path, external_data=data.name)
+    return (path, data)

@@ -15,7 +15,6 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
 
 import onnx_ir as ir
 import torch
@@ -61,7 +60,7 @@ def trace(form: ExportForm, clip_shape: tuple[int, ...], batch: BatchRange, opse
         raise ExportError(f"torch.onnx.export refused the model: {_first_line(error)}", details=str(error)) from error
     if program is None:
         raise ExportError("torch.onnx.export returned no program")
-    return cast(ir.Model, program.model)
+    return program.model
 
 
 def _two_blocks(form: ExportForm) -> ExportForm:

@@ -179,6 +179,6 @@ def _put_weights(graph: ir.Graph, parameters: dict[str, Tensor], names: dict[str
 
 
 def _tensor(constant: Tensor, name: str) -> ir.TensorProtocol:
-    """Floating constants as float32."""
+    """Floating constants as float32, from whatever device the model is on."""
     wide = constant.float() if constant.is_floating_point() else constant
-    return ir.tensor(wide.contiguous().numpy(), name=name)
+    return ir.tensor(wide.cpu().contiguous().numpy(), name=name)

@@ -3,7 +3,7 @@
 With Pi the permutation that sends element 2i to i and 2i + 1 to i + K/2, R the rotation of neighbours and R' that of
 halves: Pi R x = R' Pi x. Scores are scalar products, so (Pi q) . (Pi k) = q . k: rows of the query and key weights are
 permuted once, and the graph then cuts a head in two contiguous halves instead of picking every second element. FAVOR+
-sees omega . x, so the columns of omega are permuted as well. Values, and with them everything after the attention, stay.
+sees omega . x, so the columns of omega are permuted as well. Values, and all that comes after the attention, stay.
 """
 
 from __future__ import annotations
