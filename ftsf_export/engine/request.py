@@ -96,12 +96,14 @@ class WorkOrder:
 class Product:
     """A matrix product, convolution or attention of the parsed network, before the compiler: its types are law.
 
-    ``node``: the ONNX node's name; ``kind``: the network's layer type; ``types``: element types of its operands.
+    ``node``: the ONNX node's name; ``kind``: the network's layer type; ``types``: element types of its operands;
+    ``flops``: its multiplications and additions at the network's shapes, None where one of them is dynamic.
     """
 
     node: str
     kind: str
     types: tuple[str, ...]
+    flops: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,7 @@ class Built:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Built:
-        products = tuple(Product(p["node"], p["kind"], tuple(p["types"])) for p in data["products"])
+        products = tuple(Product(p["node"], p["kind"], tuple(p["types"]), p["flops"]) for p in data["products"])
         return cls(
             builder_version=data["builder_version"],
             tf32=data["tf32"],

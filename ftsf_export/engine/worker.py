@@ -18,12 +18,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TextIO
 
-from ftsf_export.engine.request import DONE, ENGINE_FILE, LAYERS_FILE, LOG_FILE, REQUEST_FILE, Built, Product, WorkOrder
+from ftsf_export.engine.network import layers_of, products_of
+from ftsf_export.engine.request import DONE, ENGINE_FILE, LAYERS_FILE, LOG_FILE, REQUEST_FILE, Built, WorkOrder
 
 _REPORT_EVERY_S = 0.1
-# Layers of a network that multiply matrices. ATTENTION_OUTPUT carries the ONNX node of the two ATTENTION layers.
-_PRODUCT_LAYERS = ("MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "EINSUM", "ATTENTION_INPUT")
-_DTYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16"}
 
 
 class RefusalError(Exception):
@@ -76,7 +74,7 @@ def build(order: WorkOrder, channel: Channel) -> Built:
         _install_logger(trt, log)
         try:
             builder, network, parser = _parsed(trt, order)
-            products = _products(network)
+            products = products_of(trt, network)
             config = _configured(trt, order, builder, network, channel)
             engine = _compiled(order, builder, network, config)
         except PolygraphyException as error:
@@ -135,6 +133,7 @@ def _parsed(trt: Any, order: WorkOrder) -> tuple[Any, Any, Any]:
     if network.num_outputs == 0 or network.num_inputs == 0:
         raise RefusalError("usage", "the file holds no graph with inputs and outputs")
     _check_input(network, order)
+    _settle_shape(network, order)
     _let_attentions_decompose(trt, network)
     return builder, network, parser
 
@@ -145,7 +144,7 @@ def _let_attentions_decompose(trt: Any, network: Any) -> None:
     Without this the compiler refuses the graph: always in FP32, and in half precision for some sizes (one query).
     Older versions, whose parsers know no such node, have no such layer either.
     """
-    for layer in (network.get_layer(index) for index in range(network.num_layers)):
+    for layer in layers_of(network):
         if layer.type.name == "ATTENTION_INPUT":
             # The generic layer that get_layer gives does not show it; the same step as Polygraphy's own loader.
             layer.__class__ = trt.IAttentionInputLayer
@@ -166,18 +165,12 @@ def _check_input(network: Any, order: WorkOrder) -> None:
             )
 
 
-def _products(network: Any) -> tuple[Product, ...]:
-    found = []
-    for index in range(network.num_layers):
-        layer = network.get_layer(index)
-        kind = layer.type.name
-        if kind not in _PRODUCT_LAYERS:
-            continue
-        inputs = [layer.get_input(i) for i in range(layer.num_inputs)]
-        types = tuple(_DTYPES.get(t.dtype.name, t.dtype.name.lower()) for t in inputs if t is not None)
-        node = layer.name.removesuffix("_AttentionInput")
-        found.append(Product(node, "ATTENTION" if kind == "ATTENTION_INPUT" else kind, types))
-    return tuple(found)
+def _settle_shape(network: Any, order: WorkOrder) -> None:
+    """A profile of one shape leaves nothing dynamic: the compiler then sees every size, and so does its plan."""
+    low, _, high = order.profile
+    if low == high:
+        network_input = next(t for t in map(network.get_input, range(network.num_inputs)) if t.name == order.input_name)
+        network_input.shape = high
 
 
 def _configured(trt: Any, order: WorkOrder, builder: Any, network: Any, channel: Channel) -> Any:

@@ -1,0 +1,62 @@
+"""What the parsed network says of its matrix products, before the compiler touches it. Runs in the build's process.
+
+Letters: H heads, Nq and Nk tokens of queries and keys, Kq and Kv head widths.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ftsf_export.engine.request import Product
+
+# Layers of a network that multiply matrices. ATTENTION_OUTPUT carries the ONNX node of the two ATTENTION layers.
+_MATRIX_MULTIPLY, _ATTENTION = "MATRIX_MULTIPLY", "ATTENTION_INPUT"
+_CONVOLUTIONS = ("CONVOLUTION", "DECONVOLUTION")
+_DTYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "FP8": "fp8", "INT8": "int8"}
+
+
+def products_of(trt: Any, network: Any) -> tuple[Product, ...]:
+    """Every matrix product, convolution and attention, with its operand types and its work at the network's shapes."""
+    found = []
+    for layer in layers_of(network):
+        kind = layer.type.name
+        if kind not in (_MATRIX_MULTIPLY, _ATTENTION, "EINSUM", *_CONVOLUTIONS):
+            continue
+        inputs = [tensor for i in range(layer.num_inputs) if (tensor := layer.get_input(i)) is not None]
+        found.append(
+            Product(
+                node=layer.name.removesuffix("_AttentionInput"),
+                kind="ATTENTION" if kind == _ATTENTION else kind,
+                types=tuple(_DTYPES.get(t.dtype.name, t.dtype.name.lower()) for t in inputs),
+                flops=_flops(trt, layer, kind, [tuple(t.shape) for t in inputs]),
+            )
+        )
+    return tuple(found)
+
+
+def layers_of(network: Any) -> Iterator[Any]:
+    return (network.get_layer(index) for index in range(network.num_layers))
+
+
+def _flops(trt: Any, layer: Any, kind: str, inputs: Sequence[tuple[int, ...]]) -> int | None:
+    """A multiplication and an addition are two. None where a dimension is dynamic, or the layer's sum is not known."""
+    result = tuple(layer.get_output(0).shape)
+    if any(size < 0 for shape in (*inputs, result) for size in shape):
+        return None
+    if kind == _MATRIX_MULTIPLY:
+        layer.__class__ = trt.IMatrixMultiplyLayer
+        summed: int = inputs[0][-2 if layer.op0 == trt.MatrixOperation.TRANSPOSE else -1]
+        return 2 * math.prod(result) * summed
+    if kind == _ATTENTION:
+        (*groups, queries, width), keys, values = inputs[:3]
+        return 2 * math.prod(groups) * queries * keys[-2] * (width + values[-1])
+    if kind in _CONVOLUTIONS:
+        layer.__class__ = trt.IConvolutionLayer if kind == "CONVOLUTION" else trt.IDeconvolutionLayer
+        window = math.prod(layer.kernel_size_nd)
+        # Each input pixel of a deconvolution, each output pixel of a convolution, meets the whole window.
+        pixels, channels = (result, inputs[0][1]) if kind == "CONVOLUTION" else (inputs[0], result[1])
+        groups_of_channels: int = layer.num_groups
+        return 2 * math.prod(pixels) * channels // groups_of_channels * window
+    return None
