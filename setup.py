@@ -22,6 +22,8 @@ EXPORT = ["torch>=2.9", "einops>=0.8", "safetensors>=0.5", "onnxscript>=0.5.6", 
 VIDEO = ["av>=14,<19", "pillow>=10"]
 RTX = ["tensorrt-rtx-cu13>=1.2; platform_machine == 'x86_64' or platform_machine == 'AMD64'"]
 NVML = ["nvidia-ml-py>=12"]
+# Checkpoints by their id on the Hugging Face hub, and Hugging Face's own model as a second opinion.
+HUB = ["huggingface_hub>=0.30", "transformers>=5"]
 
 EXTRAS = {
     "export": EXPORT,
@@ -30,6 +32,7 @@ EXTRAS = {
     "tensorrt": ["tensorrt>=10.3"],
     "video": VIDEO,
     "nvml": NVML,
+    "hub": HUB,
     "demo": [*EXPORT, *VIDEO, *RTX, "scikit-video==1.1.11"],
     "test": [
         *EXPORT,
@@ -44,7 +47,7 @@ EXTRAS = {
         "mypy>=1.13",
         "ruff>=0.8",
         "import-linter>=2.1",
-        "transformers>=5",
+        *HUB,
         "performer-pytorch>=1.1.4",
         "fast-transformer-pytorch>=0.0.4",
         "rotary-embedding-torch>=0.8",

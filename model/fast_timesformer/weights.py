@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -28,13 +30,36 @@ class WeightsError(ValueError):
     """A file that holds no weights of ours, or not those of this model."""
 
 
-def save_model(model: FastTimeSformer, path: str | Path) -> None:
-    """Write weights, buffers (omega) and configuration: whole, or not at all.
+@dataclass(frozen=True)
+class Description:
+    """What a file says of its model: the architecture and, where they were given, the names of the classes and how
+    frames become its input (``preprocessing``: mean, std, resize_short_side, resample, stride)."""
 
-    The same model gives the same bytes. Raises OSError where the path cannot be written.
+    config: TimeSformerConfig
+    labels: tuple[str, ...] | None = None
+    preprocessing: Mapping[str, Any] | None = None
+
+
+def save_model(
+    model: FastTimeSformer,
+    path: str | Path,
+    *,
+    labels: Sequence[str] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+) -> None:
+    """Write weights, buffers (omega) and description: whole, or not at all.
+
+    The same model gives the same bytes. Raises OSError where the path cannot be written, ValueError where there are
+    not as many labels as classes.
     """
     path = Path(path)
-    description = {"schema_version": SCHEMA_VERSION, "config": model.config.as_dict()}
+    description: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "config": model.config.as_dict()}
+    if labels is not None:
+        if len(labels) != model.config.num_classes:
+            raise ValueError(f"labels: expected {model.config.num_classes}, one for each class, got {len(labels)}")
+        description["labels"] = list(labels)
+    if preprocessing is not None:
+        description["preprocessing"] = dict(preprocessing)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     data: bytes = save(tensors, metadata={METADATA_KEY: json.dumps(description, sort_keys=True)})
     _write_whole(path, data)
@@ -47,8 +72,7 @@ def load_model(path: str | Path) -> FastTimeSformer:
     cannot be read.
     """
     metadata, tensors = _read(Path(path))
-    config = _config(metadata, Path(path))
-    model = FastTimeSformer.from_config(config)
+    model = FastTimeSformer.from_config(description_from_metadata(metadata, Path(path)).config)
     kinds = {tensor.dtype for tensor in tensors.values()}
     if len(kinds) == 1 and (kind := kinds.pop()).is_floating_point:
         model = model.to(kind)
@@ -93,7 +117,8 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         raise WeightsError(f"{path}: expected a safetensors file, got one that does not read: {error}") from error
 
 
-def _config(metadata: Mapping[str, str], path: Path) -> TimeSformerConfig:
+def description_from_metadata(metadata: Mapping[str, str], path: Path) -> Description:
+    """What the metadata of the file ``path`` says. Raises WeightsError where it says nothing, or something wrong."""
     if METADATA_KEY not in metadata:
         raise WeightsError(
             f"{path}: expected a model configuration in the metadata under {METADATA_KEY!r}, got keys "
@@ -104,11 +129,30 @@ def _config(metadata: Mapping[str, str], path: Path) -> TimeSformerConfig:
         version, data = description["schema_version"], description["config"]
         if version != SCHEMA_VERSION:
             raise WeightsError(f"{path}: expected schema_version {SCHEMA_VERSION}, got {version!r}")
-        return TimeSformerConfig.from_dict(data)
+        config = TimeSformerConfig.from_dict(data)
+        return Description(config, _labels(description, config), _preprocessing(description))
     except WeightsError:
         raise
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise WeightsError(f"{path}: the model configuration in the metadata is wrong: {error}") from error
+
+
+def _labels(description: Mapping[str, Any], config: TimeSformerConfig) -> tuple[str, ...] | None:
+    labels = description.get("labels")
+    if labels is None:
+        return None
+    if not isinstance(labels, list) or not all(isinstance(label, str) and label.isprintable() for label in labels):
+        raise ValueError("labels: expected a list of printable texts")
+    if len(labels) != config.num_classes:
+        raise ValueError(f"labels: expected {config.num_classes}, one for each class, got {len(labels)}")
+    return tuple(labels)
+
+
+def _preprocessing(description: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    preprocessing = description.get("preprocessing")
+    if preprocessing is not None and not isinstance(preprocessing, dict):
+        raise ValueError(f"preprocessing: expected an object, got {type(preprocessing).__name__}")
+    return preprocessing
 
 
 def _write_whole(path: Path, data: bytes) -> None:

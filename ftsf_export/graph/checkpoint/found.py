@@ -1,0 +1,72 @@
+"""What a checkpoint says of itself, before anything is asked of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.errors import UsageError
+from ftsf_export.graph.checkpoint.names import Origin
+from ftsf_export.graph.checkpoint.tensors import TensorFile
+
+# What a configuration may ask for at most. Somebody else's file must not decide how much memory this process takes.
+MOST = {
+    "frames": 4096, "channels": 64, "height": 8192, "width": 8192, "num_classes": 1_000_000, "dim": 16384,
+    "patch_size": 1024, "depth": 512, "num_heads": 1024, "dim_head": 4096, "mlp_mult": 64, "num_features": 65536,
+}  # fmt: skip
+# PIL.Image.Resampling, by number.
+FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """How frames become the model's input, as it was trained.
+
+    ``resize_short_side`` in pixels (None: frames are not resized), ``crop`` (height, width), ``mean`` and ``std`` of
+    values in 0..1 a channel, ``resample`` a filter of Pillow, ``stride`` frames of the video apart (None: not said).
+    """
+
+    resize_short_side: int | None
+    crop: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resample: str = "bilinear"
+    stride: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One checkpoint on this machine, understood but not read.
+
+    Attributes:
+        kind: for people: "Hugging Face", "facebookresearch/TimeSformer", "FastTimeSformer".
+        name: for people, without a path of the machine.
+        tensors: where the numbers lie.
+        model: the architecture as it was trained.
+        origins: name of each of the model's tensors -> where it lies in the file.
+        set_aside: what in the file is not used, on purpose.
+        labels: names of the classes in the order of the logits, where the file has them.
+        pixels: how it was trained to see, where the file says so.
+        revision: the hub's commit that it is.
+        warnings: what a user has to know.
+    """
+
+    kind: str
+    name: str
+    tensors: TensorFile
+    model: TimeSformerConfig
+    origins: dict[str, Origin]
+    set_aside: tuple[str, ...] = ()
+    labels: tuple[str, ...] | None = None
+    pixels: Pixels | None = None
+    revision: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def check_bounds(config: TimeSformerConfig, path: Path) -> None:
+    """Raises UsageError where the configuration in ``path`` asks for more than ``MOST``."""
+    values = {name: getattr(config, name) for name in MOST}
+    problems = [f"{name}: at most {MOST[name]}, got {value}" for name, value in values.items() if value > MOST[name]]
+    if problems:
+        raise UsageError(f"checkpoint: {path}: {'; '.join(problems)}")

@@ -1,0 +1,143 @@
+"""A checkpoint on the Hugging Face hub -> a directory on this machine.
+
+Only the files that are read are fetched, sizes are asked for first, and the revision is pinned to the commit that it
+names at that moment. ``huggingface_hub`` keeps them in its cache and goes on where an interrupted download stopped.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftsf_export.errors import EnvironmentLacks, UsageError
+from ftsf_export.graph.checkpoint.huggingface import CONFIG_NAME, PROCESSOR_NAMES, WEIGHT_NAMES
+from ftsf_export.graph.checkpoint.tensors import MAX_FILE_BYTES
+from ftsf_export.progress import OnProgress, silent
+
+INSTALL = "pip install 'ftsf-export[hub]'"
+_ID = re.compile(r"(?P<name>[\w][\w.-]{0,95}/[\w][\w.-]{0,95})(?:@(?P<revision>[\w][\w./-]{0,127}))?", re.ASCII)
+_SMALL = (CONFIG_NAME, *PROCESSOR_NAMES)
+
+
+@dataclass(frozen=True)
+class HubId:
+    """``owner/name`` at a ``revision``: a branch, a tag or a commit."""
+
+    name: str
+    revision: str
+
+    @classmethod
+    def parse(cls, text: str) -> HubId | None:
+        """Of "owner/name" or "owner/name@revision"; None where the text is neither."""
+        match = _ID.fullmatch(text)
+        return None if match is None or ".." in text else cls(match["name"], match["revision"] or "main")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The files of one commit, in ``folder``. ``fetched``: the hub answered; otherwise they were in the cache."""
+
+    folder: Path
+    commit: str
+    fetched: bool
+
+
+def fetch(hub_id: HubId, on_progress: OnProgress = silent) -> Snapshot:
+    """The checkpoint's files, from the hub, or from the cache where the hub cannot be reached.
+
+    Raises UsageError where the hub has no such model or revision, or one without weights that are read here;
+    EnvironmentLacks without huggingface_hub, or where the hub cannot be reached and the cache has nothing.
+    """
+    try:
+        import huggingface_hub
+        from huggingface_hub import errors
+    except ImportError as error:
+        raise EnvironmentLacks("huggingface_hub: not installed, needed for a hub id", install=INSTALL) from error
+    try:
+        info = huggingface_hub.HfApi().model_info(hub_id.name, revision=hub_id.revision, files_metadata=True)
+        sizes = {str(file.rfilename): int(file.size or 0) for file in info.siblings or ()}
+        names = _needed(hub_id, sizes)
+        on_progress(f"download {hub_id.name}", 0.0)
+        folder = huggingface_hub.snapshot_download(
+            hub_id.name,
+            revision=info.sha,
+            allow_patterns=list(names),
+            tqdm_class=_bar(on_progress, f"download {hub_id.name}", sum(sizes[name] for name in names)),
+        )
+        return Snapshot(Path(folder), str(info.sha), fetched=True)
+    except UsageError:
+        raise
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
+        raise UsageError(
+            f"checkpoint: the hub gives no {hub_id.name} at {hub_id.revision}, and no file or directory has that "
+            "name; for a private model log in with: hf auth login",
+            details=str(error),
+        ) from error
+    except Exception as error:  # the library's HTTP client, and with it what it raises, changes from version to version
+        return _cached(hub_id, error)
+
+
+def _needed(hub_id: HubId, sizes: dict[str, int]) -> tuple[str, ...]:
+    """Names of the files to fetch: safetensors rather than a pickle."""
+    weights = next((name for name in WEIGHT_NAMES if name in sizes), None)
+    if weights is None or CONFIG_NAME not in sizes:
+        raise UsageError(
+            f"checkpoint: {hub_id.name}: expected {CONFIG_NAME} and {' or '.join(WEIGHT_NAMES)} on the hub, "
+            f"got {', '.join(sorted(sizes)[:8]) or 'no files'}"
+        )
+    if sizes[weights] > MAX_FILE_BYTES:
+        raise UsageError(
+            f"checkpoint: {hub_id.name}: {weights}: at most {MAX_FILE_BYTES} bytes are read, it has {sizes[weights]}"
+        )
+    return (weights, *(name for name in _SMALL if name in sizes))
+
+
+def _cached(hub_id: HubId, reason: Exception) -> Snapshot:
+    """What an earlier download left, with one file of weights or the other."""
+    import huggingface_hub
+
+    for weights in WEIGHT_NAMES:
+        try:
+            folder = Path(
+                huggingface_hub.snapshot_download(
+                    hub_id.name,
+                    revision=hub_id.revision,
+                    allow_patterns=[weights, *_SMALL],
+                    local_files_only=True,
+                )
+            )
+        except Exception:  # nothing cached, or half of it: as above, of many types
+            continue
+        if (folder / weights).is_file() and (folder / CONFIG_NAME).is_file():
+            return Snapshot(folder, folder.name, fetched=False)
+    first = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
+    raise EnvironmentLacks(
+        f"checkpoint: {hub_id.name} is no file or directory here, and as a hub id it cannot be fetched ({first}); on a "
+        f"machine with a network run: hf download {hub_id.name} --revision {hub_id.revision} --local-dir DIR, and give "
+        "that directory: --checkpoint DIR",
+        details=str(reason),
+    ) from reason
+
+
+def _bar(on_progress: OnProgress, stage: str, total: int) -> type[Any]:
+    """The kind of bar that the library wants, writing nowhere: whoever listens decides what is shown."""
+    from tqdm import tqdm
+
+    class Reporter(tqdm):  # type: ignore[misc, type-arg, unused-ignore]
+        monitor_interval = 0
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            # "name" is the library's own extension.
+            options.pop("name", None)
+            super().__init__(*args, **{**options, "file": io.StringIO(), "disable": False})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            shown: bool | None = super().update(n)
+            if self.unit == "B" and total:
+                on_progress(stage, min(1.0, self.n / total))
+            return shown
+
+    return Reporter

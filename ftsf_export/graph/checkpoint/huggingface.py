@@ -1,0 +1,201 @@
+"""A Hugging Face directory: ``config.json``, ``preprocessor_config.json``, ``model.safetensors`` or ``.bin``.
+
+The defaults are those of transformers' ``TimesformerConfig``: its files leave out what has not been changed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.errors import UsageError
+from ftsf_export.graph.checkpoint.found import FILTERS, MOST, Found, Pixels, check_bounds
+from ftsf_export.graph.checkpoint.names import huggingface_origins
+from ftsf_export.graph.checkpoint.settings import Settings
+from ftsf_export.graph.checkpoint.shapes import shapes_of
+from ftsf_export.graph.checkpoint.tensors import TensorFile, open_tensors
+
+KIND = "Hugging Face"
+CONFIG_NAME = "config.json"
+# safetensors first: nothing in it can run.
+WEIGHT_NAMES = ("model.safetensors", "pytorch_model.bin")
+PROCESSOR_NAMES = ("preprocessor_config.json", "video_preprocessor_config.json")
+MODEL_TYPE = "timesformer"
+ATTENTION_TYPES = {"divided_space_time": "divided", "joint_space_time": "joint", "space_only": "space"}
+_LONGEST_LABEL = 512
+
+
+def open_directory(folder: Path, *, weights: Path | None = None) -> Found:
+    """The checkpoint in ``folder``; ``weights``: its file of tensors, where it has another name than usual.
+
+    Raises UsageError naming the file and what is wrong in it.
+    """
+    settings = Settings.of_file(folder / CONFIG_NAME)
+    if (kind := settings.raw("model_type")) != MODEL_TYPE:
+        raise UsageError(f"checkpoint: {folder / CONFIG_NAME}: model_type: expected {MODEL_TYPE!r}, got {kind!r}")
+    model = _architecture(settings, folder / CONFIG_NAME)
+    labels = _labels(settings)
+    settings.finish()
+    pixels = _pixels(folder, model)
+    tensors = open_tensors(weights if weights is not None else _weights(folder))
+    warnings = () if pixels is not None else (
+        f"{folder.name} has no {PROCESSOR_NAMES[0]}: frames are normalised and cropped as TimeSformer was trained",
+    )  # fmt: skip
+    return Found(
+        kind=KIND,
+        name=folder.resolve().name,
+        tensors=tensors,
+        model=model,
+        origins=huggingface_origins(model, shapes_of(model)),
+        labels=labels,
+        pixels=pixels,
+        warnings=warnings,
+    )
+
+
+def _weights(folder: Path) -> Path:
+    for name in WEIGHT_NAMES:
+        if (folder / name).is_file():
+            return folder / name
+        if (folder / f"{name}.index.json").is_file():
+            raise UsageError(
+                f"checkpoint: {folder}: its weights are in several files ({name}.index.json); expected one: save the "
+                "model again with a larger max_shard_size"
+            )
+    raise UsageError(f"checkpoint: {folder}: expected {' or '.join(WEIGHT_NAMES)}, found neither")
+
+
+def _architecture(settings: Settings, path: Path) -> TimeSformerConfig:
+    height, width = settings.pair("image_size", 224, most=MOST["height"])
+    patch, patch_width = settings.pair("patch_size", 16, most=MOST["patch_size"])
+    if patch != patch_width:
+        settings.note("patch_size", "a square patch", [patch, patch_width])
+    dim = settings.whole("hidden_size", 768, most=MOST["dim"])
+    heads = settings.whole("num_attention_heads", 12, most=MOST["num_heads"])
+    hidden = settings.whole("intermediate_size", 3072, most=MOST["dim"] * MOST["mlp_mult"])
+    if dim % heads:
+        settings.note("num_attention_heads", f"a divisor of hidden_size {dim}", heads)
+    if hidden % dim:
+        settings.note("intermediate_size", f"a multiple of hidden_size {dim}", hidden)
+    settings.choice("hidden_act", "gelu", ("gelu",))
+    values: dict[str, Any] = {
+        "frames": settings.whole("num_frames", 8, most=MOST["frames"]),
+        "channels": settings.whole("num_channels", 3, most=MOST["channels"]),
+        "height": height,
+        "width": width,
+        "num_classes": _classes(settings),
+        "dim": dim,
+        "patch_size": patch,
+        "depth": settings.whole("num_hidden_layers", 12, most=MOST["depth"]),
+        "heads": heads,
+        "dim_head": max(1, dim // heads),
+        "mlp_mult": max(1, hidden // dim),
+        "drop_path": settings.number("drop_path_rate", 0.0, least=0, most=0.99),
+        "attn_dropout": settings.number("attention_probs_dropout_prob", 0.0, least=0, most=0.99),
+        "proj_dropout": settings.number("hidden_dropout_prob", 0.0, least=0, most=0.99),
+        "attn_type": ATTENTION_TYPES[
+            settings.choice("attention_type", "divided_space_time", tuple(ATTENTION_TYPES))
+        ],
+        "qkv_bias": settings.flag("qkv_bias", True),
+        "norm_eps": settings.number("layer_norm_eps", 1e-6, least=1e-15, most=1.0),
+    }  # fmt: skip
+    settings.finish()
+    try:
+        model = TimeSformerConfig(**values, **PRETRAINED)
+    except ValueError as error:
+        raise UsageError(f"checkpoint: {path}: {error}") from error
+    check_bounds(model, path)
+    return model
+
+
+# What every pretrained TimeSformer has and its files do not say.
+PRETRAINED: dict[str, Any] = {
+    "attn_mechanism": "regular", "rotary_emb": False, "learned_emb": "factored", "mlp_act": "gelu",
+}  # fmt: skip
+
+
+def _classes(settings: Settings) -> int:
+    names = settings.raw("id2label")
+    if isinstance(names, dict) and names:
+        return len(names)
+    return settings.whole("num_labels", 2, most=MOST["num_classes"])
+
+
+def _labels(settings: Settings) -> tuple[str, ...] | None:
+    """Names by index; None where there are none, or only the stand-ins that transformers makes (LABEL_0)."""
+    names = settings.raw("id2label")
+    if names is None:
+        return None
+    expected = "a name for each index from 0, without gaps"
+    if not isinstance(names, dict) or len(names) > MOST["num_classes"]:
+        settings.note("id2label", expected, names)
+        return None
+    labels = []
+    for index in range(len(names)):
+        label = names.get(str(index))
+        if not isinstance(label, str) or not label.isprintable() or len(label) > _LONGEST_LABEL:
+            settings.note(f"id2label.{index}", expected, label)
+            return None
+        labels.append(label)
+    stand_ins = all(label == f"LABEL_{index}" for index, label in enumerate(labels))
+    return None if stand_ins else tuple(labels)
+
+
+def _pixels(folder: Path, model: TimeSformerConfig) -> Pixels | None:
+    """What the processor's file says; None where there is none."""
+    path = next((folder / name for name in PROCESSOR_NAMES if (folder / name).is_file()), None)
+    if path is None:
+        return None
+    settings = Settings.of_file(path)
+    for name in ("do_rescale", "do_center_crop"):
+        if not settings.flag(name, True):
+            settings.note(name, "true: the model takes values in 0..1 of one size", False)
+    if abs(settings.number("rescale_factor", 1 / 255, least=0, most=1) - 1 / 255) > 1e-9:
+        settings.note("rescale_factor", "1/255", settings.raw("rescale_factor"))
+    resize = _short_side(settings) if settings.flag("do_resize", True) else None
+    crop = _crop(settings)
+    mean, std = _statistics(settings, model.channels)
+    resample = settings.whole("resample", 2, least=0, most=5)
+    settings.finish()
+    if crop != (model.height, model.width):
+        raise UsageError(
+            f"checkpoint: {path}: crop_size: expected the model's image_size {model.height}x{model.width} "
+            f"({CONFIG_NAME}), got {crop[0]}x{crop[1]}"
+        )
+    return Pixels(resize_short_side=resize, crop=crop, mean=mean, std=std, resample=FILTERS[resample])
+
+
+def _short_side(settings: Settings) -> int | None:
+    value = settings.raw("size") if settings.has("size") else {"shortest_edge": 224}
+    side = value.get("shortest_edge") if isinstance(value, dict) else value
+    if isinstance(side, int) and not isinstance(side, bool) and 1 <= side <= MOST["height"]:
+        return side
+    settings.note("size", 'the short side, {"shortest_edge": 224}: frames keep their shape here', value)
+    return None
+
+
+def _crop(settings: Settings) -> tuple[int, int]:
+    value = settings.raw("crop_size") if settings.has("crop_size") else 224
+    sides: list[Any] = [value.get("height"), value.get("width")] if isinstance(value, dict) else [value, value]
+    if all(isinstance(s, int) and not isinstance(s, bool) and 1 <= s <= MOST["height"] for s in sides):
+        return sides[0], sides[1]
+    settings.note("crop_size", "a height and a width in pixels", value)
+    return 1, 1
+
+
+def _statistics(settings: Settings, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation a channel; 0 and 1 where nothing is normalised."""
+    if not settings.flag("do_normalize", True):
+        return (0.0,) * channels, (1.0,) * channels
+    mean = settings.numbers("image_mean", (0.485, 0.456, 0.406))
+    std = settings.numbers("image_std", (0.229, 0.224, 0.225), positive=True)
+    for name, values in (("image_mean", mean), ("image_std", std)):
+        if len(values) != channels:
+            settings.note(name, f"one number for each of {channels} channels", list(values))
+    return mean, std
+
+
+def is_huggingface(tensors: TensorFile) -> bool:
+    """By the names of its tensors."""
+    return any(name.startswith(f"{MODEL_TYPE}.") for name in tensors.shapes)

@@ -1,0 +1,42 @@
+"""Which of the layouts a checkpoint has, by its content; its name says nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ftsf_export.config import ExportConfig
+from ftsf_export.errors import UsageError
+from ftsf_export.graph.checkpoint import facebook, huggingface, own
+from ftsf_export.graph.checkpoint.found import Found
+from ftsf_export.graph.checkpoint.tensors import open_tensors
+
+KNOWN = (
+    "a Hugging Face directory (config.json of model_type timesformer, model.safetensors or pytorch_model.bin), a file "
+    "of facebookresearch/TimeSformer (.pyth), or a safetensors file of FastTimeSformer"
+)
+
+
+def open_found(path: Path, config: ExportConfig) -> Found:
+    """The checkpoint at ``path``. ``config`` is asked only for what a file does not say of itself.
+
+    Raises UsageError for what is none, damaged, too large or dangerous.
+    """
+    if path.is_dir():
+        if not (path / huggingface.CONFIG_NAME).is_file():
+            raise UsageError(f"checkpoint: {path}: expected {KNOWN}; the directory has no {huggingface.CONFIG_NAME}")
+        return huggingface.open_directory(path)
+    tensors = open_tensors(path)
+    if own.is_described(tensors):
+        return own.open_file(tensors, config)
+    if huggingface.is_huggingface(tensors):
+        if not (path.parent / huggingface.CONFIG_NAME).is_file():
+            raise UsageError(
+                f"checkpoint: {path}: tensors of a Hugging Face model, and no {huggingface.CONFIG_NAME} beside them"
+            )
+        return huggingface.open_directory(path.parent, weights=path)
+    if facebook.is_facebook(tensors):
+        return facebook.open_file(tensors, config)
+    if own.is_bare(tensors):
+        return own.open_file(tensors, config)
+    names = ", ".join(sorted(tensors.shapes)[:4])
+    raise UsageError(f"checkpoint: {path}: expected {KNOWN}; got tensors named {names}")

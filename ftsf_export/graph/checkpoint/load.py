@@ -1,0 +1,139 @@
+"""A checkpoint -> a model. First what it is and whether it fits, from names and shapes alone; then the numbers.
+
+Letters: F frames, P patches a frame, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fast_timesformer.config import TimeSformerConfig
+from fast_timesformer.model import FastTimeSformer
+from ftsf_export.bundle import sha256_of
+from ftsf_export.config import ExportConfig
+from ftsf_export.errors import UsageError
+from ftsf_export.graph.checkpoint.agreement import agreed
+from ftsf_export.graph.checkpoint.found import Found, Pixels
+from ftsf_export.graph.checkpoint.hub import HubId, fetch
+from ftsf_export.graph.checkpoint.interpolate import space_from_space, time_from_time
+from ftsf_export.graph.checkpoint.kind import KNOWN, open_found
+from ftsf_export.graph.checkpoint.shapes import shapes_of
+from ftsf_export.graph.checkpoint.strict import check_fit
+from ftsf_export.graph.checkpoint.value import Checkpoint
+from ftsf_export.progress import OnProgress, silent
+
+
+def describe_checkpoint(
+    path_or_id: str | Path, config: ExportConfig, *, on_progress: OnProgress = silent
+) -> Checkpoint:
+    """What the checkpoint is and what will be made of it. Every tensor's name and shape is judged, none is read.
+
+    Args:
+        path_or_id: a file, a directory, or a hub id ("owner/name", "owner/name@revision").
+        config: what was asked; its ``given`` fields must agree with the checkpoint.
+
+    Raises UsageError (ConfigError where ``config`` contradicts), EnvironmentLacks where the hub cannot be reached.
+    """
+    found = _found(path_or_id, config, on_progress)
+    check_fit(found.origins, found.tensors.shapes, source=str(found.tensors.path))
+    model = agreed(found.model, config, found.name)
+    wanted = shapes_of(model)
+    fresh = tuple(name for name in wanted if name not in found.origins)
+    unused = tuple(origin.name for name, origin in found.origins.items() if name not in wanted)
+    on_progress("hash the checkpoint", None)
+    return Checkpoint(
+        found=found,
+        model=model,
+        sha256=sha256_of(found.tensors.path),
+        labels=found.labels,
+        pixels=None if found.pixels is None else _resized(found.pixels, model),
+        fresh=fresh,
+        unused=(*unused, *found.set_aside),
+        warnings=(*found.warnings, *_warnings(found.model, model, fresh)),
+    )
+
+
+def load_checkpoint(
+    path_or_id: str | Path, config: ExportConfig, *, on_progress: OnProgress = silent
+) -> tuple[FastTimeSformer, Checkpoint]:
+    """The model, float32, in evaluation mode, and what is known of it. Raises as ``describe_checkpoint`` does."""
+    checkpoint = describe_checkpoint(path_or_id, config, on_progress=on_progress)
+    return model_from_checkpoint(checkpoint, seed=config.seed), checkpoint
+
+
+def model_from_checkpoint(checkpoint: Checkpoint, *, seed: int) -> FastTimeSformer:
+    """Reads the tensors into the model. What is fresh is drawn from ``seed``; the global random state stays as it was.
+
+    Raises UsageError where the file does not read, or holds NaN or infinity.
+    """
+    found = checkpoint.found
+    theirs = found.tensors.read()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = FastTimeSformer.from_config(checkpoint.model).float()
+    own = model.state_dict()
+    with torch.no_grad():
+        for name in own.keys() - set(checkpoint.fresh):
+            origin = found.origins[name]
+            value = origin.convert(theirs[origin.name].to(own[name].dtype))
+            own[name].copy_(_positioned(name, value, found.model, checkpoint.model))
+    return model.eval()
+
+
+def _found(path_or_id: str | Path, config: ExportConfig, on_progress: OnProgress) -> Found:
+    """The checkpoint, on this machine after this call."""
+    path = Path(path_or_id)
+    if path.exists():
+        return open_found(path, config)
+    # A Path on Windows has turned the slash of an id.
+    hub_id = HubId.parse(path_or_id.as_posix() if isinstance(path_or_id, Path) else path_or_id)
+    if hub_id is None:
+        raise UsageError(f"checkpoint: {path}: no such file or directory; expected {KNOWN}, or a hub id (owner/name)")
+    snapshot = fetch(hub_id, on_progress)
+    found = replace(open_found(snapshot.folder, config), name=hub_id.name, revision=snapshot.commit)
+    if snapshot.fetched:
+        return found
+    said = f"the hub cannot be reached: {hub_id.name} is the copy of commit {snapshot.commit[:12]} in the cache"
+    return replace(found, warnings=(*found.warnings, said))
+
+
+def _positioned(name: str, value: Tensor, trained: TimeSformerConfig, wanted: TimeSformerConfig) -> Tensor:
+    """Learned positions for the frames and the size that are wanted; other tensors as they are."""
+    if name == "pos_time" and trained.frames != wanted.frames:
+        return time_from_time(value, wanted.frames)
+    grids = (trained.rows, trained.columns), (wanted.rows, wanted.columns)
+    if name == "pos_space" and grids[0] != grids[1]:
+        return space_from_space(value, *grids)
+    return value
+
+
+def _resized(pixels: Pixels, model: TimeSformerConfig) -> Pixels:
+    """For the model's size: the short side is cut as far as in training, and the stride spans as long a time."""
+    crop = (model.height, model.width)
+    if pixels.crop == crop or pixels.resize_short_side is None:
+        return replace(pixels, crop=crop)
+    side = max(max(crop), round(pixels.resize_short_side * max(crop) / max(pixels.crop)))
+    return replace(pixels, crop=crop, resize_short_side=side)
+
+
+def _warnings(trained: TimeSformerConfig, model: TimeSformerConfig, fresh: tuple[str, ...]) -> tuple[str, ...]:
+    out = []
+    learned = not trained.rotary_emb
+    if model.frames != trained.frames and trained.attn_type != "space":
+        how = "time embeddings are interpolated (nearest)" if learned else "rotary positions reach further or less far"
+        out.append(f"{how}: trained with {trained.frames} frames, asked for {model.frames}; accuracy may drop")
+    if (model.height, model.width) != (trained.height, trained.width):
+        how = "space embeddings are interpolated (nearest)" if learned else "rotary positions lie closer or wider"
+        asked = f"{model.height}x{model.width}"
+        out.append(f"{how}: trained with {trained.height}x{trained.width} px, asked for {asked}; accuracy may drop")
+    if model.attn_mechanism != trained.attn_mechanism:
+        drawn = f"; {len(fresh)} tensors are drawn from the seed" if fresh else ""
+        out.append(
+            f"NEEDS FINE-TUNING: {model.attn_mechanism} attention in the place of {trained.attn_mechanism}: every "
+            f"weight whose shape agrees is kept{drawn}; the class scores mean nothing until the model is trained on"
+        )
+    return tuple(out)

@@ -1,0 +1,100 @@
+"""Files of ours: safetensors with the configuration in the metadata, or tensors under our names alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fast_timesformer import weights
+from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.config import ExportConfig
+from ftsf_export.errors import UsageError
+from ftsf_export.graph.checkpoint.found import FILTERS, MOST, Found, Pixels, check_bounds
+from ftsf_export.graph.checkpoint.names import own_origins
+from ftsf_export.graph.checkpoint.settings import Settings
+from ftsf_export.graph.checkpoint.shapes import shapes_of
+from ftsf_export.graph.checkpoint.tensors import TensorFile
+
+KIND = "FastTimeSformer"
+_MARK = "patch_embed.weight"
+
+
+def is_described(tensors: TensorFile) -> bool:
+    """Whether the file says what model it is."""
+    return weights.METADATA_KEY in tensors.metadata
+
+
+def is_bare(tensors: TensorFile) -> bool:
+    """Our names, and no word about the model."""
+    return _MARK in tensors.shapes
+
+
+def open_file(tensors: TensorFile, config: ExportConfig) -> Found:
+    """The checkpoint that ``tensors`` are; without a description it is the model that ``config`` describes.
+
+    Raises UsageError for a configuration that is wrong or asks for too much.
+    """
+    said = _described(tensors) if is_described(tensors) else weights.Description(_asked(config))
+    model = said.config
+    check_bounds(model, tensors.path)
+    if not model.frames_first:
+        raise UsageError(
+            f"checkpoint: {tensors.path}: expected a model of clips (B, F, C, H, W), got frames_first=False; save it "
+            "with frames_first=True: the weights are the same"
+        )
+    return Found(
+        kind=KIND,
+        name=tensors.path.name,
+        tensors=tensors,
+        model=model,
+        origins=own_origins(shapes_of(model)),
+        labels=said.labels,
+        pixels=None if said.preprocessing is None else _pixels(said.preprocessing, model, tensors),
+    )
+
+
+def _described(tensors: TensorFile) -> weights.Description:
+    try:
+        return weights.description_from_metadata(tensors.metadata, tensors.path)
+    except weights.WeightsError as error:
+        raise UsageError(f"checkpoint: {error}") from error
+
+
+def _pixels(said: Mapping[str, Any], model: TimeSformerConfig, tensors: TensorFile) -> Pixels:
+    settings = Settings(dict(said), f"{tensors.path}, preprocessing")
+    pixels = Pixels(
+        resize_short_side=settings.whole("resize_short_side", max(model.height, model.width), most=MOST["height"]),
+        crop=(model.height, model.width),
+        mean=settings.numbers("mean", (0.0,) * model.channels),
+        std=settings.numbers("std", (1.0,) * model.channels, positive=True),
+        resample=settings.choice("resample", "bilinear", tuple(FILTERS.values())),
+        stride=settings.whole("stride", 1, most=MOST["frames"]) if settings.has("stride") else None,
+    )
+    for name, values in (("mean", pixels.mean), ("std", pixels.std)):
+        if len(values) != model.channels:
+            settings.note(name, f"one number for each of {model.channels} channels", list(values))
+    settings.finish()
+    return pixels
+
+
+def _asked(config: ExportConfig) -> TimeSformerConfig:
+    try:
+        return TimeSformerConfig(
+            frames=config.frames,
+            channels=config.channels,
+            height=config.size.height,
+            width=config.size.width,
+            num_classes=config.num_classes,
+            dim=config.dim,
+            patch_size=config.patch_size,
+            depth=config.depth,
+            heads=config.heads,
+            dim_head=config.dim_head,
+            rotary_emb=config.rotary,
+            attn_mechanism=config.attn,
+            attn_type=config.attn_type,
+        )
+    except ValueError as error:
+        raise UsageError(
+            f"checkpoint: {config.checkpoint}: it has no configuration of its own, and: {error}"
+        ) from error
