@@ -1,69 +1,66 @@
-"""Additive attention (Wu et al. 2021) that never writes a turned query or key.
+"""Additive attention (Wu et al. 2021) as two attentions with one query each.
 
-With y_n = R_n x_n the turned vectors and J the quarter turn, R_n x = cos_n x + sin_n J x and J does not depend on n:
-
-    w . y_n            = (R_n^T w) . x_n                                     the weight is turned, not the token
-    sum_n a_n R_n x_n  = sum_n (a_n cos_n) x_n + J sum_n (a_n sin_n) x_n     J acts on the pooled vector
-
-and with Q the pooled query, w_k . (Q * k_n) = (w_k * Q) . k_n and sum_n b_n (Q * k_n) = Q * sum_n b_n k_n.
-Products with one column are written as multiply and sum: as matrix products in half precision they crash a compiler.
+With y_n = R_n x_n the turned tokens, the pooled query is softmax_n(w_q . y_n) y_n summed over n: softmax attention with the
+one query w_q, whose keys and values are both y. With Q the pooled query, w_k . (Q * k_n) = (w_k * Q) . k_n and
+sum_n b_n (Q * k_n) = Q * sum_n b_n k_n, so that the keys are pooled by the query w_k * Q in the same way. Compilers make one
+kernel of each, rotation included, that reads the tokens once.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.island import SoftmaxOverTokens
-from ftsf_export.graph.forms.rotation import RotaryTables, quarter_turn
+from ftsf_export.graph.forms.rotation import NeighbourRotation, RotaryTables
 
 
 class AdditivePool(nn.Module):
-    """sum_n softmax_n(w . R_n x_n) R_n x_n: tokens (B, F, T, H, K) -> (B, F or 1, T or 1, H, K).
+    """sum_n softmax_n(w . y_n) y_n: tokens (B, G, H, N, K) -> (B, G, H, 1, K).
 
     Args:
-        grid: which axis is pooled.
-        tables: of the tokens along that axis, or None: R_n is the identity.
+        tables: of the N tokens, or None: no rotation.
+        as_attention: products of matrices; otherwise multiply and sum, which says the same.
     """
 
-    def __init__(self, grid: Grid, tables: RotaryTables | None) -> None:
+    def __init__(self, tables: RotaryTables | None, *, as_attention: bool) -> None:
         super().__init__()
-        self.axis = grid.axis
-        self.softmax = SoftmaxOverTokens(grid.axis)
-        self.turns = tables is not None
-        if tables is not None:
-            self.cos, self.sin = tables.beside_heads(leading=grid.along == "time")
+        self.rotation = None if tables is None else NeighbourRotation(tables)
+        self.as_attention = as_attention
+        self.softmax = SoftmaxOverTokens(-1 if as_attention else -2)
 
-    def turned_back(self, weight: Tensor) -> Tensor:
-        """R_n^T w of every token n, for a weight (..., H, K)."""
-        return weight * self.cos - quarter_turn(weight) * self.sin if self.turns else weight
-
-    def forward(self, x: Tensor, turned_weight: Tensor) -> Tensor:
-        """``turned_weight``, R_n^T w, broadcasts to (B, F, T, H, K) and carries the softmax scale."""
-        shares = self.softmax((x * turned_weight).sum(dim=-1, keepdim=True))
-        if not self.turns:
-            return (shares * x).sum(dim=self.axis, keepdim=True)
-        shared = shares * x
-        still = (shared * self.cos).sum(dim=self.axis, keepdim=True)
-        return still + quarter_turn((shared * self.sin).sum(dim=self.axis, keepdim=True))
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """``weight`` broadcasts to (B, G, H, 1, K) and carries the softmax scale."""
+        y = x if self.rotation is None else self.rotation(x)
+        if self.as_attention:
+            return torch.matmul(self.softmax(torch.matmul(weight, y.transpose(-1, -2))), y)
+        return (self.softmax((y * weight).sum(dim=-1, keepdim=True)) * y).sum(dim=-2, keepdim=True)
 
 
 class AdditiveCore(nn.Module):
-    """u_n = G * v_n on (B, F, T, H, K), G the pooled key.
+    """u_n = G * v_n, G the pooled key. Queries and keys (B, G, H, N, K), values in place (B, F, T, H, K), and so is u.
 
     Args:
-        w_q, w_k: (H, K), with the softmax scale folded in. The queries' is turned back for every token once, here; the
-            keys' depends on the pooled query.
+        grid: which tokens attend to each other.
+        w_q, w_k: (H, K), with the softmax scale folded in.
     """
 
-    def __init__(self, grid: Grid, w_q: Tensor, w_k: Tensor, tables: RotaryTables | None) -> None:
+    def __init__(
+        self, grid: Grid, w_q: Tensor, w_k: Tensor, tables: RotaryTables | None, *, as_attention: bool
+    ) -> None:
         super().__init__()
-        self.pool_q = AdditivePool(grid, tables)
-        self.pool_k = AdditivePool(grid, tables)
-        self.w_q = nn.Parameter(self.pool_q.turned_back(w_q.detach()).clone(), requires_grad=False)
-        self.w_k = nn.Parameter(w_k.detach().clone(), requires_grad=False)
+        self.grid = grid
+        self.w_q = nn.Parameter(w_q.detach()[:, None].clone(), requires_grad=False)
+        self.w_k = nn.Parameter(w_k.detach()[:, None].clone(), requires_grad=False)
+        self.pool_q = AdditivePool(tables, as_attention=as_attention)
+        self.pool_k = AdditivePool(tables, as_attention=as_attention)
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, is_class: Tensor | None = None) -> Tensor:
+        """``is_class`` (1, 1, T, 1): tokens whose pooled key is the mean over frames."""
         query = self.pool_q(q, self.w_q)
-        key = query * self.pool_k(k, self.pool_k.turned_back(self.w_k * query))
-        return key * v
+        key = self.grid.heads_in_place(query * self.pool_k(k, self.w_k * query))
+        if is_class is None:
+            return key * v
+        # The products are selected, not the keys: selected keys would be as large as the values.
+        return torch.where(is_class[..., None], key.mean(dim=1, keepdim=True) * v, key * v)

@@ -12,7 +12,16 @@ from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.product import Product, columns
 from ftsf_export.graph.forms.regular import RegularCore
 from ftsf_export.graph.forms.rotation import HalvesRotation, NeighbourRotation, RotaryTables, Rotation
-from ftsf_export.graph.rewrite import Rewrites, favor_order, qkv_apart, rotation_halves, softmax_scale
+from ftsf_export.graph.forms.rows import Rows
+from ftsf_export.graph.rewrite import (
+    Rewrites,
+    additive_fusion,
+    favor_order,
+    qkv_apart,
+    rotation_halves,
+    softmax_scale,
+    temporal_fc,
+)
 
 
 class HeadsForm(nn.Module):
@@ -54,7 +63,6 @@ class HeadsForm(nn.Module):
         else:
             self.to_qkv = qkv
         self.to_out = Product.from_linear(attention.to_out)
-        self.queries_in_product = False
 
     def forward(self, h_BSD: Tensor) -> Tensor:
         if self.apart:
@@ -63,6 +71,10 @@ class HeadsForm(nn.Module):
             q, k, v = self.grid.heads_first(self.to_qkv(h_BSD), 3)
         out: Tensor = self.to_out(self.grid.tokens_first(self.core(q, k, v)))
         return out
+
+    def fold(self, fc: Product) -> None:
+        """Take the linear map that follows into this attention's own product."""
+        self.to_out = temporal_fc.folded(self.to_out, fc)
 
     def class_products(self) -> tuple[Product, Product]:
         """The queries' product, and the packed one of keys and values."""
@@ -73,10 +85,7 @@ class HeadsForm(nn.Module):
 
 
 class AdditiveForm(nn.Module):
-    """Additive attention: normed stream (B, S, D) -> (B, S, D). Tokens stay where they are; nothing is transposed.
-
-    ``queries_in_product``: the output product takes (u, q) side by side instead of having q added after it.
-    """
+    """Additive attention: normed stream (B, S, D) -> (B, S, D). Tokens stay where they are; nothing is transposed."""
 
     def __init__(self, attention: FastAttention, grid: Grid, tables: RotaryTables | None, rewrites: Rewrites) -> None:
         super().__init__()
@@ -88,9 +97,17 @@ class AdditiveForm(nn.Module):
         else:
             self.to_qkv = qkv
         scale = attention.scale
-        self.core = AdditiveCore(grid, attention.w_q * scale, attention.w_k * scale, tables)
+        self.core = AdditiveCore(
+            grid,
+            attention.w_q * scale,
+            attention.w_k * scale,
+            tables,
+            as_attention=additive_fusion.NAME in rewrites,
+        )
         self.to_out = Product.from_linear(attention.to_out)
-        self.queries_in_product = False
+        # What is added after the output projection: the queries, or their product with the map that follows.
+        self.to_rest: Product | None = None
+        self.rows: Rows | None = None
 
     def forward(self, h_BSD: Tensor) -> Tensor:
         grid, inner = self.grid, self.grid.heads * self.grid.width
@@ -99,12 +116,22 @@ class AdditiveForm(nn.Module):
         else:
             parts = torch.split(self.to_qkv(h_BSD), inner, dim=-1)
         q_BSI = parts[0]
-        q, k, v = (grid.in_place(part) for part in parts)
-        u_BSI = self.core(q, k, v).reshape(-1, grid.frames * grid.tokens, inner)
-        if self.queries_in_product:
-            out: Tensor = self.to_out(torch.cat((u_BSI, q_BSI), dim=-1))
-            return out
-        return self.to_out(u_BSI) + q_BSI
+        q, k = (grid.heads_first_one(part) for part in parts[:2])
+        v = grid.in_place(parts[2])
+        is_class = None if self.rows is None else self.rows.is_class
+        u_BSI = self.core(q, k, v, is_class).reshape(-1, grid.frames * grid.tokens, inner)
+        rest: Tensor = q_BSI if self.to_rest is None else self.to_rest(h_BSD)
+        out: Tensor = self.to_out(u_BSI) + rest
+        return out
+
+    def share_class(self, rows: Rows) -> None:
+        """From now on give the class token's copies the mean over frames of what each of them would get."""
+        self.rows = rows
+
+    def fold(self, fc: Product) -> None:
+        """Take the linear map that follows into this attention's own products."""
+        self.to_out = temporal_fc.folded(self.to_out, fc)
+        self.to_rest = temporal_fc.folded_queries(self.class_products()[0], fc)
 
     def class_products(self) -> tuple[Product, Product, Product]:
         """The products of queries, keys and values."""

@@ -10,7 +10,7 @@ from ftsf_export.graph.forms.attention import AdditiveForm, AttentionForm, Heads
 from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.product import Norm, Product
 from ftsf_export.graph.forms.rows import Rows
-from ftsf_export.graph.rewrite import Rewrites, geglu_split, temporal_fc
+from ftsf_export.graph.rewrite import Rewrites, additive_class, geglu_split, temporal_fc
 
 
 class TemporalForm(nn.Module):
@@ -26,9 +26,8 @@ class TemporalForm(nn.Module):
         self.attn = attn
         self.fc: Product | None = Product.from_linear(fc)
         if temporal_fc.NAME in rewrites:
-            fold = temporal_fc.folded_with_queries if isinstance(attn, AdditiveForm) else temporal_fc.folded
-            attn.to_out, self.fc = fold(attn.to_out, self.fc), None
-            attn.queries_in_product = True
+            attn.fold(self.fc)
+            self.fc = None
         self.rows = rows
 
     def forward(self, x_BSD: Tensor) -> Tensor:
@@ -44,11 +43,14 @@ class TokensForm(nn.Module):
     ``rows``, in divided blocks only: the class token's copies get the mean over frames of what each of them got.
     """
 
-    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, rows: Rows | None) -> None:
+    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, rows: Rows | None, rewrites: Rewrites) -> None:
         super().__init__()
         self.norm = Norm(norm)
         self.attn = attn
         self.rows = rows
+        if rows is not None and additive_class.NAME in rewrites and isinstance(attn, AdditiveForm):
+            attn.share_class(rows)
+            self.rows = None
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         y_BSD: Tensor = self.attn(self.norm(x_BSD))
@@ -147,7 +149,7 @@ class AdditiveClassForm(nn.Module):
     def forward(self, h_BSD: Tensor) -> Tensor:
         grid, inner = self.grid, self.grid.heads * self.grid.width
         q_BSI = self.to_q(h_BSD)
-        q, k = grid.in_place(q_BSI), grid.in_place(self.to_k(h_BSD))
+        q, k = grid.heads_first_one(q_BSI), grid.heads_first_one(self.to_k(h_BSD))
         v = self.to_v(class_rows(h_BSD, grid)).reshape(-1, grid.frames, 1, grid.heads, grid.width)
         u = self.core(q, k, v).reshape(-1, grid.frames, inner)
         out: Tensor = self.to_out(u) + class_rows(q_BSI, grid)

@@ -51,7 +51,10 @@ class Grid:
         """(B, S, H * K) -> (B, groups, H, N, K)."""
         return self.in_place(y_BSI).permute(*((0, 2, 3, 1, 4) if self.along == "time" else (0, 1, 3, 2, 4)))
 
+    def heads_in_place(self, x_BGHNK: Tensor) -> Tensor:
+        """(B, groups, H, n, K) -> tokens where they stand: (B, n, groups, H, K) over time, (B, groups, n, H, K) else."""
+        return x_BGHNK.permute(*((0, 3, 1, 2, 4) if self.along == "time" else (0, 1, 3, 2, 4)))
+
     def tokens_first(self, x_BGHNK: Tensor) -> Tensor:
         """(B, groups, H, N, K) -> (B, S, H * K): inverse of ``heads_first_one``."""
-        order = (0, 3, 1, 2, 4) if self.along == "time" else (0, 1, 3, 2, 4)
-        return x_BGHNK.permute(*order).reshape(-1, self.frames * self.tokens, self.heads * self.width)
+        return self.heads_in_place(x_BGHNK).reshape(-1, self.frames * self.tokens, self.heads * self.width)

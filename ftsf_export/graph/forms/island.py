@@ -24,11 +24,11 @@ def islands_of(module: nn.Module) -> dict[str, str]:
 
 
 class SoftmaxOverTokens(Island):
-    """softmax over one token axis of logits (B, F, T, H, 1); the result is as large as the logits."""
+    """softmax over one token axis of additive attention's logits."""
 
     reason = (
         "additive attention pools all tokens with one softmax: in half precision the sum over tokens loses the small "
-        "shares and the logits' exponentials overflow"
+        "shares and the exponentials of the logits overflow"
     )
 
     def __init__(self, axis: int) -> None:

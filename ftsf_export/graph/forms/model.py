@@ -174,7 +174,7 @@ class ExportForm(nn.Module):
         if class_tail.NAME in rewrites and index == model.config.depth - 1:
             tail = ClassAttentionForm(branch.norm, attn, frames_apart=isinstance(block, SpaceBlock))
             return TailBlockForm(name, temporal, tail, mlp, self.grid)
-        tokens = TokensForm(branch.norm, attn, None if temporal is None else self.rows)
+        tokens = TokensForm(branch.norm, attn, None if temporal is None else self.rows, rewrites)
         return BlockForm(name, temporal, tokens, mlp, self.grid)
 
     def _temporal(self, block: DividedBlock, rewrites: Rewrites, *, operator: bool) -> TemporalForm:

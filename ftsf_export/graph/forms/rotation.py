@@ -39,11 +39,6 @@ class RotaryTables(nn.Module):
         cos, sin = (rotation_halves.permuted(t)[..., :width] for t in (self._cos_NK, self._sin_NK))
         return self._made("halves", cos, sin)
 
-    def beside_heads(self, *, leading: bool) -> tuple[Tensor, Tensor]:
-        """For tokens (B, F, T, H, K): (N, 1, 1, K) if N is the frames (``leading``), (N, 1, K) if the tokens."""
-        shape = (-1, 1, 1, self._cos_NK.shape[-1]) if leading else (-1, 1, self._cos_NK.shape[-1])
-        return self._made("beside_heads", self._cos_NK.reshape(shape), self._sin_NK.reshape(shape))
-
     def _made(self, layout: str, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         for name, table in ((f"cos_{layout}", cos), (f"sin_{layout}", sin)):
             if name not in self._parameters:

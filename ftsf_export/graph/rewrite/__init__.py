@@ -6,5 +6,15 @@ A rewrite is known by its ``NAME``; forms ask whether the name is in the set tha
 Rewrites = frozenset[str]
 
 ALL: Rewrites = frozenset(
-    {"class-tail", "favor-order", "geglu-split", "qkv-apart", "rotation-halves", "softmax-scale", "temporal-fc"}
+    {
+        "additive-class",
+        "additive-fusion",
+        "class-tail",
+        "favor-order",
+        "geglu-split",
+        "qkv-apart",
+        "rotation-halves",
+        "softmax-scale",
+        "temporal-fc",
+    }
 )
