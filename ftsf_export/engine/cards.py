@@ -1,10 +1,10 @@
 """What a card's data sheet promises: the figures behind a roofline. Nothing here is measured.
 
-Sources, by card: NVIDIA Ampere GA102, Ada and RTX Blackwell GPU architecture whitepapers (dense rates; FP16 with FP16
+Sources, by card: NVIDIA's Ampere GA102, Ada and RTX Blackwell GPU architecture whitepapers (dense rates; FP16 with FP16
 accumulation, the faster of the two that a kernel may choose, so that a bound stays a bound; BF16 accumulates in FP32);
-A10, A100, H100, H200, L4, L40S and T4 data sheets, HGX B200 data sheet (an eighth of the board), with half of every rate that
-they give "with sparsity"; Jetson AGX Orin series technical brief, Jetson Thor data sheet and DGX Spark product page (half of
-the sparse rates; FP16 as a half of FP8, a quarter of FP4).
+data sheets of A10, A100, H100, H200, L4, L40S, T4 and HGX B200 (an eighth of the board), with half of every rate given
+"with sparsity"; Jetson AGX Orin technical brief, Jetson Thor data sheet and DGX Spark product page (half of the sparse
+rates; FP16 as a half of FP8, a quarter of FP4).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Card:
 
 
 def _card(name: str, gb_per_s: float, *, fp32: float, fp16: float, bf16: float | None = None, fp8: float = 0) -> Card:
-    """Rates in TFLOPS; ``bf16`` as ``fp16`` unless given; int8 has the rate of fp8 or, before fp8, twice that of fp16."""
+    """Rates in TFLOPS; ``bf16`` as ``fp16`` unless given; int8 as fp8 or, before there was fp8, twice fp16."""
     rates = {"fp32": fp32, "fp16": fp16, "bf16": fp16 if bf16 is None else bf16, "int8": fp8 or 2 * fp16}
     if fp8:
         rates["fp8"] = fp8
@@ -56,7 +56,8 @@ _SPARK = _card("DGX Spark (GB10)", 273, fp32=31, fp16=125, fp8=250)
 
 # One card stands for a target of many: the best known of the largest of its generation.
 _BY_CAPABILITY = {
-    75: _T4, 80: _A100, 86: _RTX_3090, 87: _ORIN, 89: _RTX_4090, 90: _H100, 100: _B200, 110: _THOR, 120: _RTX_5090, 121: _SPARK,
+    75: _T4, 80: _A100, 86: _RTX_3090, 87: _ORIN, 89: _RTX_4090,
+    90: _H100, 100: _B200, 110: _THOR, 120: _RTX_5090, 121: _SPARK,
 }  # fmt: skip
 _BY_TARGET = {
     "a10": _card("A10", 600, fp32=31.2, fp16=125),

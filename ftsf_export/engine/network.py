@@ -48,7 +48,8 @@ def _flops(trt: Any, layer: Any, kind: str, inputs: Sequence[tuple[int, ...]]) -
     if kind == _MATRIX_MULTIPLY:
         layer.__class__ = trt.IMatrixMultiplyLayer
         summed: int = inputs[0][-2 if layer.op0 == trt.MatrixOperation.TRANSPOSE else -1]
-        return 2 * math.prod(result) * summed
+        work: int = 2 * math.prod(result) * summed
+        return work
     if kind == _ATTENTION:
         (*groups, queries, width), keys, values = inputs[:3]
         return 2 * math.prod(groups) * queries * keys[-2] * (width + values[-1])
@@ -57,6 +58,6 @@ def _flops(trt: Any, layer: Any, kind: str, inputs: Sequence[tuple[int, ...]]) -
         window = math.prod(layer.kernel_size_nd)
         # Each input pixel of a deconvolution, each output pixel of a convolution, meets the whole window.
         pixels, channels = (result, inputs[0][1]) if kind == "CONVOLUTION" else (inputs[0], result[1])
-        groups_of_channels: int = layer.num_groups
-        return 2 * math.prod(pixels) * channels // groups_of_channels * window
+        convolved: int = 2 * math.prod(pixels) * channels // layer.num_groups * window
+        return convolved
     return None

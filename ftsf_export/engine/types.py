@@ -19,6 +19,7 @@ from ftsf_export.verdict import Measure, Status, Verdict
 _NAMED_IN_REASON = 5
 # A product reads two operands; what a fused kernel reads beside them (residual, bias) may have another type.
 _OPERANDS_OF_A_PRODUCT = 2
+HALF_TYPES = ("fp16", "bf16")
 
 
 def judge_types(
@@ -163,6 +164,14 @@ def _runs_in(kernel: Kernel, precision: str) -> bool:
     if any(dtype not in (precision, "fp32") for dtype in types):
         return False
     return types.count(precision) + _casts_before_product(kernel) >= _OPERANDS_OF_A_PRODUCT
+
+
+def computes_in(kernel: Kernel) -> str:
+    """The element type of its products' operands; the types joined by + where they are mixed beyond that."""
+    for dtype in HALF_TYPES:
+        if _runs_in(kernel, dtype):
+            return dtype
+    return "+".join(sorted({tensor.dtype for tensor in kernel.operands})) or "none"
 
 
 def _casts_before_product(kernel: Kernel) -> int:

@@ -1,0 +1,289 @@
+"""What each kernel of a plan is for, what it costs, and the least time that it can take. Pure values; nothing is run.
+
+Bytes are those of the tensors that the plan lists: inputs, constants and outputs, each once as listed. A kernel that
+reads two views of one tensor lists it twice and counts it twice; one that reads a slice lists the slice. Work is that
+of matrix products, convolutions and attentions, at the parsed network's shapes, two operations a multiplication and
+addition; pointwise arithmetic is not counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ftsf_export.engine.cards import Card
+from ftsf_export.engine.plan import Kernel, Memory, Plan
+from ftsf_export.engine.request import Product
+from ftsf_export.engine.types import computes_in, in_islands
+
+# What a kernel is for, in the order of the report's legend.
+KINDS = ("attention", "product", "norm", "pointwise", "copy")
+VIEWS = ("block", "module", "kind")
+ELSEWHERE = "(no ONNX node)"
+# Operations that move values and change none of them, as the compiler abbreviates them in a kernel's name. A cast is
+# one: it exists because two neighbours disagree about a type.
+_MOVES = {"Resh", "Tran", "Slic", "Conc", "Move", "Repl", "Cast", "Gath", "Expa", "Squ", "Unsq", "Pad", "Copy", "Perm"}
+# The layers of TensorRT proper that do the same.
+_MOVING_KINDS = re.compile(r"reformat|shuffle|copy|slice|concat|noop|cast", re.IGNORECASE)
+_BLOCK = re.compile(r"blocks\.\d+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelFacts:
+    """One kernel, read.
+
+    Attributes:
+        kind: one of ``KINDS``.
+        module: the model's module that it works for; a kernel that spans several belongs to its product's.
+        flops: of the products behind it.
+        runs_in: element type of those products' operands; "" where it has none.
+        least_s: roofline bound by the card's data sheet, in seconds; None without a card.
+        limited_by: "memory" or "arithmetic", whichever sets the bound; "" without a card.
+    """
+
+    kernel: Kernel
+    kind: str
+    module: str
+    moved_bytes: int
+    flops: int
+    runs_in: str
+    least_s: float | None
+    limited_by: str
+
+    @property
+    def block(self) -> str:
+        """``blocks.3``; for what stands outside the blocks, its first part (``patch_embed``, ``head``)."""
+        match = _BLOCK.match(self.module)
+        return match[0] if match else self.module.split(".")[0]
+
+    def group(self, view: str) -> str:
+        """The row that it belongs to. By module, the same module of all blocks is one row."""
+        if view == "block":
+            return self.block
+        return self.kind if view == "kind" else _BLOCK.sub("blocks.*", self.module, count=1)
+
+    def as_dict(self) -> dict[str, Any]:
+        kernel = self.kernel
+        return {
+            "name": kernel.name,
+            "kind": self.kind,
+            "layer_type": kernel.kind,
+            "module": self.module,
+            "nodes": list(kernel.nodes),
+            "moved_bytes": self.moved_bytes,
+            "flops": self.flops,
+            "runs_in": self.runs_in,
+            "least_ms": None if self.least_s is None else self.least_s * 1e3,
+            "limited_by": self.limited_by,
+            **{role: [f"{t.dtype}{list(t.dims)}" for t in getattr(kernel, role)] for role in _ROLES},
+        }
+
+
+_ROLES = ("inputs", "constants", "outputs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Kernels that share a block, a module or a kind."""
+
+    name: str
+    kernels: int
+    moved_bytes: int
+    flops: int
+    least_s: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        least_ms = None if self.least_s is None else self.least_s * 1e3
+        return {
+            "name": self.name,
+            "kernels": self.kernels,
+            "moved_bytes": self.moved_bytes,
+            "flops": self.flops,
+            "least_ms": least_ms,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """A plan, read. ``unplaced``: products of the network behind no kernel (folded away, or under another's name)."""
+
+    kernels: tuple[KernelFacts, ...]
+    memory: Memory
+    card: Card | None
+    unplaced: tuple[Product, ...] = ()
+    unread: tuple[str, ...] = ()
+
+    @property
+    def moved_bytes(self) -> int:
+        return sum(one.moved_bytes for one in self.kernels)
+
+    @property
+    def flops(self) -> int:
+        return sum(one.flops for one in self.kernels) + sum(product.flops or 0 for product in self.unplaced)
+
+    @property
+    def least_s(self) -> float | None:
+        return _sum_s(self.kernels)
+
+    @property
+    def fused_attentions(self) -> tuple[KernelFacts, ...]:
+        return tuple(one for one in self.kernels if one.kind == "attention")
+
+    @property
+    def copies(self) -> tuple[KernelFacts, ...]:
+        return tuple(one for one in self.kernels if one.kind == "copy")
+
+    def groups(self, view: str) -> tuple[Group, ...]:
+        """By block and by module in order of execution, by kind in the order of ``KINDS``."""
+        names = list(dict.fromkeys(one.group(view) for one in self.kernels))
+        if view == "kind":
+            names.sort(key=KINDS.index)
+        return tuple(_grouped(name, [one for one in self.kernels if one.group(view) == name]) for name in names)
+
+    def bytes_by_block_and_kind(self) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {}
+        for one in self.kernels:
+            row = found.setdefault(one.block, dict.fromkeys(KINDS, 0))
+            row[one.kind] += one.moved_bytes
+        return found
+
+    def flops_by_type(self) -> dict[str, int]:
+        """Work by the type it runs in, the most first."""
+        found: Counter[str] = Counter()
+        for one in self.kernels:
+            if one.flops:
+                found[one.runs_in] += one.flops
+        return dict(found.most_common())
+
+    def fp32_intermediates(self, islands: Sequence[str]) -> tuple[KernelFacts, ...]:
+        """Kernels outside the FP32 islands that write FP32 values nobody asked for: the compiler's own choice.
+
+        What the last kernels write is not among them: a graph's outputs are FP32 by contract.
+        """
+        read = {tensor.name for one in self.kernels for tensor in one.kernel.inputs}
+        return tuple(
+            one
+            for one in self.kernels
+            if any(t.dtype == "fp32" and t.is_matrix and t.name in read for t in one.kernel.outputs)
+            and not any(in_islands(node, islands) for node in one.kernel.nodes)
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Totals and tables; each kernel is in ``KernelFacts.as_dict``."""
+        least_s = self.least_s
+        return {
+            "kernels": len(self.kernels),
+            "kernels_by_kind": {group.name: group.kernels for group in self.groups("kind")},
+            "layer_types": dict(Counter(one.kernel.kind for one in self.kernels).most_common()),
+            "moved_bytes": self.moved_bytes,
+            "gemm_flops": self.flops,
+            "gemm_flops_by_type": self.flops_by_type(),
+            "unplaced_products": [product.node for product in self.unplaced],
+            "memory": self.memory.as_dict(),
+            "fused_attentions": len(self.fused_attentions),
+            "copy_kernels": len(self.copies),
+            "copy_bytes": sum(one.moved_bytes for one in self.copies),
+            "least_ms": None if least_s is None else least_s * 1e3,
+            "reference_card": None if self.card is None else self.card.name,
+            "unread_lines": len(self.unread),
+            **{f"by_{view}": [group.as_dict() for group in self.groups(view)] for view in VIEWS},
+            "bytes_by_block_and_kind": self.bytes_by_block_and_kind(),
+        }
+
+
+def audit(plan: Plan, products: Sequence[Product], *, card: Card | None) -> Audit:
+    """Read ``plan``, compiled at a static batch from a network with ``products``.
+
+    Raises ValueError where the plan's sizes are not known: it was compiled with a dynamic batch.
+    """
+    work, unplaced = _placed(plan, products)
+    names = {product.node for product in products}
+    return Audit(
+        kernels=tuple(_facts(kernel, flops, names, card) for kernel, flops in zip(plan.kernels, work, strict=True)),
+        memory=plan.memory,
+        card=card,
+        unplaced=unplaced,
+        unread=plan.unread,
+    )
+
+
+def _placed(plan: Plan, products: Sequence[Product]) -> tuple[list[int], tuple[Product, ...]]:
+    """Each kernel's share of the work, and the products that no kernel names.
+
+    A product named by several kernels is the product kernel's; where a compiler wrote it as multiplications and sums,
+    its work is shared out among them.
+    """
+    work = [0] * len(plan.kernels)
+    unplaced = []
+    for product in products:
+        if product.flops is None:
+            raise ValueError(f"{product.node}: dynamic shapes: compile the plan at one batch")
+        holders = [index for index, kernel in enumerate(plan.kernels) if product.node in kernel.nodes]
+        holders = [index for index in holders if plan.kernels[index].is_product] or holders
+        if not holders:
+            unplaced.append(product)
+            continue
+        share, rest = divmod(product.flops, len(holders))
+        for index in holders:
+            work[index] += share
+        work[holders[0]] += rest
+    return work, tuple(unplaced)
+
+
+def _facts(kernel: Kernel, flops: int, products: set[str], card: Card | None) -> KernelFacts:
+    moved = kernel.moved_bytes
+    if moved is None:
+        raise ValueError(f"{kernel.name}: dynamic shapes: compile the plan at one batch")
+    runs_in = computes_in(kernel) if flops or kernel.is_product else ""
+    least_s, limited_by = (None, "") if card is None else card.least_s(moved, flops, runs_in)
+    return KernelFacts(
+        kernel=kernel,
+        kind=kind_of(kernel),
+        module=module_of(kernel, products),
+        moved_bytes=moved,
+        flops=flops,
+        runs_in=runs_in,
+        least_s=least_s,
+        limited_by=limited_by,
+    )
+
+
+def kind_of(kernel: Kernel) -> str:
+    """What a kernel is for: the costliest thing in it, in the order of ``KINDS``."""
+    if kernel.is_attention:
+        return "attention"
+    if kernel.is_product:
+        return "product"
+    if any(node.rsplit("/", 1)[-1].startswith("LayerNormalization") for node in kernel.nodes):
+        return "norm"
+    operations = kernel.operations
+    # A long name is cut short and ends in Etc: what it hides may compute.
+    moves = set(operations) <= _MOVES if operations else _MOVING_KINDS.search(kernel.kind) is not None
+    return "copy" if moves else "pointwise"
+
+
+def module_of(kernel: Kernel, products: Iterable[str] = ()) -> str:
+    """The module of its product, or else of most of its nodes: nodes are named ``module.path/Operation_2``."""
+    known = set(products)
+    nodes = [node for node in kernel.nodes if node in known] or list(kernel.nodes)
+    modules = Counter(node.split("/", 1)[0] for node in nodes)
+    return modules.most_common(1)[0][0] if modules else ELSEWHERE
+
+
+def _grouped(name: str, members: Sequence[KernelFacts]) -> Group:
+    return Group(
+        name=name,
+        kernels=len(members),
+        moved_bytes=sum(one.moved_bytes for one in members),
+        flops=sum(one.flops for one in members),
+        least_s=_sum_s(members),
+    )
+
+
+def _sum_s(kernels: Iterable[KernelFacts]) -> float | None:
+    times = [one.least_s for one in kernels]
+    known = [time for time in times if time is not None]
+    return sum(known) if len(known) == len(times) else None

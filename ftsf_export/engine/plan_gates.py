@@ -1,0 +1,144 @@
+"""The plan's gates: did every softmax attention become one kernel, and does the work run in the precision asked for?
+
+The types gate (``types``) looks at each kernel's operands; these at what became of the graph as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ftsf_export.engine.audit import Audit, KernelFacts
+from ftsf_export.engine.types import HALF_TYPES, in_islands
+from ftsf_export.verdict import Measure, Status, Verdict
+
+# Of the products' work outside the FP32 islands. The last hundredth is for products of a single row, which a compiler
+# may write as multiplications and sums in FP32.
+LEAST_SHARE = 0.99
+_NAMED = 4
+_BRANCHES = {"divided": ("temporal", "spatial"), "joint": ("joint",), "space": ("spatial",)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiled:
+    """What was compiled, by what and for what: the verdicts are about ``file``.
+
+    Attributes:
+        file, sha256: the graph.
+        proxy_for: the target in whose place another was compiled for; "" for the target itself.
+    """
+
+    file: str
+    sha256: str
+    builder: str
+    target: str
+    proxy_for: str = ""
+
+    def verdict(self, gate: str, status: Status, reason: str, *measures: Measure) -> Verdict:
+        return Verdict(
+            gate=f"plan.{gate}-{self.builder}-{self.target}",
+            status=status,
+            subject=self.file,
+            subject_sha256=self.sha256,
+            reason=reason,
+            proxy_for=self.proxy_for,
+            measures=measures,
+        )
+
+
+def attentions_to_fuse(config: Mapping[str, Any], precision: str, batch: int) -> tuple[str, ...]:
+    """Modules whose softmax attention can become one kernel: all of them, for ``regular`` in half precision.
+
+    Args:
+        config: ``ExportConfig.as_dict()`` of a manifest.
+        batch: clips in one call.
+
+    Empty for the other mechanisms, which have no softmax over pairs of tokens; in FP32, for which there is no fused
+    kernel; and where one head of one clip attends over everything: TensorRT for RTX 1.7 fuses batches of score matrices
+    and writes a lone one as two products.
+    """
+    if config.get("attn") != "regular" or precision not in HALF_TYPES:
+        return ()
+    kind = str(config["attn_type"])
+    heads = config["heads"] or config["dim"] // config["dim_head"]
+    if kind == "joint" and heads * batch == 1:
+        return ()
+    return tuple(f"blocks.{block}.{branch}.attn" for block in range(config["depth"]) for branch in _BRANCHES[kind])
+
+
+def fused_modules(audit: Audit, expected: Sequence[str]) -> tuple[str, ...]:
+    """Those of ``expected`` that one fused kernel works for."""
+    nodes = [node for one in audit.fused_attentions for node in one.kernel.nodes]
+    return tuple(module for module in expected if any(_is_in(node, module) for node in nodes))
+
+
+def judge_attentions(audit: Audit, expected: Sequence[str], compiled: Compiled) -> Verdict:
+    """Judge that each of the ``expected`` attentions, at least one, became one kernel.
+
+    The names of fused kernels were recorded with TensorRT for RTX; those of TensorRT proper were not, so there the
+    figure is told and not judged.
+    """
+    if not expected:
+        raise ValueError("no attention is expected to fuse: nothing to judge")
+    fused = fused_modules(audit, expected)
+    missing = [module for module in expected if module not in fused]
+    if compiled.builder != "rtx":
+        status = Status.NOT_RUN
+        reason = f"{len(fused)} of {len(expected)} attentions were found fused by name; not judged for builder {compiled.builder}"
+    elif missing:
+        status = Status.FAILED
+        named = "; ".join(f"{module} ({_made_of(audit, module)})" for module in missing[:_NAMED])
+        more = f"; and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        reason = f"{len(fused)} of {len(expected)} attentions became one kernel; not fused: {named}{more}"
+    else:
+        status, reason = Status.PASSED, ""
+    return compiled.verdict(
+        "attentions",
+        status,
+        reason,
+        Measure(output="attentions", metric="fused into one kernel", value=len(fused)),
+        Measure(output="attentions", metric="not fused", value=len(missing), limit=0, passed=not missing),
+    )
+
+
+def judge_work(audit: Audit, precision: str, islands: Sequence[str], compiled: Compiled) -> Verdict:
+    """Judge the share of the products' work, outside the FP32 islands, that runs in ``precision``."""
+    outside = [one for one in audit.kernels if one.flops and not _in_island(one, islands)]
+    total = sum(one.flops for one in outside)
+    share = sum(one.flops for one in outside if one.runs_in == precision) / total if total else 0.0
+    status, reason = Status.PASSED, ""
+    if not total:
+        status, reason = Status.FAILED, "the plan shows no product outside the FP32 islands: nothing runs as asked"
+    elif audit.unread:
+        status = Status.INCONCLUSIVE
+        reason = f"{len(audit.unread)} lines of the plan could not be read, the first: {audit.unread[0][:120]}"
+    elif share < LEAST_SHARE:
+        other = sorted((one for one in outside if one.runs_in != precision), key=lambda one: -one.flops)
+        named = "; ".join(f"{', '.join(one.kernel.nodes[:3])} in {one.runs_in}" for one in other[:_NAMED])
+        status = Status.FAILED
+        reason = f"{share:.1%} of the products' work runs in {precision}, expected {LEAST_SHARE:.0%}: {named}"
+    made = audit.fp32_intermediates(islands) if precision in HALF_TYPES else ()
+    good = share >= LEAST_SHARE
+    return compiled.verdict(
+        "work",
+        status,
+        reason,
+        Measure(output="products' work", metric=f"share in {precision}", value=share, limit=LEAST_SHARE, passed=good),
+        Measure(output="kernels", metric="writing FP32 of the compiler's own", value=len(made)),
+    )
+
+
+def _in_island(one: KernelFacts, islands: Sequence[str]) -> bool:
+    return bool(one.kernel.nodes) and all(in_islands(node, islands) for node in one.kernel.nodes)
+
+
+def _made_of(audit: Audit, module: str) -> str:
+    """What stands in the place of a fused kernel: the nodes of the products in the module's kernels."""
+    kernels = [one.kernel for one in audit.kernels if one.flops and any(_is_in(n, module) for n in one.kernel.nodes)]
+    nodes = dict.fromkeys(node for kernel in kernels for node in kernel.nodes if _is_in(node, f"{module}.core"))
+    return ", ".join(nodes) or f"{len(kernels)} kernels"
+
+
+def _is_in(node: str, module: str) -> bool:
+    return node.startswith((f"{module}.", f"{module}/"))
