@@ -9,6 +9,8 @@ from ftsf_export.cli.terminal import Terminal
 from ftsf_export.errors import GateFailed
 from ftsf_export.verdict import Status, Verdict
 
+_SHOWN_LABELS = 4
+
 
 def say_model(terminal: Terminal, manifest: Manifest) -> None:
     """Model, weights and graph, one line each."""
@@ -18,6 +20,7 @@ def say_model(terminal: Terminal, manifest: Manifest) -> None:
         f"patch {config['patch_size']}, dim {config['dim']}, depth {config['depth']}, {config['num_classes']} classes"
     )
     say_weights(terminal, manifest.weights, random=manifest.random_weights)
+    say_labels(terminal, manifest.labels)
     for spec in (*manifest.inputs, *manifest.outputs):
         role = "input" if spec in manifest.inputs else "output"
         shape = " x ".join(str(size) for size in spec.shape)
@@ -28,7 +31,8 @@ def say_model(terminal: Terminal, manifest: Manifest) -> None:
         by_reason.setdefault(island.reason, []).append(island)
     for reason, islands in by_reason.items():
         nodes = sum(island.nodes for island in islands)
-        terminal.say(f"in FP32    {', '.join(island.scope for island in islands)} ({nodes} nodes): {reason}")
+        places = islands[0].scope + (f" and {len(islands) - 1} more" if len(islands) > 1 else "")
+        terminal.say(f"in FP32    {nodes} nodes, {places}: {reason}")
 
 
 def say_weights(terminal: Terminal, weights: str, *, random: bool) -> None:
@@ -37,6 +41,13 @@ def say_weights(terminal: Terminal, weights: str, *, random: bool) -> None:
         terminal.say(f"weights    {weights}: the class scores mean nothing", style="yellow")
     else:
         terminal.say(f"weights    {weights}")
+
+
+def say_labels(terminal: Terminal, labels: tuple[str, ...] | None) -> None:
+    """How many classes have a name, and the first and last of them; nothing where none is known."""
+    if labels:
+        shown = ", ".join(labels if len(labels) <= _SHOWN_LABELS else (*labels[: _SHOWN_LABELS - 1], "...", labels[-1]))
+        terminal.say(f"labels     {len(labels)}: {shown}")
 
 
 def say_files(terminal: Terminal, manifest: Manifest) -> None:
@@ -68,6 +79,9 @@ def bundle_facts(bundle: Bundle) -> dict[str, Any]:
         "bundle": bundle.path,
         "weights": manifest.weights,
         "random_weights": manifest.random_weights,
+        "needs_fine_tuning": bool(manifest.config.get("pretrained", {}).get("needs_fine_tuning", False)),
+        "labels": None if manifest.labels is None else list(manifest.labels),
+        "preprocessing": manifest.preprocessing.as_dict(),
         "precision": manifest.precision,
         "opset": manifest.opset,
         "batch": str(manifest.batch),
