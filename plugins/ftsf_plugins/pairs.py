@@ -68,7 +68,7 @@ def cosine_sine(turns):
 def cosine_sine_of(positions, frequencies, token, tokens, WIDTH: tl.constexpr, AXES: tl.constexpr, BLOCK_PAIRS: tl.constexpr):
     """cos and sin (R, I) of the turns of ``token`` (R,), from positions (N, A) and frequencies (A, I); no turn beyond.
 
-    The product of position and frequency is kept in two parts, because a fraction loses what a large product rounds.
+    The fraction of the product of position and frequency is rounded once, after the whole turns are gone.
     """
     pair = tl.arange(0, BLOCK_PAIRS)
     turns = tl.zeros([token.shape[0], BLOCK_PAIRS], tl.float32)
@@ -76,8 +76,7 @@ def cosine_sine_of(positions, frequencies, token, tokens, WIDTH: tl.constexpr, A
         position = tl.load(positions + token * AXES + axis, mask=token < tokens, other=0.0)[:, None]
         frequency = tl.load(frequencies + axis * (WIDTH // 2) + pair, mask=pair < WIDTH // 2, other=0.0)[None, :]
         position, frequency = tl.broadcast(position, frequency)
-        product = position * frequency
-        turns += product - tl.floor(product + 0.5) + tl.fma(position, frequency, -product)
+        turns += tl.fma(position, frequency, -tl.floor(position * frequency + 0.5))
     return cosine_sine(turns)
 
 

@@ -76,14 +76,14 @@ def additive_attention_kernel(
     everywhere = tl.full([1, 1], True, tl.int1)
     one_head = (tl.zeros([1, 1], tl.int32) + head) * WIDTH
     scale: tl.constexpr = WIDTH**-0.5
-    first, second = load_pairs(w_q + one_head, everywhere, WIDTH, HALVES, BLOCK_PAIRS)
+    weight_first, weight_second = load_pairs(w_q + one_head, everywhere, WIDTH, HALVES, BLOCK_PAIRS)
     query_first, query_second = pool(
-        rows, qkv_token_stride, first * scale, second * scale, positions, frequencies, present, tokens,
+        rows, qkv_token_stride, weight_first * scale, weight_second * scale, positions, frequencies, present, tokens,
         WIDTH, AXES, HALVES, BLOCK_GROUPS, BLOCK_TOKENS, BLOCK_PAIRS,
     )  # fmt: skip
-    first, second = load_pairs(w_k + one_head, everywhere, WIDTH, HALVES, BLOCK_PAIRS)
+    weight_first, weight_second = load_pairs(w_k + one_head, everywhere, WIDTH, HALVES, BLOCK_PAIRS)
     key_first, key_second = pool(
-        rows + inner, qkv_token_stride, first * scale * query_first, second * scale * query_second,
+        rows + inner, qkv_token_stride, weight_first * scale * query_first, weight_second * scale * query_second,
         positions, frequencies, present, tokens,
         WIDTH, AXES, HALVES, BLOCK_GROUPS, BLOCK_TOKENS, BLOCK_PAIRS,
     )  # fmt: skip
