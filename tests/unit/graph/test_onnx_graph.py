@@ -27,7 +27,8 @@ CASES: dict[str, dict[str, Any]] = {
     "fastformer divided, repeated once": {"attn_mechanism": "fastformer", "depth": 3, "batch": "1:2:4"},
     "fastformer joint": {"attn_mechanism": "fastformer", "attn_type": "joint", "qkv_bias": True},
     "fastformer space": {"attn_mechanism": "fastformer", "attn_type": "space"},
-    "performer divided": {"attn_mechanism": "performer"},
+    # 4 features: within a frame the linear order of the products is the cheaper one.
+    "performer divided": {"attn_mechanism": "performer", "performer_features": 4},
     "performer joint, repeated": {"attn_mechanism": "performer", "attn_type": "joint", "depth": 5, "batch": "1:2:4"},
     "performer space": {"attn_mechanism": "performer", "attn_type": "space", "depth": 1, "batch": "1:2:4"},
     "regular divided, repeated": {"depth": 5},
