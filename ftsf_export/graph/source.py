@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
-from safetensors import SafetensorError, safe_open
 
-from fast_timesformer import weights
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.config import ExportConfig
-from ftsf_export.errors import UsageError
+from ftsf_export.graph.checkpoint import Checkpoint, load_checkpoint, model_from_checkpoint
 
 
-def load_model(config: ExportConfig) -> FastTimeSformer:
+def load_model(config: ExportConfig, checkpoint: Checkpoint | None = None) -> FastTimeSformer:
     """The model that was asked for, float32, in evaluation mode. The global random state is left as it was.
 
-    Raises UsageError for a checkpoint that does not read, or whose tensors are not exactly the model's.
+    ``checkpoint``: what is known already of ``config.checkpoint``. Raises UsageError for one that does not read, or
+    whose tensors are not exactly the model's; EnvironmentLacks where the hub would have to be asked and is not there.
     """
-    model = _random_model(config) if config.checkpoint is None else _model_of_checkpoint(config, config.checkpoint)
-    return model.float().eval()
-
-
-def _model_of_checkpoint(config: ExportConfig, path: Path) -> FastTimeSformer:
-    """The architecture is the file's own where it has one (``fast_timesformer.weights``), else the configuration's."""
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            described = weights.METADATA_KEY in (file.metadata() or {})
-        if described:
-            return weights.load_model(path)
-        model = _random_model(config)
-        weights.load_weights(model, path)
-        return model
-    except weights.WeightsError as error:
-        raise UsageError(f"checkpoint: {error}") from error
-    except (SafetensorError, OSError) as error:
-        raise UsageError(f"checkpoint: {path}: cannot be read: {error}") from error
+    if checkpoint is not None:
+        return model_from_checkpoint(checkpoint, seed=config.seed)
+    if config.checkpoint is not None:
+        return load_checkpoint(config.checkpoint, config)[0]
+    return _random_model(config).float().eval()
 
 
 def _random_model(config: ExportConfig) -> FastTimeSformer:

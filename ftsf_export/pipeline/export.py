@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ftsf_export import __version__
 from ftsf_export.bench.timing import Timing
@@ -31,7 +31,18 @@ from ftsf_export.verdict import Verdict
 if TYPE_CHECKING:
     from fast_timesformer.model import FastTimeSformer
 
-_TOOLS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime-gpu", "onnxruntime", "polygraphy", "numpy", "av")
+_TOOLS = (
+    "torch",
+    "onnx",
+    "onnx-ir",
+    "onnxscript",
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "polygraphy",
+    "numpy",
+    "av",
+    "transformers",
+)
 
 
 def export(
@@ -50,7 +61,7 @@ def export(
     """
     if model is not None:
         config = config_of_model(config, model)
-    resolved = resolve_export(config, output=output, overwrite=overwrite)
+    resolved = resolve_export(config, output=output, overwrite=overwrite, on_progress=on_progress)
     return run_export(resolved, model=model, overwrite=overwrite, on_progress=on_progress).bundle
 
 
@@ -97,12 +108,12 @@ def _manifest(resolved: ResolvedExport, made: GraphMade, *, weights: str) -> Man
     pixels = "RGB" if config.channels == 3 else f"{config.channels} channels"
     return Manifest(
         created_by=f"ftsf-export {__version__}",
-        config={**config.as_dict(), "model": made.model_config},
+        config={**config.as_dict(), "model": made.model_config, **_pretrained(resolved), "reference": made.reference},
         weights=weights,
         inputs=(TensorSpec("clip", clip, "float32", "BFCHW", f"{pixels} in 0..1, minus mean, over std"),),
         outputs=(TensorSpec("logits", (batch, config.num_classes), "float32", "BL", "unnormalised class scores"),),
         preprocessing=resolved.preprocessing,
-        labels=None,
+        labels=resolved.labels,
         precision=config.precision,
         opset=made.opset,
         islands=made.islands,
@@ -110,6 +121,10 @@ def _manifest(resolved: ResolvedExport, made: GraphMade, *, weights: str) -> Man
         batch=config.batch,
         tools=_tools(),
     )
+
+
+def _pretrained(resolved: ResolvedExport) -> dict[str, Any]:
+    return {} if resolved.checkpoint is None else {"pretrained": resolved.checkpoint.as_dict()}
 
 
 def _tools() -> dict[str, str]:

@@ -21,6 +21,7 @@ from ftsf_export.parity.judge import Limits
 from ftsf_export.parity.weights import weight_digests
 from ftsf_export.pipeline.clips import JudgedClips
 from ftsf_export.pipeline.gates import FP32, judge_onnx
+from ftsf_export.pipeline.opinion import Opinion, second_opinion
 from ftsf_export.pipeline.resolve import ResolvedExport
 from ftsf_export.pipeline.stages import Stages
 from ftsf_export.verdict import Verdict
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 # Judged, and deleted before the bundle is done: the bundle holds one graph, in the precision that was asked for.
 _FP32_NAME = "model.fp32.onnx"
+_OURS = "eager FastTimeSformer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ class GraphMade:
         golden: the reference values, as they are in ``golden.npz``.
         verdicts: parity of the FP32 graph that a half-precision one was converted from, and of ``model.onnx``.
         model_config: the model's own configuration.
+        reference: whose logits the golden values hold.
     """
 
     golden: Golden
@@ -52,6 +55,7 @@ class GraphMade:
     parameters: int
     rewrites: tuple[str, ...]
     model_config: dict[str, Any]
+    reference: str
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,9 @@ def make_graph(
     from ftsf_export.graph.precision import to_precision
 
     config = resolved.config
-    graph, reference, model_config = _traced(resolved, model, clips, stages)
+    graph, eager, model_config = _traced(resolved, model, clips, stages)
+    opinion = _second_opinion(resolved, model, clips, stages)
+    reference = eager if opinion is None or opinion.logits is None else replace(eager, logits=opinion.logits)
     golden_of = _GoldenWriter(folder / GOLDEN_NAME, clips, reference)
     verdicts = []
     if config.precision != FP32:
@@ -100,7 +106,22 @@ def make_graph(
     with stages("judge the graph"):
         verdicts.append(_judge(folder / ONNX_NAME, golden, config, config.precision, facts["taps"]))
     verdicts = [_about_the_bundles_graph(verdict, verdicts[-1]) for verdict in verdicts]
-    return GraphMade(golden=golden, verdicts=tuple(verdicts), model_config=model_config, **facts)
+    if opinion is not None:
+        final = verdicts[-1]
+        about = {"subject": final.subject, "subject_sha256": final.subject_sha256}
+        verdicts.insert(0, opinion.verdict(eager.logits, **about))
+    whom = opinion.whom if opinion is not None and opinion.whom else _OURS
+    return GraphMade(golden=golden, verdicts=tuple(verdicts), model_config=model_config, reference=whom, **facts)
+
+
+def _second_opinion(
+    resolved: ResolvedExport, model: FastTimeSformer | None, clips: JudgedClips, stages: Stages
+) -> Opinion | None:
+    """Hugging Face's own logits, where the weights are a checkpoint of theirs."""
+    if model is not None or resolved.checkpoint is None or not resolved.checkpoint.from_huggingface:
+        return None
+    with stages("ask Hugging Face's own model"):
+        return second_opinion(resolved.checkpoint, clips)
 
 
 def _about_the_bundles_graph(verdict: Verdict, final: Verdict) -> Verdict:
@@ -124,7 +145,7 @@ def _traced(
         from ftsf_export.graph.export import GraphOptions, export_onnx
         from ftsf_export.graph.source import load_model
 
-        module = model if model is not None else load_model(resolved.config)
+        module = model if model is not None else load_model(resolved.config, resolved.checkpoint)
     with stages("trace"):
         options = GraphOptions(
             batch=resolved.config.batch, opset=resolved.opset, attention_operator=resolved.attention_operator

@@ -5,20 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ftsf_export.bundle import ENGINES_FOLDER, GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME, Preprocessing, sha256_of
+from ftsf_export.bundle import ENGINES_FOLDER, GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME, Preprocessing
 from ftsf_export.bundle.place import check_free
 from ftsf_export.config import OFFERED_PRECISIONS, ExportConfig
 from ftsf_export.engine.choice import BuildPlanChoice
 from ftsf_export.engine.targets import default_opset
 from ftsf_export.errors import EnvironmentLacks, UsageError
-from ftsf_export.pipeline.architecture import INSTALL, config_of_checkpoint
+from ftsf_export.pipeline.architecture import config_of
 from ftsf_export.pipeline.build import choose
 from ftsf_export.pipeline.gates import onnx_gate
+from ftsf_export.pipeline.opinion import SECOND_OPINION
+from ftsf_export.progress import OnProgress, silent
 from ftsf_export.report import REPORT_NAMES
 from ftsf_export.video.clip import default_preprocessing
 
+if TYPE_CHECKING:
+    from ftsf_export.graph.checkpoint import Checkpoint
+
+INSTALL = "pip install 'ftsf-export[export]'"
 INSTALL_VIDEO = "pip install 'ftsf-export[video]'"
 # The Attention operator exists from 23 on; 20 is read by the oldest TensorRT that a target of ours ships (10.3).
 ATTENTION_OPSET = 23
@@ -40,14 +46,22 @@ class ResolvedExport:
     attention_operator: bool
     choice: BuildPlanChoice
     preprocessing: Preprocessing
+    checkpoint: Checkpoint | None = None
 
     @property
     def weights(self) -> str:
         """Where the weights come from, as the manifest will say it."""
-        checkpoint = self.config.checkpoint
-        if checkpoint is None:
-            return f"random, seed {self.config.seed}"
-        return f"checkpoint {checkpoint.name}, sha256 {sha256_of(checkpoint)}"
+        return f"random, seed {self.config.seed}" if self.checkpoint is None else self.checkpoint.weights
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Names of the classes in the order of the logits; None when unknown."""
+        return None if self.checkpoint is None else self.checkpoint.labels
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user has to know before the export runs."""
+        return () if self.checkpoint is None else self.checkpoint.warnings
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -62,7 +76,8 @@ class ResolvedExport:
     @property
     def gates(self) -> tuple[str, ...]:
         """What will be judged here; engines also run where there is a GPU for them."""
-        parity = dict.fromkeys((onnx_gate("fp32"), onnx_gate(self.config.precision)))
+        opinion = [SECOND_OPINION] if self.checkpoint is not None and self.checkpoint.from_huggingface else []
+        parity = dict.fromkeys((*opinion, onnx_gate("fp32"), onnx_gate(self.config.precision)))
         return (*parity, *(f"engine.types-{job.builder}-{job.target.name}" for job in self.choice.jobs))
 
     def as_dict(self) -> dict[str, Any]:
@@ -71,6 +86,8 @@ class ResolvedExport:
         return {
             "config": self.config.as_dict(),
             "weights": self.weights,
+            "checkpoint": None if self.checkpoint is None else self.checkpoint.as_dict(),
+            "labels": None if self.labels is None else list(self.labels),
             "output": str(self.output),
             "opset": self.opset,
             "attention_operator": self.attention_operator,
@@ -85,22 +102,20 @@ class ResolvedExport:
         }
 
 
-def resolve_export(config: ExportConfig, *, output: str | Path, overwrite: bool = False) -> ResolvedExport:
-    """Decides builder, targets, opset and output. Writes nothing.
+def resolve_export(
+    config: ExportConfig, *, output: str | Path, overwrite: bool = False, on_progress: OnProgress = silent
+) -> ResolvedExport:
+    """Decides builder, targets, opset, output, and what is made of a checkpoint. Writes nothing into ``output``.
 
     Raises UsageError for an impossible target, precision, checkpoint or video, OutputError for a place that is taken,
     EnvironmentLacks for a package that the export needs and that is not there.
     """
-    if config.checkpoint is not None:
-        config = config_of_checkpoint(config)
     choice = choose(config.builder, config.targets, config.precision)
     if config.precision not in OFFERED_PRECISIONS:
         raise UsageError(
             f"precision: expected one of {', '.join(OFFERED_PRECISIONS)}, got {config.precision!r}, "
             "which targets may know but no stage makes yet"
         )
-    if config.videos and config.channels != 3:
-        raise UsageError(f"video: a video gives 3 channels, the model takes {config.channels}; judge it on noise alone")
     for video in config.videos:
         if not video.is_file():
             raise UsageError(f"video: expected a file, found none at {video}")
@@ -108,6 +123,11 @@ def resolve_export(config: ExportConfig, *, output: str | Path, overwrite: bool 
     _require(_NEEDED, "to export a model", INSTALL)
     if config.videos:
         _require(_NEEDED_FOR_VIDEO, "to read a video", INSTALL_VIDEO)
+    checkpoint = _described(config, on_progress)
+    if checkpoint is not None:
+        config = config_of(config, checkpoint.model)
+    if config.videos and config.channels != 3:
+        raise UsageError(f"video: a video gives 3 channels, the model takes {config.channels}; judge it on noise alone")
     opset, operator = _form_of_attention(config, choice)
     return ResolvedExport(
         config=config,
@@ -115,9 +135,36 @@ def resolve_export(config: ExportConfig, *, output: str | Path, overwrite: bool 
         opset=opset,
         attention_operator=operator,
         choice=choice,
-        preprocessing=default_preprocessing(
-            frames=config.frames, height=config.size.height, width=config.size.width, channels=config.channels
-        ),
+        preprocessing=_preprocessing(config, checkpoint),
+        checkpoint=checkpoint,
+    )
+
+
+def _described(config: ExportConfig, on_progress: OnProgress) -> Checkpoint | None:
+    """What the checkpoint is, if one was asked for; its tensors are read later."""
+    if config.checkpoint is None:
+        return None
+    from ftsf_export.graph.checkpoint import describe_checkpoint
+
+    return describe_checkpoint(config.checkpoint, config, on_progress=on_progress)
+
+
+def _preprocessing(config: ExportConfig, checkpoint: Checkpoint | None) -> Preprocessing:
+    """As the checkpoint says, and where it says nothing as TimeSformer was trained."""
+    default = default_preprocessing(
+        frames=config.frames, height=config.size.height, width=config.size.width, channels=config.channels
+    )
+    if checkpoint is None or checkpoint.pixels is None:
+        return default
+    pixels = checkpoint.pixels
+    return Preprocessing(
+        frames=config.frames,
+        stride=pixels.stride or default.stride,
+        resize_short_side=pixels.resize_short_side,
+        crop=pixels.crop,
+        mean=pixels.mean,
+        std=pixels.std,
+        resample=pixels.resample,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from fast_timesformer.config import TimeSformerConfig
-from ftsf_export.config import ExportConfig, Size
+from ftsf_export.config import ExportConfig
 from ftsf_export.errors import ConfigError
 
 # Field of ExportConfig -> field or property of TimeSformerConfig.
@@ -63,21 +63,3 @@ def agreed(trained: TimeSformerConfig, config: ExportConfig, name: str) -> TimeS
 
 
 _CLIP = ("frames", "height", "width")
-
-
-def config_of(model: TimeSformerConfig, config: ExportConfig) -> ExportConfig:
-    """``config`` with the architecture of ``model``."""
-    return config.replaced(
-        attn=model.attn_mechanism,
-        attn_type=model.attn_type,
-        frames=model.frames,
-        size=Size(model.height, model.width),
-        channels=model.channels,
-        patch_size=model.patch_size,
-        dim=model.dim,
-        depth=model.depth,
-        heads=model.num_heads,
-        dim_head=model.dim_head,
-        num_classes=model.num_classes,
-        rotary=model.rotary_emb,
-    )

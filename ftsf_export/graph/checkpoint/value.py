@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.graph.checkpoint import huggingface
 from ftsf_export.graph.checkpoint.found import Found, Pixels
 
 
@@ -38,6 +39,11 @@ class Checkpoint:
     def swapped(self) -> bool:
         """Whether the attention mechanism is another than the weights were trained with."""
         return self.model.attn_mechanism != self.found.model.attn_mechanism
+
+    @property
+    def from_huggingface(self) -> bool:
+        """Whether Hugging Face's own model can read the file."""
+        return self.found.kind == huggingface.KIND
 
     @property
     def weights(self) -> str:

@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 
 from fast_timesformer import weights
 from fast_timesformer.model import FastTimeSformer
+from ftsf_export.bundle import sha256_of
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import ConfigError, FtsfError, UsageError
 from ftsf_export.graph.source import load_model
-from ftsf_export.pipeline import architecture
-from ftsf_export.pipeline.architecture import config_of_checkpoint, config_of_model
+from ftsf_export.pipeline.architecture import config_of_model
 from ftsf_export.pipeline.resolve import resolve_export
 
 SHAPE = (2, 3, 32, 16, 7)
@@ -33,29 +33,31 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "w.safetensors"
 
 
-def test_the_key_is_the_models_own() -> None:
-    assert architecture.METADATA_KEY == weights.METADATA_KEY
-
-
-def test_the_checkpoint_brings_its_architecture_and_weights(file: Path) -> None:
-    config = config_of_checkpoint(ExportConfig(checkpoint=file))
+def test_the_checkpoint_brings_its_architecture_and_weights(file: Path, tmp_path: Path) -> None:
+    plan = resolve_export(ExportConfig(checkpoint=file, builder="none"), output=tmp_path / "out")
+    config = plan.config
     assert (config.attn, config.frames, str(config.size), config.num_classes) == ("regular", 2, "32x16", 7)
-    model = load_model(config)
+    model = load_model(config, plan.checkpoint)
     assert model.config.mlp_mult == 2
     for name, value in small().state_dict().items():
         np.testing.assert_array_equal(model.state_dict()[name], value)
+        assert torch.equal(load_model(ExportConfig(checkpoint=file)).state_dict()[name], value)
 
 
 def test_the_plan_names_the_file_and_its_hash(file: Path, tmp_path: Path) -> None:
     plan = resolve_export(ExportConfig(checkpoint=file, builder="none"), output=tmp_path / "out")
-    assert plan.weights.startswith("checkpoint w.safetensors, sha256 ")
+    assert plan.weights == f"checkpoint w.safetensors (FastTimeSformer), w.safetensors sha256 {sha256_of(file)[:16]}"
     assert plan.preprocessing.crop == (32, 16)
+    assert plan.as_dict()["checkpoint"]["weights_sha256"] == sha256_of(file)
 
 
-def test_what_was_asked_otherwise_is_refused_all_at_once(file: Path) -> None:
+def test_what_was_asked_otherwise_is_refused_all_at_once(file: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        config_of_checkpoint(ExportConfig(checkpoint=file, frames=4, num_classes=9))
-    assert caught.value.problems == ("frames: the checkpoint has 2, got 4", "num_classes: the checkpoint has 7, got 9")
+        resolve_export(ExportConfig(checkpoint=file, dim=512, num_classes=9, builder="none"), output=tmp_path / "out")
+    assert sorted(caught.value.problems) == [
+        "dim: 512 was asked for, the checkpoint w.safetensors has 64",
+        "num_classes: 9 was asked for, the checkpoint w.safetensors has 7",
+    ]
 
 
 def test_a_file_with_tensors_alone_goes_into_the_model_that_was_asked_for(tmp_path: Path) -> None:
@@ -65,9 +67,8 @@ def test_a_file_with_tensors_alone_goes_into_the_model_that_was_asked_for(tmp_pa
     asked = ExportConfig(
         attn="regular", frames=2, size="32x16", num_classes=7, dim=64, depth=1, checkpoint=path  # type: ignore[arg-type]
     )  # fmt: skip
-    assert config_of_checkpoint(asked) == asked
     assert torch.equal(load_model(asked).head.weight, model.head.weight)
-    with pytest.raises(UsageError, match=r"checkpoint: .*expected shape \(9, 64\), got \(7, 64\)"):
+    with pytest.raises(UsageError, match=r"checkpoint: .*head.weight: expected shape \(9, 64\), got \(7, 64\)"):
         load_model(asked.replaced(num_classes=9))
 
 
@@ -83,14 +84,17 @@ def write_nothing(path: Path) -> None:
 def test_what_is_no_checkpoint_is_said(tmp_path: Path, write: Any) -> None:
     path = tmp_path / "w.safetensors"
     write(path)
-    for read in (config_of_checkpoint, load_model):
-        with pytest.raises(FtsfError) as caught:
-            read(ExportConfig(checkpoint=path, dim=64, depth=1))
-        assert caught.value.exit_code == 2
-        assert caught.value.message.startswith("checkpoint: ")
-        assert str(path) in caught.value.message
+    with pytest.raises(FtsfError) as caught:
+        load_model(ExportConfig(checkpoint=path, dim=64, depth=1))
+    assert caught.value.exit_code == 2
+    assert caught.value.message.startswith("checkpoint: ")
+    assert str(path) in caught.value.message
 
 
-def test_frames_come_first() -> None:
+def test_frames_come_first(tmp_path: Path) -> None:
+    model = small(frames_first=False)
     with pytest.raises(UsageError, match="frames_first=False"):
-        config_of_model(ExportConfig(), small(frames_first=False))
+        config_of_model(ExportConfig(), model)
+    weights.save_model(model, tmp_path / "w.safetensors")
+    with pytest.raises(UsageError, match="frames_first=False"):
+        load_model(ExportConfig(checkpoint=tmp_path / "w.safetensors"))

@@ -1,0 +1,89 @@
+"""A second opinion: what Hugging Face's own model makes of the same clips with the same file.
+
+Its code comes from the installed ``transformers``, its configuration from the one that was validated here, its tensors
+through the same reader: of the checkpoint's directory nothing runs.
+
+With ``space_only`` theirs gives logits for every frame; the original averages the frames before the last norm
+(facebookresearch/TimeSformer, ``vit.py``), and so does ours. Their last hidden state is averaged likewise, so that the
+same question is answered.
+
+Letters: n clips, F frames, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ftsf_export.graph.checkpoint import huggingface
+from ftsf_export.graph.checkpoint.value import Checkpoint
+
+INSTALL = "pip install 'ftsf-export[hub]'"
+
+
+def lacking(checkpoint: Checkpoint) -> str:
+    """Why there is no second opinion on ``checkpoint``, in one sentence; empty where there is one."""
+    trained, model = checkpoint.found.model, checkpoint.model
+    if checkpoint.swapped:
+        return f"Hugging Face has no TimeSformer with {model.attn_mechanism} attention"
+    if model != trained:
+        return "learned positions are interpolated, which Hugging Face's model does for another size only in part"
+    if model.height != model.width:
+        return "Hugging Face's TimeSformer takes square frames only"
+    if find_spec("transformers") is None:
+        return f"transformers: not installed; install it with: {INSTALL}"
+    return ""
+
+
+def huggingface_logits(
+    checkpoint: Checkpoint, clips: npt.NDArray[np.float32], *, dtype: torch.dtype = torch.float32
+) -> npt.NDArray[Any]:
+    """Logits (n, classes) of ``clips`` (n, F, C, H, W), one clip at a time, computed in ``dtype``."""
+    theirs = _their_model(checkpoint).to(dtype)
+    with torch.no_grad():
+        each = [_logits(theirs, torch.from_numpy(clip[None]).to(dtype), checkpoint) for clip in clips]
+    logits: npt.NDArray[Any] = torch.cat(each).numpy()
+    return logits
+
+
+def _their_model(checkpoint: Checkpoint) -> nn.Module:
+    from transformers import TimesformerConfig, TimesformerForVideoClassification
+
+    model = checkpoint.found.model
+    types = {ours: theirs for theirs, ours in huggingface.ATTENTION_TYPES.items()}
+    config = TimesformerConfig(
+        image_size=model.height,
+        patch_size=model.patch_size,
+        num_channels=model.channels,
+        num_frames=model.frames,
+        hidden_size=model.dim,
+        num_hidden_layers=model.depth,
+        num_attention_heads=model.num_heads,
+        intermediate_size=model.mlp_mult * model.dim,
+        layer_norm_eps=model.norm_eps,
+        qkv_bias=model.qkv_bias,
+        attention_type=types[model.attn_type],
+        num_labels=model.num_classes,
+    )
+    # Made without memory: the tensors of the file take the place of its parameters.
+    with torch.device("meta"):
+        theirs: nn.Module = TimesformerForVideoClassification(config)
+    tensors = {name: tensor.float() for name, tensor in checkpoint.found.tensors.read().items()}
+    theirs.load_state_dict(tensors, strict=True, assign=True)
+    return theirs.eval()
+
+
+def _logits(theirs: Any, clip: Tensor, checkpoint: Checkpoint) -> Tensor:
+    model = checkpoint.found.model
+    if model.attn_type != "space":
+        logits: Tensor = theirs(clip).logits
+        return logits
+    base = theirs.timesformer
+    frames = base.encoder(base.embeddings(clip), return_dict=True).last_hidden_state
+    averaged: Tensor = theirs.classifier(base.layernorm(frames[:, 0].unflatten(0, (-1, model.frames)).mean(dim=1)))
+    return averaged

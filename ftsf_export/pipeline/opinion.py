@@ -1,0 +1,59 @@
+"""The reference of a Hugging Face checkpoint: their own model's logits, and a verdict on ours against them.
+
+Letters: n clips.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from ftsf_export.parity.judge import Limits, Pair, judge
+from ftsf_export.parity.locate import LOGITS
+from ftsf_export.pipeline.clips import JudgedClips
+from ftsf_export.verdict import Status, Verdict
+
+if TYPE_CHECKING:
+    from ftsf_export.graph.checkpoint import Checkpoint
+
+SECOND_OPINION = "parity.huggingface"
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """``logits`` (n, classes) of Hugging Face's model, by ``whom``; or None, and the reason why there are none."""
+
+    logits: Any
+    whom: str = ""
+    reason: str = ""
+
+    def verdict(self, ours: Any, *, subject: str, subject_sha256: str) -> Verdict:
+        """Ours against theirs, both eager in FP32. ``subject``: the graph that is held against this reference."""
+        if self.logits is None:
+            return Verdict(
+                gate=SECOND_OPINION,
+                status=Status.NOT_RUN,
+                subject=subject,
+                subject_sha256=subject_sha256,
+                reason=self.reason,
+            )
+        return judge(
+            {LOGITS: Pair(self.logits, ours)},
+            gate=SECOND_OPINION,
+            subject=subject,
+            subject_sha256=subject_sha256,
+            limits=Limits.for_precision("fp32"),
+        )
+
+
+def second_opinion(checkpoint: Checkpoint | None, clips: JudgedClips) -> Opinion | None:
+    """None where the weights are not Hugging Face's."""
+    if checkpoint is None or not checkpoint.from_huggingface:
+        return None
+    from ftsf_export.graph.checkpoint import opinion
+
+    if reason := opinion.lacking(checkpoint):
+        return Opinion(None, reason=reason)
+    whom = f"transformers {metadata.version('transformers')}, TimesformerForVideoClassification"
+    return Opinion(opinion.huggingface_logits(checkpoint, clips.values), whom=whom)
