@@ -23,6 +23,8 @@ from ftsf_export.cli.terminal import Terminal, pass_terminal
 from ftsf_export.config import ExportConfig
 
 DEFAULT = ParameterSource.DEFAULT
+# Fields that make another model of the same checkpoint.
+_NAMED = ("attn", "frames", "size")
 
 if TYPE_CHECKING:
     from ftsf_export.bundle import Bundle
@@ -49,8 +51,11 @@ def command(terminal: Terminal, /, output: Path | None, overwrite: bool, dry_run
     from ftsf_export.pipeline.resolve import resolve_export
 
     place = output if output is not None else free_directory(default_name(config), overwrite=overwrite)
-    resolved = resolve_export(config, output=place, overwrite=overwrite)
+    with terminal.progress() as on_progress:
+        resolved = resolve_export(config, output=place, overwrite=overwrite, on_progress=on_progress)
     terminal.record(dry_run=dry_run, plan=resolved.as_dict())
+    for warning in resolved.warnings:
+        terminal.warn(warning)
     if dry_run:
         _say_plan(terminal, resolved)
         return
@@ -74,6 +79,10 @@ def _given(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def default_name(config: ExportConfig) -> str:
+    if config.checkpoint is not None:
+        # Its architecture is not known yet; its name says what it is.
+        parts = [config.checkpoint.name.split("@")[0], *(str(getattr(config, f)) for f in _NAMED if f in config.given)]
+        return "-".join([*parts, config.precision])
     return f"{config.attn}-{config.attn_type}-{config.frames}x{config.size}-{config.precision}"
 
 
@@ -86,7 +95,7 @@ def free_directory(name: str, *, overwrite: bool) -> Path:
 
 
 def _say_plan(terminal: Terminal, resolved: ResolvedExport) -> None:
-    from ftsf_export.cli.summary import say_weights
+    from ftsf_export.cli.summary import say_labels, say_weights
 
     config = resolved.config
     terminal.say("nothing was written; without --dry-run this would be done:")
@@ -96,6 +105,7 @@ def _say_plan(terminal: Terminal, resolved: ResolvedExport) -> None:
         f"{config.num_classes} classes"
     )
     say_weights(terminal, resolved.weights, random=config.checkpoint is None)
+    say_labels(terminal, resolved.labels)
     form = ", Attention operator" if resolved.attention_operator else ""
     terminal.say(f"graph      {config.precision}, opset {resolved.opset}{form}, batch {config.batch}")
     for video in config.videos:

@@ -59,8 +59,10 @@ model_options = _stack(
         "--checkpoint",
         "checkpoint",
         click.Path(path_type=Path),
-        "Weights.  [default: random, from --seed]",
-        "PATH",
+        "Weights: a Hugging Face directory or hub id (owner/name@revision), a .pyth file of "
+        "facebookresearch/TimeSformer, or safetensors of ours. It brings the model's options; --attn, --frames and "
+        "--size may change it.  [default: random, from --seed]",
+        "PATH|ID",
     ),
     _config_option("--seed", "seed", int, "Seed of random weights and of noise clips."),
 )

@@ -57,6 +57,10 @@ class Terminal:
         if not self.quiet:
             self._err.print(text, style=style, soft_wrap=True)
 
+    def warn(self, text: str) -> None:
+        """What a user has to know although nothing failed: stderr, never silenced."""
+        self._err.print(Text.assemble(("warning:", "bold yellow"), " ", text), soft_wrap=True)
+
     def error(self, message: str, *, details: str = "") -> None:
         """One line on stderr, never silenced; ``details`` (a library's own log) only with ``-v``."""
         line = Text.assemble(("error:", "bold red"), " ", " ".join(message.split()))
