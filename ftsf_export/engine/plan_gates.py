@@ -85,7 +85,8 @@ def judge_attentions(audit: Audit, expected: Sequence[str], compiled: Compiled) 
     missing = [module for module in expected if module not in fused]
     if compiled.builder != "rtx":
         status = Status.NOT_RUN
-        reason = f"{len(fused)} of {len(expected)} attentions were found fused by name; not judged for builder {compiled.builder}"
+        found = f"{len(fused)} of {len(expected)} attentions were found fused by name"
+        reason = f"{found}; not judged for builder {compiled.builder}"
     elif missing:
         status = Status.FAILED
         named = "; ".join(f"{module} ({_made_of(audit, module)})" for module in missing[:_NAMED])

@@ -155,6 +155,14 @@ def target_of_capability(capability: int) -> Target:
     return target_named(f"sm_{capability}")
 
 
+def stand_in(target: Target) -> Target:
+    """What TensorRT for RTX compiles in place of ``target``: the target itself, or the nearest capability it covers."""
+    if not target.rtx_problem():
+        return target
+    wanted = target.capabilities[0]
+    return target_of_capability(min(RTX_AHEAD_OF_TIME, key=lambda capability: abs(capability - wanted)))
+
+
 def default_opset(targets: Iterable[str]) -> int:
     """The newest opset that the software of every target parses; with no target, what TensorRT for RTX parses."""
     return min((target_named(name).default_opset for name in targets), default=OPSET_ATTENTION)

@@ -1,0 +1,237 @@
+"""``ftsf plan``: what a compiler makes of a bundle's graph, with no GPU. Needs neither torch nor ONNX Runtime."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ftsf_export.bundle import ONNX_NAME, Bundle, Manifest
+from ftsf_export.config import BatchRange
+from ftsf_export.engine.audit import Audit, audit
+from ftsf_export.engine.builder import Engine, build_engine
+from ftsf_export.engine.cards import card_of
+from ftsf_export.engine.machine import Machine
+from ftsf_export.engine.plan_gates import Compiled, attentions_to_fuse, fused_modules, judge_attentions, judge_work
+from ftsf_export.engine.request import BuildRequest
+from ftsf_export.engine.targets import Target, dotted, stand_in, target_named
+from ftsf_export.engine.trtexec import trtexec_command
+from ftsf_export.engine.types import judge_types
+from ftsf_export.errors import UsageError
+from ftsf_export.pipeline.build import GraphFacts, choose
+from ftsf_export.progress import OnProgress, silent
+from ftsf_export.verdict import Status, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphPlan:
+    """A graph, compiled for a target, and read.
+
+    Attributes:
+        builder, builder_version, target, precision: what compiled it, for what, in which precision.
+        compiled_for: compute capabilities ("8.6"); the nearest ones where the target's own cannot be compiled for here.
+        proxy: why it stands for the target only in part; "" where it is the target's own.
+        batch: clips in one call.
+        attentions: modules whose attention was expected to become one kernel; ``fused``: those that did.
+        islands: what stays in FP32 by design.
+        trtexec: the equivalent command, to be typed inside the bundle.
+    """
+
+    builder: str
+    builder_version: str
+    target: str
+    precision: str
+    compiled_for: tuple[str, ...]
+    proxy: str
+    batch: int
+    build_seconds: float
+    audit: Audit
+    attentions: tuple[str, ...]
+    islands: tuple[str, ...]
+    trtexec: str
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def fused(self) -> tuple[str, ...]:
+        return fused_modules(self.audit, self.attentions)
+
+    @property
+    def failing(self) -> Verdict | None:
+        """The first gate that was judged and did not pass."""
+        bad = (Status.FAILED, Status.INCONCLUSIVE)
+        return next((verdict for verdict in self.verdicts if verdict.status in bad), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form, without the list of kernels; no time and no path, so that the same plan says the same."""
+        return {
+            "builder": self.builder,
+            "builder_version": self.builder_version,
+            "target": self.target,
+            "precision": self.precision,
+            "compiled_for": list(self.compiled_for),
+            "proxy": self.proxy,
+            "batch": self.batch,
+            **self.audit.as_dict(),
+            "expected_attentions": list(self.attentions),
+            "unfused_attentions": [module for module in self.attentions if module not in self.fused],
+            "compiler_fp32": [
+                {"name": one.kernel.name, "module": one.module, "moved_bytes": one.moved_bytes}
+                for one in self.audit.fp32_intermediates(self.islands)
+            ],
+            "trtexec": self.trtexec,
+        }
+
+
+def plan(
+    path: str | Path,
+    *,
+    target: str = "",
+    batch: int | None = None,
+    machine: Machine | None = None,
+    timeout_s: float = 3600.0,
+    on_progress: OnProgress = silent,
+) -> GraphPlan:
+    """Compile the graph of the bundle at ``path`` at one batch, and read what became of it. The bundle stays as it is.
+
+    ``target`` defaults to that of the bundle's first engine; ``batch`` to the bundle's usual one. A target that
+    TensorRT for RTX lacks is compiled for its nearest capability, and the result says so. Raises BundleError,
+    UsageError (an unknown target, a batch that the graph does not take), EnvironmentLacks, BuildError.
+    """
+    bundle = Bundle.open(path)
+    manifest = bundle.manifest
+    clips = _batch(manifest, batch)
+    asked = target_named(target or _usual_target(bundle))
+    builder, compiled = _builder(asked, manifest.precision, machine)
+    facts = GraphFacts.of_manifest(manifest, bundle.onnx_path, BatchRange(clips, clips, clips))
+    engine = compile_at(facts, builder, compiled, timeout_s=timeout_s, on_progress=on_progress)
+    return read_engine(engine, manifest, asked, clips)
+
+
+def compile_at(
+    facts: GraphFacts, builder: str, target: Target, *, timeout_s: float = 3600.0, on_progress: OnProgress = silent
+) -> Engine:
+    """Compile ``facts`` at its usual batch alone, for its plan: the engine file is thrown away."""
+    usual = facts.batch.optimum
+    with tempfile.TemporaryDirectory(prefix="ftsf-plan-") as folder:
+        request = BuildRequest(
+            onnx_path=facts.onnx_path,
+            builder=builder,
+            target=target,
+            precision=facts.precision,
+            batch=BatchRange(usual, usual, usual),
+            input_name=facts.input_name,
+            clip_shape=facts.clip_shape,
+            output=Path(folder) / "plan.engine",
+            timeout_s=timeout_s,
+        )
+        return build_engine(request, on_progress=on_progress)
+
+
+def read_engine(engine: Engine, manifest: Manifest, asked: Target, batch: int) -> GraphPlan:
+    """The plan of an ``engine`` compiled at ``batch`` alone, read and judged. ``manifest`` has the graph's hash."""
+    proxy = _proxy(engine, asked)
+    islands = tuple(island.scope for island in manifest.islands)
+    expected = attentions_to_fuse(manifest.config, manifest.precision, batch)
+    read = audit(engine.plan, engine.products, card=card_of(asked))
+    compiled = Compiled(
+        file=ONNX_NAME,
+        sha256=manifest.files[ONNX_NAME].sha256,
+        builder=engine.builder,
+        target=asked.name,
+        proxy_for=f"{asked.name}, {proxy}" if proxy else "",
+    )
+    clip = manifest.inputs[0]
+    return GraphPlan(
+        builder=engine.builder,
+        builder_version=engine.builder_version,
+        target=asked.name,
+        precision=manifest.precision,
+        compiled_for=engine.capabilities,
+        proxy=proxy,
+        batch=batch,
+        build_seconds=engine.build_seconds,
+        audit=read,
+        attentions=expected,
+        islands=islands,
+        trtexec=trtexec_command(
+            ONNX_NAME,
+            input_name=clip.name,
+            shape=engine.profile[1],
+            dynamic=not isinstance(clip.shape[0], int),
+        ),
+        verdicts=_verdicts(read, engine, islands, expected, compiled),
+    )
+
+
+def _verdicts(
+    read: Audit, engine: Engine, islands: tuple[str, ...], expected: tuple[str, ...], compiled: Compiled
+) -> tuple[Verdict, ...]:
+    types = judge_types(
+        engine.plan,
+        engine.precision,
+        gate=f"plan.types-{compiled.builder}-{compiled.target}",
+        subject=compiled.file,
+        subject_sha256=compiled.sha256,
+        products=engine.products,
+        islands=islands,
+        tf32=engine.tf32,
+    )
+    found = [replace(types, proxy_for=compiled.proxy_for), judge_work(read, engine.precision, islands, compiled)]
+    if expected:
+        found.append(judge_attentions(read, expected, compiled))
+    return tuple(found)
+
+
+def _proxy(engine: Engine, asked: Target) -> str:
+    own = tuple(dotted(capability) for capability in asked.capabilities)
+    if engine.capabilities == own:
+        return ""
+    return f"compiled for compute capability {', '.join(engine.capabilities)} in place of {', '.join(own)}"
+
+
+def _batch(manifest: Manifest, asked: int | None) -> int:
+    usual = manifest.batch.optimum
+    if asked is None or asked == usual:
+        return usual
+    if isinstance(manifest.inputs[0].shape[0], int):
+        raise UsageError(f"batch: the bundle's graph takes exactly {usual} clips in a call, got {asked}")
+    if asked < 1:
+        raise UsageError(f"batch: expected at least 1, got {asked}")
+    return asked
+
+
+def _usual_target(bundle: Bundle) -> str:
+    return next((engine.target for engine in bundle.engines), "rtx-30")
+
+
+def _builder(asked: Target, precision: str, machine: Machine | None) -> tuple[str, Target]:
+    """What compiles for the target, here: itself where that can be done, else TensorRT for RTX for its stand-in."""
+    jobs = choose("auto", [asked.name], precision, machine=machine).jobs
+    if jobs:
+        return jobs[0].builder, jobs[0].target
+    stand = choose("rtx", [stand_in(asked).name], precision, machine=machine).jobs[0]
+    return stand.builder, stand.target
+
+
+def difference(one: GraphPlan, other: GraphPlan, view: str) -> list[dict[str, Any]]:
+    """Rows of ``view`` that either plan has, with what ``one`` has more than ``other``; the whole first."""
+    whole = "(all)"
+    rows = []
+    mine, theirs = (_totals(plan, view, whole) for plan in (one, other))
+    for name in dict.fromkeys((*mine, *theirs)):
+        nothing: Sequence[int] = (0, 0, 0)
+        pairs = zip(mine.get(name, nothing), theirs.get(name, nothing), strict=True)
+        row: dict[str, Any] = {"name": name}
+        for figure, (value, base) in zip(("kernels", "moved_bytes", "flops"), pairs, strict=True):
+            row[figure], row[f"other_{figure}"] = value, base
+        rows.append(row)
+    return rows
+
+
+def _totals(plan: GraphPlan, view: str, whole: str) -> dict[str, tuple[int, int, int]]:
+    read = plan.audit
+    found = {whole: (len(read.kernels), read.moved_bytes, read.flops)}
+    found.update({group.name: (group.kernels, group.moved_bytes, group.flops) for group in read.groups(view)})
+    return found
