@@ -18,16 +18,8 @@ SHAPES_FROM_DATA = frozenset({"NonZero", "Unique", "Compress", "TopK", "NonMaxSu
 def check(model: OnnxModel) -> None:
     """Our own promises, on the graph in memory. Raises ExportError with every node that breaks one."""
     problems = [problem for node in model.model.graph for problem in _node_problems(node)]
-    problems += [
-        f"{name}: float64"
-        for name, value in model.model.graph.initializers.items()
-        if value.dtype == ir.DataType.DOUBLE
-    ]
-    problems += [
-        f"{value.name}: float64"
-        for value in (*model.model.graph.inputs, *model.model.graph.outputs)
-        if value.dtype == ir.DataType.DOUBLE
-    ]
+    given = (*model.model.graph.inputs, *model.model.graph.initializers.values())
+    problems += [f"{value.name}: float64" for value in given if value.dtype == ir.DataType.DOUBLE]
     if model.model.functions:
         problems.append(f"functions: {', '.join(str(key) for key in model.model.functions)}")
     if problems:

@@ -1,0 +1,165 @@
+"""Names say where in the model a node stands, and what is kept in FP32 there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import onnx_ir as ir
+import pytest
+
+from ftsf_export.errors import ExportError
+from ftsf_export.graph.forms.model import ExportForm
+from ftsf_export.graph.names import name_all
+from ftsf_export.graph.onnx_model import MODULE_KEY, OnnxModel
+from ftsf_export.graph.rewrite import ALL
+from ftsf_export.graph.scopes import common_module, is_within, keep_modules_only, module_of
+
+MODELS: dict[str, dict[str, Any]] = {
+    "fastformer": {"attn_mechanism": "fastformer", "depth": 3, "batch": "1:2:4"},
+    "performer": {"attn_mechanism": "performer", "performer_features": 4},
+    "regular": {"depth": 5},
+}
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture(params=MODELS)
+def named(request: pytest.FixtureRequest, graph_of: Make, model_of: Make) -> tuple[OnnxModel, ExportForm]:
+    options = MODELS[request.param]
+    model = model_of(**{name: value for name, value in options.items() if name != "batch"})
+    return graph_of(**options), ExportForm(model, ALL)
+
+
+def test_nodes_carry_the_path_of_their_module(named: tuple[OnnxModel, ExportForm]) -> None:
+    graph, form = named
+    modules = {path for path, _ in form.named_modules()}
+    for node in graph.model.graph:
+        assert module_of(node) in modules
+        stem = f"{module_of(node) or 'model'}/{node.op_type}"
+        assert node.name == stem or node.name.rpartition("_")[0] == stem
+    counts = Counter(node.name for node in graph.model.graph)
+    assert max(counts.values()) == 1
+    # Of the root there is next to nothing: additions of the residuals belong to their block.
+    assert sum(not module_of(node) for node in graph.model.graph) <= 3
+
+
+def test_products_stand_where_their_weights_do(named: tuple[OnnxModel, ExportForm]) -> None:
+    graph, _ = named
+    products = [node for node in graph.model.graph if node.op_type == "MatMul" and node.inputs[1].is_initializer()]
+    assert len(products) > 10
+    for node in products:
+        owner = node.inputs[1].name.rpartition(".")[0]
+        assert is_within(module_of(node), owner) or is_within(owner, module_of(node)), node.name
+
+
+def test_values_have_one_name_each_and_taps_their_module_s(named: tuple[OnnxModel, ExportForm]) -> None:
+    graph, form = named
+    counts = Counter(value.name for node in graph.model.graph for value in node.outputs)
+    assert max(counts.values()) == 1
+    assert [tap.name for tap in graph.taps] == [tap.name for tap in form.taps()]
+    assert {counts[tap.name] for tap in graph.taps} == {1}
+    assert not set(graph.model.graph.initializers) & set(counts)
+
+
+def test_nothing_but_the_module_is_noted(named: tuple[OnnxModel, ExportForm]) -> None:
+    graph, _ = named
+    model = graph.model
+    assert all(set(node.metadata_props) == {MODULE_KEY} for node in model.graph)
+    assert not any((node.doc_string, node.overload, node.domain) != (None, "", "") for node in model.graph)
+    values = [*model.graph.inputs, *model.graph.initializers.values(), *(v for n in model.graph for v in n.outputs)]
+    assert not any(value.metadata_props or value.doc_string for value in values)
+    assert not any((model.metadata_props, model.graph.metadata_props, model.doc_string, model.graph.doc_string))
+    assert (model.producer_name, model.producer_version, model.ir_version) == ("ftsf-export", None, 10)
+
+
+def test_constants_that_are_no_weights_are_named_by_what_they_hold(named: tuple[OnnxModel, ExportForm]) -> None:
+    graph, form = named
+    own = {name for name, _ in (*form.named_parameters(), *form.named_buffers())}
+    held: Counter[tuple[Any, ...]] = Counter()
+    for name, value in graph.model.graph.initializers.items():
+        if name not in own:
+            assert name.startswith("const/")
+            array = value.const_value.numpy()
+            held[str(array.dtype), array.shape, array.tobytes()] += 1
+    assert max(held.values()) == 1
+
+
+def test_islands_in_the_manifest(graph_of: Make) -> None:
+    scopes = {name: {i.scope: i.nodes for i in graph_of(**options).islands} for name, options in MODELS.items()}
+    assert scopes["regular"] == {}
+    for pool in ("pool_q", "pool_k"):
+        for branch in ("temporal", "spatial"):
+            # A softmax in each of the three blocks.
+            assert scopes["fastformer"][f"blocks.*.{branch}.attn.core.{pool}.softmax"] >= 3
+    for part in ("phi_q.exponential", "phi_k.exponential", "denominator", "quotient"):
+        for branch in ("temporal", "spatial"):
+            assert scopes["performer"][f"blocks.*.{branch}.attn.core.{part}"] >= 2
+    for name in ("fastformer", "performer"):
+        islands = graph_of(**MODELS[name]).islands
+        assert all(island.nodes > 0 and len(island.reason) > 40 for island in islands)
+        inside = [
+            node
+            for node in graph_of(**MODELS[name]).model.graph
+            if any(is_within(module_of(node), island.scope) for island in islands)
+        ]
+        assert len(inside) == sum(island.nodes for island in islands)
+        # Products are never in an island: they are what half precision is for.
+        assert "MatMul" not in {node.op_type for node in inside}
+        assert {"fastformer": "Softmax", "performer": "Exp"}[name] in {node.op_type for node in inside}
+
+
+def test_is_within() -> None:
+    assert is_within("blocks.1.mlp", "blocks.1")
+    assert is_within("blocks.1", "blocks.1")
+    assert is_within("blocks.11.mlp.fc1", "blocks.*.mlp")
+    assert not is_within("blocks.11", "blocks.1")
+    assert not is_within("blocks", "blocks.1")
+    assert not is_within("", "norm")
+
+
+def test_common_module() -> None:
+    assert common_module([]) == ""
+    assert common_module(["blocks.1.mlp.fc1", "blocks.1.mlp.fc2"]) == "blocks.1.mlp"
+    assert common_module(["blocks.1.mlp", "blocks.11.mlp"]) == "blocks"
+    assert common_module(["blocks.1", ""]) == ""
+
+
+def relu(value: ir.Value, scope: str | None) -> ir.Node:
+    """``scope`` as the exporter writes it: a list, from the root to the operation."""
+    props = {} if scope is None else {"pkg.torch.onnx.name_scopes": scope, "pkg.torch.onnx.stack_trace": "File x.py"}
+    node = ir.node("Relu", [value], metadata_props=props)
+    node.outputs[0].name = f"of {scope}"
+    return node
+
+
+def chain(*scopes: str | None) -> ir.Graph:
+    clip = ir.val("clip", ir.DataType.FLOAT, [2])
+    nodes: list[ir.Node] = []
+    for scope in scopes:
+        nodes.append(relu(nodes[-1].outputs[0] if nodes else clip, scope))
+    return ir.Graph([clip], nodes[-1].outputs, nodes=nodes, opset_imports={"": 20})
+
+
+def test_a_node_without_a_scope_takes_its_users() -> None:
+    """The exporter's optimizer forgets the scope of what it makes; stack traces go with all the rest."""
+    graph = chain("['', 'a', 'a.b', 'relu']", None, None, "['', 'a', 'a.c', 'relu']", "['', 'relu']")
+    keep_modules_only(graph)
+    assert [dict(node.metadata_props) for node in graph] == [{MODULE_KEY: m} for m in ("a.b", "a.c", "a.c", "a.c", "")]
+
+
+def test_a_tap_is_the_one_value_that_leaves_its_module() -> None:
+    graph = chain("['', 'a', 'relu']", "['', 'a', 'relu']", "['', 'b', 'relu']", "['', 'relu']")
+    keep_modules_only(graph)
+    name_all(graph, ["a", "b"], ())
+    assert [node.outputs[0].name for node in graph] == ["a/Relu", "a", "b", "of ['', 'relu']"]
+    assert [node.name for node in graph] == ["a/Relu", "a/Relu_1", "b/Relu", "model/Relu"]
+
+
+@pytest.mark.parametrize(("tap", "found"), [("c", "none"), ("a", "of .*, of .*")])
+def test_a_tap_without_one_value_is_refused(tap: str, found: str) -> None:
+    graph = chain("['', 'a', 'relu']", "['', 'b', 'relu']", "['', 'a', 'relu']", "['', 'relu']")
+    keep_modules_only(graph)
+    with pytest.raises(ExportError, match=rf"tap {tap}: expected one value to leave the module, got {found}"):
+        name_all(graph, [tap], ())
