@@ -1,7 +1,7 @@
 """A checkpoint on the Hugging Face hub -> a directory on this machine.
 
-Only the files that are read are fetched, sizes are asked for first, and the revision is pinned to the commit that it
-names at that moment. ``huggingface_hub`` keeps them in its cache and goes on where an interrupted download stopped.
+Only the files that are read are fetched, sizes are asked for first, and the commit that the revision names at that
+moment is written down. ``huggingface_hub`` keeps them in its cache and goes on where an interrupted download stopped.
 """
 
 from __future__ import annotations
@@ -61,13 +61,16 @@ def fetch(hub_id: HubId, on_progress: OnProgress = silent) -> Snapshot:
         sizes = {str(file.rfilename): int(file.size or 0) for file in info.siblings or ()}
         names = _needed(hub_id, sizes)
         on_progress(f"download {hub_id.name}", 0.0)
-        folder = huggingface_hub.snapshot_download(
-            hub_id.name,
-            revision=info.sha,
-            allow_patterns=list(names),
-            tqdm_class=_bar(on_progress, f"download {hub_id.name}", sum(sizes[name] for name in names)),
+        # By the name that was given, not by its commit: the cache then knows later, without a network, what it meant.
+        folder = Path(
+            huggingface_hub.snapshot_download(
+                hub_id.name,
+                revision=hub_id.revision,
+                allow_patterns=list(names),
+                tqdm_class=_bar(on_progress, f"download {hub_id.name}", sum(sizes[name] for name in names)),
+            )
         )
-        return Snapshot(Path(folder), str(info.sha), fetched=True)
+        return Snapshot(folder, folder.name, fetched=True)
     except UsageError:
         raise
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
