@@ -38,7 +38,7 @@ def _config_option(flag: str, name: str, kind: Any, text: str, metavar: str | No
         default=default,
         metavar=metavar,
         multiple=isinstance(default, tuple),
-        show_default=shown or False,
+        show_default=bool(shown),
         help=text,
     )
 
@@ -68,7 +68,7 @@ model_options = _stack(
 )
 
 precision_option = _config_option("--precision", "precision", str, "Precision of the graph.", "|".join(PRECISIONS))
-opset_option = _config_option("--opset", "opset", int, "ONNX opset.  [default: chosen by target]")
+opset_option = _config_option("--opset", "opset", int, "ONNX opset.  [default: 20]")
 builder_option = _config_option("--builder", "builder", str, "Engine compiler.", "|".join(BUILDERS))
 target_option = _config_option("--target", "targets", str, "Machine to build for; repeatable.", "NAME")
 batch_option = _config_option("--batch", "batch", str, "Clips in one call, one number or MIN:OPT:MAX.", "BATCH")
