@@ -37,36 +37,25 @@ def load_turned(
 def load_omega(
     omega, feature, features, WIDTH: tl.constexpr, HALVES: tl.constexpr, BLOCK_PAIRS: tl.constexpr
 ):  # fmt: skip
-    """Columns (I, features of the sweep) for the first and for the second members."""
+    """Rows of omega, (features of the sweep, I), what meets the first and what meets the second members; 0 beyond M."""
     kind: tl.constexpr = omega.dtype.element_ty
     first, second = load_pairs(
         omega + feature[:, None] * WIDTH, (feature < features)[:, None], WIDTH, HALVES, BLOCK_PAIRS
     )
-    return tl.trans(first.to(kind)), tl.trans(second.to(kind))
+    return first.to(kind), second.to(kind)
 
 
 @triton.jit
-def product(x, omega, total):
-    """total + x @ omega, with FP32 ``x`` of which nothing is lost: in half precision its rest is a second product."""
-    kind: tl.constexpr = omega.dtype
-    high = x.to(kind)
-    total = tl.dot(high, omega, total, input_precision="ieee")
-    if kind != tl.float32:
-        total = tl.dot((x - high.to(tl.float32)).to(kind), omega, total, input_precision="ieee")
-    return total
-
-
-@triton.jit
-def project(first, second, omega_first, omega_second, WIDTH: tl.constexpr, EXACT: tl.constexpr):
-    """omega x' of rows (R, I) + (R, I): (R, features of the sweep). EXACT: the rows are numbers of omega's type."""
-    total = tl.zeros([first.shape[0], omega_first.shape[1]], tl.float32)
-    if EXACT:
-        kind: tl.constexpr = omega_first.dtype
-        total = tl.dot(first.to(kind), omega_first, total, input_precision="ieee")
-        total = tl.dot(second.to(kind), omega_second, total, input_precision="ieee")
-    else:
-        total = product(first, omega_first, total)
-        total = product(second, omega_second, total)
+def project(omega_first, omega_second, first, second, WIDTH: tl.constexpr, EXACT: tl.constexpr):
+    """omega x' of columns (I, R) + (I, R) in FP32: (features of the sweep, R). Nothing of the columns is lost: what half
+    precision leaves of them is a second product, but for EXACT columns, numbers of omega's type."""
+    kind: tl.constexpr = omega_first.dtype
+    high_first, high_second = first.to(kind), second.to(kind)
+    total = tl.dot(omega_first, high_first, input_precision="ieee")
+    total = tl.dot(omega_second, high_second, total, input_precision="ieee")
+    if not EXACT and kind != tl.float32:
+        total = tl.dot(omega_first, (first - high_first.to(tl.float32)).to(kind), total, input_precision="ieee")
+        total = tl.dot(omega_second, (second - high_second.to(tl.float32)).to(kind), total, input_precision="ieee")
     return total * WIDTH**-0.25
 
 
@@ -106,6 +95,7 @@ def favor_short_kernel(
     k_first, k_second, k_half = load_turned(
         rows + inner, mask, positions, frequencies, token, tokens, WIDTH, AXES, HALVES, BLOCK_PAIRS
     )
+    q_first, q_second, k_first, k_second = tl.trans(q_first), tl.trans(q_second), tl.trans(k_first), tl.trans(k_second)
     q_top = tl.full(row.shape, float("-inf"), tl.float32)
     k_top = tl.full(row.shape, float("-inf"), tl.float32)
     q_sum = tl.zeros(row.shape, tl.float32)
@@ -113,26 +103,26 @@ def favor_short_kernel(
     weights = tl.zeros([BLOCK_GROUPS * BLOCK_TOKENS, BLOCK_GROUPS * BLOCK_TOKENS], tl.float32)
     for start in range(0, features, BLOCK_FEATURES):
         feature = start + tl.arange(0, BLOCK_FEATURES)
-        there = (feature < features)[None, :]
+        there = (feature < features)[:, None]
         omega_first, omega_second = load_omega(omega, feature, features, WIDTH, HALVES, BLOCK_PAIRS)
-        q_features = project(q_first, q_second, omega_first, omega_second, WIDTH, AXES == 0)
-        k_features = project(k_first, k_second, omega_first, omega_second, WIDTH, AXES == 0)
+        q_features = project(omega_first, omega_second, q_first, q_second, WIDTH, AXES == 0)
+        k_features = project(omega_first, omega_second, k_first, k_second, WIDTH, AXES == 0)
         if RELU:
             q_phi = tl.where(there, tl.maximum(q_features, 0.0) + EPS, 0.0).to(kind)
             k_phi = tl.where(there, tl.maximum(k_features, 0.0) + EPS, 0.0).to(kind)
         else:
             q_features = tl.where(there, q_features, float("-inf"))
-            k_features = tl.where(there & (token < tokens)[:, None], k_features, float("-inf"))
-            q_new = tl.maximum(q_top, tl.max(q_features, axis=1))
-            k_new = tl.maximum(k_top, group_maximum(tl.max(k_features, axis=1), BLOCK_GROUPS, BLOCK_TOKENS))
+            k_features = tl.where(there & (token < tokens)[None, :], k_features, float("-inf"))
+            q_new = tl.maximum(q_top, tl.max(q_features, axis=0))
+            k_new = tl.maximum(k_top, group_maximum(tl.max(k_features, axis=0), BLOCK_GROUPS, BLOCK_TOKENS))
             q_kept, k_kept = tl.exp(q_top - q_new), tl.exp(k_top - k_new)
-            q_phi = tl.exp(q_features - (q_half + q_new)[:, None]).to(kind)
-            k_phi = tl.exp(k_features - (k_half + k_new)[:, None]).to(kind)
-            q_sum = q_sum * q_kept + tl.sum(q_phi.to(tl.float32), axis=1)
-            k_sum = k_sum * k_kept + tl.sum(k_phi.to(tl.float32), axis=1)
+            q_phi = tl.exp(q_features - (q_half + q_new)[None, :]).to(kind)
+            k_phi = tl.exp(k_features - (k_half + k_new)[None, :]).to(kind)
+            q_sum = q_sum * q_kept + tl.sum(q_phi.to(tl.float32), axis=0)
+            k_sum = k_sum * k_kept + tl.sum(k_phi.to(tl.float32), axis=0)
             weights = weights * q_kept[:, None] * k_kept[None, :]
             q_top, k_top = q_new, k_new
-        weights = tl.dot(q_phi, tl.trans(k_phi), weights, input_precision="ieee")
+        weights = tl.dot(tl.trans(q_phi), k_phi, weights, input_precision="ieee")
     if not RELU:
         # sum_m (E_q + eps)(E_k + eps), once the maxima are known.
         weights += EPS * (q_sum[:, None] + k_sum[None, :]) + EPS * EPS * features
@@ -165,14 +155,15 @@ def favor_long_kernel(
     column = (tl.program_id(2) * BLOCK_VALUES + tl.arange(0, BLOCK_VALUES))[None, :]
 
     omegas = ()
-    keyed = ()  # phi(k)^T v, (features of a sweep, V) each
-    totals = ()  # sum_n phi(k_n), (features of a sweep,) each
+    keyed = ()  # sum_n E(k_n)^T v_n, (features of a sweep, V) each
+    totals = ()  # sum_n E(k_n), (features of a sweep,) each
+    tops = ()  # what E(k) is relative to, (features of a sweep,) each: features are apart until all keys have passed
     for sweep in tl.static_range(SWEEPS):
         feature = sweep * BLOCK_FEATURES + tl.arange(0, BLOCK_FEATURES)
         omegas = omegas + (load_omega(omega, feature, features, WIDTH, HALVES, BLOCK_PAIRS),)
         keyed = keyed + (tl.zeros([BLOCK_FEATURES, BLOCK_VALUES], tl.float32),)
         totals = totals + (tl.zeros([BLOCK_FEATURES], tl.float32),)
-    top = tl.full([1], float("-inf"), tl.float32)
+        tops = tops + (tl.full([BLOCK_FEATURES], float("-inf"), tl.float32),)
     value_sum = tl.zeros([BLOCK_VALUES], tl.float32)
     for start in range(0, tokens, BLOCK_TOKENS):
         token = start + tl.arange(0, BLOCK_TOKENS)
@@ -182,35 +173,51 @@ def favor_long_kernel(
             rows, mask, positions, frequencies, token, tokens, WIDTH, AXES, HALVES, BLOCK_PAIRS
         )
         values = tl.load((rows + inner)[:, None] + column, mask=mask[:, None] & (column < WIDTH), other=0.0)
-        projected, block_top = project_all(
-            first, second, mask, omegas, features, WIDTH, AXES == 0, BLOCK_FEATURES, SWEEPS
-        )
-        new_top = tl.maximum(top, tl.max(block_top, axis=0))
-        kept = tl.exp(top - new_top)
+        value_sum += tl.sum(values.to(tl.float32), axis=0)
+        first, second = tl.trans(first), tl.trans(second)
         grown_keyed = ()
         grown_totals = ()
+        grown_tops = ()
         for sweep in tl.static_range(SWEEPS):
-            there = mask[:, None] & (projected[sweep] > float("-inf"))
+            projected = project(omegas[sweep][0], omegas[sweep][1], first, second, WIDTH, AXES == 0)
             if RELU:
-                phi = tl.where(there, tl.maximum(projected[sweep], 0.0) + EPS, 0.0).to(kind)
-                old_keyed, old_total = keyed[sweep], totals[sweep]
+                new_top, kept = tops[sweep], tl.full([BLOCK_FEATURES], 1.0, tl.float32)
+                phi = tl.where(mask[None, :], tl.maximum(projected, 0.0) + EPS, 0.0)
             else:
-                phi = tl.where(there, tl.exp(projected[sweep] - half[:, None] - new_top[:, None]), 0.0).to(kind)
-                old_keyed, old_total = keyed[sweep] * kept[:, None], totals[sweep] * kept
-            grown_keyed = grown_keyed + (tl.dot(tl.trans(phi), values, old_keyed, input_precision="ieee"),)
-            grown_totals = grown_totals + (old_total + tl.sum(phi.to(tl.float32), axis=0),)
-        keyed, totals, top = grown_keyed, grown_totals, new_top
-        value_sum += tl.sum(values.to(tl.float32), axis=0)
+                projected = tl.where(mask[None, :], projected, float("-inf"))
+                new_top = tl.maximum(tops[sweep], tl.max(projected, axis=1))
+                kept = tl.exp(tops[sweep] - new_top)
+                phi = tl.exp(projected - half[None, :] - new_top[:, None])
+            phi = phi.to(kind)
+            grown = tl.dot(phi, values, keyed[sweep] * kept[:, None], input_precision="ieee")
+            grown_keyed = grown_keyed + (grown,)
+            grown_totals = grown_totals + (totals[sweep] * kept + tl.sum(phi.to(tl.float32), axis=1),)
+            grown_tops = grown_tops + (new_top,)
+        keyed, totals, tops = grown_keyed, grown_totals, grown_tops
 
-    # Sums over many tokens would leave half precision's range: means do not.
+    # Now the keys' maximum over features and tokens is known: phi = E + eps for the features that there are, 0 beyond.
+    top = tl.full([1], float("-inf"), tl.float32)
+    for sweep in tl.static_range(SWEEPS):
+        listed = sweep * BLOCK_FEATURES + tl.arange(0, BLOCK_FEATURES) < features
+        top = tl.maximum(top, tl.max(tl.where(listed, tops[sweep], float("-inf")), axis=0))
     mean_keyed = ()
     mean_totals = ()
+    floor_keyed = tl.zeros([BLOCK_VALUES], tl.float32)
+    floor_total = tl.zeros([1], tl.float32)
     for sweep in tl.static_range(SWEEPS):
-        floor = EPS * (sweep * BLOCK_FEATURES + tl.arange(0, BLOCK_FEATURES) < features)
+        listed = sweep * BLOCK_FEATURES + tl.arange(0, BLOCK_FEATURES) < features
+        # Sums over many tokens would leave half precision's range: means do not.
+        share, floor = tl.where(listed, 1.0 / tokens, 0.0), tl.where(listed, EPS, 0.0)
         if RELU:
-            floor = floor * 0.0
-        mean_keyed = mean_keyed + (((keyed[sweep] + floor[:, None] * value_sum[None, :]) / tokens).to(kind),)
-        mean_totals = mean_totals + (totals[sweep] / tokens + floor,)
+            mean, mean_total = keyed[sweep] * share[:, None], totals[sweep] * share
+        else:
+            share = tl.where(listed, tl.exp(tl.minimum(tops[sweep] - top, 0.0)), 0.0) / tokens
+            mean = keyed[sweep] * share[:, None] + floor[:, None] * (value_sum / tokens)[None, :]
+            mean_total = totals[sweep] * share + floor
+            floor_keyed += EPS * tl.sum(mean, axis=0)
+            floor_total += EPS * tl.sum(mean_total, axis=0)
+        mean_keyed = mean_keyed + (mean.to(kind),)
+        mean_totals = mean_totals + (mean_total,)
     out_base = out + batch * out_batch_stride + group * out_group_stride + tl.program_id(1) * WIDTH
     for start in range(0, tokens, BLOCK_TOKENS):
         token = start + tl.arange(0, BLOCK_TOKENS)
@@ -219,34 +226,24 @@ def favor_long_kernel(
             base + token * qkv_token_stride, mask, positions, frequencies, token, tokens,
             WIDTH, AXES, HALVES, BLOCK_PAIRS,
         )  # fmt: skip
-        projected, row_top = project_all(
-            first, second, mask, omegas, features, WIDTH, AXES == 0, BLOCK_FEATURES, SWEEPS
-        )
+        first, second = tl.trans(first), tl.trans(second)
+        row_top = tl.full([BLOCK_TOKENS], float("-inf"), tl.float32)
         mixed = tl.zeros([BLOCK_TOKENS, BLOCK_VALUES], tl.float32)
         total = tl.zeros([BLOCK_TOKENS], tl.float32)
         for sweep in tl.static_range(SWEEPS):
+            q_projected = project(omegas[sweep][0], omegas[sweep][1], first, second, WIDTH, AXES == 0)
             if RELU:
-                phi = (tl.maximum(projected[sweep], 0.0) + EPS).to(kind)
+                q_phi = tl.maximum(q_projected, 0.0) + EPS
             else:
-                phi = (tl.exp(projected[sweep] - (half + row_top)[:, None]) + EPS).to(kind)
-            mixed = tl.dot(phi, mean_keyed[sweep], mixed, input_precision="ieee")
-            total += tl.sum(phi.to(tl.float32) * mean_totals[sweep][None, :], axis=1)
+                there = sweep * BLOCK_FEATURES + tl.arange(0, BLOCK_FEATURES) < features
+                q_projected = tl.where(there[:, None], q_projected, float("-inf"))
+                new_row_top = tl.maximum(row_top, tl.max(q_projected, axis=0))
+                row_kept = tl.exp(row_top - new_row_top)
+                q_phi = tl.exp(q_projected - (half + new_row_top)[None, :])
+                mixed, total, row_top = mixed * row_kept[:, None], total * row_kept, new_row_top
+            q_phi = q_phi.to(kind)
+            mixed = tl.dot(tl.trans(q_phi), mean_keyed[sweep], mixed, input_precision="ieee")
+            total += tl.sum(q_phi.to(tl.float32) * mean_totals[sweep][:, None], axis=0)
+        mixed = (mixed + floor_keyed[None, :]) / (total + floor_total)[:, None]
         at = (out_base + token * out_token_stride)[:, None] + column
-        tl.store(at, (mixed / total[:, None]).to(kind), mask=mask[:, None] & (column < WIDTH))
-
-
-@triton.jit
-def project_all(
-    first, second, mask, omegas, features,
-    WIDTH: tl.constexpr, EXACT: tl.constexpr, BLOCK_FEATURES: tl.constexpr, SWEEPS: tl.constexpr,
-):  # fmt: skip
-    """omega x' of all sweeps, -inf beyond the features, and each row's maximum (R,), -inf where ``mask`` is false."""
-    projected = ()
-    top = tl.full([first.shape[0]], float("-inf"), tl.float32)
-    for sweep in tl.static_range(SWEEPS):
-        there = sweep * BLOCK_FEATURES + tl.arange(0, BLOCK_FEATURES) < features
-        x = project(first, second, omegas[sweep][0], omegas[sweep][1], WIDTH, EXACT)
-        x = tl.where(there[None, :], x, float("-inf"))
-        projected = projected + (x,)
-        top = tl.maximum(top, tl.max(x, axis=1))
-    return projected, tl.where(mask, top, float("-inf"))
+        tl.store(at, mixed.to(kind), mask=mask[:, None] & (column < WIDTH))
