@@ -82,8 +82,8 @@ class ExportConfig:
 
     The model: ``attn``, ``attn_type``, ``frames``, ``size``, ``channels``, ``patch_size``, ``dim``, ``depth``,
     ``heads`` (None: dim // dim_head), ``dim_head``, ``num_classes``, ``rotary``; ``checkpoint`` (None: random
-    weights drawn from ``seed``). The file: ``precision``, ``opset`` (None: chosen by target), ``batch``. The
-    engine: ``builder``, ``targets``, ``workspace_mib`` (None: the compiler's own limit). The proof: ``atol``
+    weights drawn from ``seed``). The file: ``precision``, ``opset`` (None: chosen by target), ``rewrites`` (names
+    of exact rewrites; None: all), ``batch``. The engine: ``builder``, ``targets``, ``workspace_mib`` (None: the compiler's own limit). The proof: ``atol``
     (largest absolute difference of the logits; None: not judged), ``rtol`` (relative L2 error; None: by
     precision), ``videos`` (judged beside seeded noise).
 
@@ -107,6 +107,7 @@ class ExportConfig:
     seed: int = 0
     precision: str = "fp16"
     opset: int | None = None
+    rewrites: tuple[str, ...] | None = None
     batch: BatchRange = BatchRange(1, 1, 1)
     builder: str = "auto"
     targets: tuple[str, ...] = ()
@@ -191,6 +192,7 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "checkpoint": field_checks.to_path,
     "videos": field_checks.to_paths,
     "targets": field_checks.to_names,
+    "rewrites": field_checks.to_names,
     **dict.fromkeys((*_WHOLE_NUMBERS, *_WHOLE_NUMBERS_OR_NONE, "seed", "opset"), field_checks.to_whole),
 }
 
@@ -224,6 +226,7 @@ _CHECKS: tuple[tuple[str, field_checks.Check], ...] = (
     ("checkpoint", field_checks.path),
     ("videos", field_checks.paths),
     ("targets", field_checks.names),
+    ("rewrites", field_checks.names_or_none),
 )
 
 

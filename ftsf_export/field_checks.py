@@ -91,6 +91,12 @@ def paths(name: str, value: Any) -> str:
     return "" if good else f"{name}: expected a list of paths, got {value!r}"
 
 
+def names_or_none(name: str, value: Any) -> str:
+    if value is None or (isinstance(value, tuple) and all(isinstance(item, str) and item for item in value)):
+        return ""
+    return f"{name}: expected a list of names, got {value!r}"
+
+
 def names(_name: str, value: Any) -> str:
     if not isinstance(value, tuple) or not all(isinstance(item, str) and item for item in value):
         return f"target: expected a list of names, got {value!r}"

@@ -16,6 +16,7 @@ from ftsf_export.cli.options import (
     output_options,
     parity_options,
     precision_option,
+    rewrite_options,
     terminal_options,
     video_option,
 )
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @model_options
 @precision_option
 @opset_option
+@rewrite_options
 @engine_options
 @parity_options
 @video_option
@@ -42,13 +44,27 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @terminal_options
 @pass_terminal
-def command(terminal: Terminal, /, output: Path | None, overwrite: bool, dry_run: bool, **fields: Any) -> None:
+def command(
+    terminal: Terminal,
+    /,
+    output: Path | None,
+    overwrite: bool,
+    dry_run: bool,
+    rewrite: tuple[str, ...],
+    no_rewrite: tuple[str, ...],
+    **fields: Any,
+) -> None:
     """Export a model to ONNX and an engine, prove both against PyTorch, and write a bundle.
 
     Without --checkpoint the weights are random. Exits 1 when a gate fails; the bundle is then kept and marked failed.
     """
-    config = ExportConfig(**_given(fields))
     from ftsf_export.pipeline.resolve import resolve_export
+    from ftsf_export.pipeline.rewrites import chosen_rewrites
+
+    given = _given(fields)
+    if rewrite or no_rewrite:
+        given["rewrites"] = chosen_rewrites(rewrite, no_rewrite)
+    config = ExportConfig(**given)
 
     place = output if output is not None else free_directory(default_name(config), overwrite=overwrite)
     with terminal.progress() as on_progress:

@@ -69,6 +69,16 @@ model_options = _stack(
 
 precision_option = _config_option("--precision", "precision", str, "Precision of the graph.", "|".join(PRECISIONS))
 opset_option = _config_option("--opset", "opset", int, "ONNX opset.  [default: 20]")
+rewrite_options = _stack(
+    click.option("--rewrite", "rewrite", multiple=True, metavar="NAME", help="Keep this exact rewrite; repeatable."),
+    click.option(
+        "--no-rewrite",
+        "no_rewrite",
+        multiple=True,
+        metavar="NAME",
+        help="Leave out this exact rewrite, or `all`; repeatable.  [default: none is left out]",
+    ),
+)
 builder_option = _config_option("--builder", "builder", str, "Engine compiler.", "|".join(BUILDERS))
 target_option = _config_option("--target", "targets", str, "Machine to build for; repeatable.", "NAME")
 batch_option = _config_option("--batch", "batch", str, "Clips in one call, one number or MIN:OPT:MAX.", "BATCH")

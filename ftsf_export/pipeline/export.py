@@ -19,6 +19,7 @@ from ftsf_export.pipeline.architecture import config_of_model
 from ftsf_export.pipeline.bench import BenchRequest, bench
 from ftsf_export.pipeline.build import BuildOptions, BuiltEngine, GraphFacts, build_engines
 from ftsf_export.pipeline.clips import judged_clips
+from ftsf_export.pipeline.engine_plans import EnginePlans, plans_of
 from ftsf_export.pipeline.gates import engine_verdict
 from ftsf_export.pipeline.graphs import GraphMade, make_graph
 from ftsf_export.pipeline.resolve import ResolvedExport, resolve_export
@@ -90,12 +91,16 @@ def run_export(
         manifest = _manifest(resolved, made, weights="given by the caller" if model is not None else resolved.weights)
         with stages("build the engines"):
             built = _build(resolved, manifest, writer.path, on_progress)
+        with stages("read the plans"):
+            graph_sha256 = made.verdicts[-1].subject_sha256
+            planned = plans_of(built, manifest, writer.path / ONNX_NAME, graph_sha256, on_progress)
         with stages("judge the engines"):
-            verdicts = (*made.verdicts, *_judge_engines(config, built, made.golden, on_progress))
+            judged = _judge_engines(config, built, made.golden, on_progress)
+            verdicts = (*made.verdicts, *judged, *planned.verdicts)
         for one in built:
             manifest = manifest.with_engine(one.entry)
         manifest = manifest.with_verdicts(verdicts)
-        report = _report(resolved, made, built, writer.hashed(manifest), stages)
+        report = _report(resolved, made, built, planned, writer.hashed(manifest), stages)
         write_report(report, writer.path)
         bundle = writer.commit(manifest)
     return _benchmarked(ExportResult(bundle, report), on_progress)
@@ -108,7 +113,14 @@ def _manifest(resolved: ResolvedExport, made: GraphMade, *, weights: str) -> Man
     pixels = "RGB" if config.channels == 3 else f"{config.channels} channels"
     return Manifest(
         created_by=f"ftsf-export {__version__}",
-        config={**config.as_dict(), "model": made.model_config, **_pretrained(resolved), "reference": made.reference},
+        config={
+            **config.as_dict(),
+            "rewrites": list(made.rewrites),
+            "work": made.work,
+            "model": made.model_config,
+            **_pretrained(resolved),
+            "reference": made.reference,
+        },
         weights=weights,
         inputs=(TensorSpec("clip", clip, "float32", "BFCHW", f"{pixels} in 0..1, minus mean, over std"),),
         outputs=(TensorSpec("logits", (batch, config.num_classes), "float32", "BL", "unnormalised class scores"),),
@@ -168,13 +180,19 @@ def _judge_engines(
 
 
 def _report(
-    resolved: ResolvedExport, made: GraphMade, built: Iterable[BuiltEngine], manifest: Manifest, stages: Stages
+    resolved: ResolvedExport,
+    made: GraphMade,
+    built: Iterable[BuiltEngine],
+    planned: EnginePlans,
+    manifest: Manifest,
+    stages: Stages,
 ) -> Report:
     return report_from_manifest(
         manifest,
         graph=GraphFigures(nodes=made.nodes, parameters=made.parameters, rewrites=made.rewrites),
         sidecars={one.entry.file: one.engine.sidecar() for one in built},
         build_seconds={one.entry.file: one.engine.build_seconds for one in built},
+        plans=planned.as_dicts(),
         stages=[time.as_dict() for time in stages.times],
         commands=[
             Command(

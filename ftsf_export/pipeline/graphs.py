@@ -27,6 +27,7 @@ from ftsf_export.pipeline.stages import Stages
 from ftsf_export.verdict import Verdict
 
 if TYPE_CHECKING:
+    from fast_timesformer.config import TimeSformerConfig
     from fast_timesformer.model import FastTimeSformer
     from ftsf_export.graph.onnx_model import OnnxModel
 
@@ -44,6 +45,7 @@ class GraphMade:
         verdicts: parity of the FP32 graph that a half-precision one was converted from, and of ``model.onnx``.
         model_config: the model's own configuration.
         reference: whose logits the golden values hold.
+        work: products of one clip in eager PyTorch and in the graph, and what each rewrite saves; see ``_work``.
     """
 
     golden: Golden
@@ -56,6 +58,7 @@ class GraphMade:
     rewrites: tuple[str, ...]
     model_config: dict[str, Any]
     reference: str
+    work: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,9 @@ def make_graph(
     from ftsf_export.graph.precision import to_precision
 
     config = resolved.config
-    graph, eager, model_config = _traced(resolved, model, clips, stages)
+    graph, eager, module_config = _traced(resolved, model, clips, stages)
+    with stages("count the products"):
+        work = _work(resolved, module_config)
     opinion = _second_opinion(resolved, model, clips, stages)
     reference = eager if opinion is None or opinion.logits is None else replace(eager, logits=opinion.logits)
     golden_of = _GoldenWriter(folder / GOLDEN_NAME, clips, reference)
@@ -111,7 +116,9 @@ def make_graph(
         about = {"subject": final.subject, "subject_sha256": final.subject_sha256}
         verdicts.insert(0, opinion.verdict(eager.logits, **about))
     whom = opinion.whom if opinion is not None and opinion.whom else _OURS
-    return GraphMade(golden=golden, verdicts=tuple(verdicts), model_config=model_config, reference=whom, **facts)
+    return GraphMade(
+        golden=golden, verdicts=tuple(verdicts), model_config=asdict(module_config), reference=whom, work=work, **facts
+    )
 
 
 def _second_opinion(
@@ -139,7 +146,7 @@ def _about_the_bundles_graph(verdict: Verdict, final: Verdict) -> Verdict:
 
 def _traced(
     resolved: ResolvedExport, model: FastTimeSformer | None, clips: JudgedClips, stages: Stages
-) -> tuple[OnnxModel, _Reference, dict[str, Any]]:
+) -> tuple[OnnxModel, _Reference, TimeSformerConfig]:
     """The FP32 graph and the reference; the eager model does not outlive this call."""
     with stages("load PyTorch and the model"):
         from ftsf_export.graph.export import GraphOptions, export_onnx
@@ -148,12 +155,29 @@ def _traced(
         module = model if model is not None else load_model(resolved.config, resolved.checkpoint)
     with stages("trace"):
         options = GraphOptions(
-            batch=resolved.config.batch, opset=resolved.opset, attention_operator=resolved.attention_operator
+            batch=resolved.config.batch,
+            opset=resolved.opset,
+            attention_operator=resolved.attention_operator,
+            rewrites=frozenset(resolved.rewrites),
         )
         graph = export_onnx(module, options)
     with stages("run eager PyTorch"):
         reference = _run_eager(module, graph.taps, clips)
-    return graph, reference, asdict(module.config)
+    return graph, reference, module.config
+
+
+def _work(resolved: ResolvedExport, config: TimeSformerConfig) -> dict[str, Any]:
+    """JSON form: FLOPs of one clip's products in "eager" and "graph"; "rewrites": name, summary, saved_flops."""
+    from ftsf_export.graph.cost import measure_work
+
+    work = measure_work(config, frozenset(resolved.rewrites), operator=resolved.attention_operator)
+    return {
+        "eager_flops": work.eager.flops,
+        "graph_flops": work.graph.flops,
+        "rewrites": [
+            {"name": one.name, "summary": one.summary, "saved_flops": one.saved.flops} for one in work.savings
+        ],
+    }
 
 
 def _run_eager(module: FastTimeSformer, taps: tuple[TapSpec, ...], clips: JudgedClips) -> _Reference:

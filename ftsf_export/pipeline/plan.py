@@ -106,7 +106,7 @@ def plan(
     builder, compiled = _builder(asked, manifest.precision, machine)
     facts = GraphFacts.of_manifest(manifest, bundle.onnx_path, BatchRange(clips, clips, clips))
     engine = compile_at(facts, builder, compiled, timeout_s=timeout_s, on_progress=on_progress)
-    return read_engine(engine, manifest, asked, clips)
+    return read_engine(engine, manifest, asked, clips, manifest.files[ONNX_NAME].sha256)
 
 
 def compile_at(
@@ -129,15 +129,15 @@ def compile_at(
         return build_engine(request, on_progress=on_progress)
 
 
-def read_engine(engine: Engine, manifest: Manifest, asked: Target, batch: int) -> GraphPlan:
-    """The plan of an ``engine`` compiled at ``batch`` alone, read and judged. ``manifest`` has the graph's hash."""
+def read_engine(engine: Engine, manifest: Manifest, asked: Target, batch: int, sha256: str) -> GraphPlan:
+    """The plan of an ``engine`` compiled at ``batch`` alone, read and judged. ``sha256``: of its graph."""
     proxy = _proxy(engine, asked)
     islands = tuple(island.scope for island in manifest.islands)
     expected = attentions_to_fuse(manifest.config, manifest.precision, batch)
     read = audit(engine.plan, engine.products, card=card_of(asked))
     compiled = Compiled(
         file=ONNX_NAME,
-        sha256=manifest.files[ONNX_NAME].sha256,
+        sha256=sha256,
         builder=engine.builder,
         target=asked.name,
         proxy_for=f"{asked.name}, {proxy}" if proxy else "",

@@ -11,12 +11,14 @@ from ftsf_export.bundle import ENGINES_FOLDER, GOLDEN_NAME, MANIFEST_NAME, ONNX_
 from ftsf_export.bundle.place import check_free
 from ftsf_export.config import OFFERED_PRECISIONS, ExportConfig
 from ftsf_export.engine.choice import BuildPlanChoice
+from ftsf_export.engine.plan_gates import attentions_to_fuse
 from ftsf_export.engine.targets import default_opset
 from ftsf_export.errors import EnvironmentLacks, UsageError
 from ftsf_export.pipeline.architecture import config_of
 from ftsf_export.pipeline.build import choose
 from ftsf_export.pipeline.gates import onnx_gate
 from ftsf_export.pipeline.opinion import SECOND_OPINION
+from ftsf_export.pipeline.rewrites import known_rewrites
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.report import REPORT_NAMES
 from ftsf_export.video.clip import default_preprocessing
@@ -46,6 +48,7 @@ class ResolvedExport:
     attention_operator: bool
     choice: BuildPlanChoice
     preprocessing: Preprocessing
+    rewrites: tuple[str, ...]
     checkpoint: Checkpoint | None = None
 
     @property
@@ -78,7 +81,13 @@ class ResolvedExport:
         """What will be judged here; engines also run where there is a GPU for them."""
         opinion = [SECOND_OPINION] if self.checkpoint is not None and self.checkpoint.from_huggingface else []
         parity = dict.fromkeys((*opinion, onnx_gate("fp32"), onnx_gate(self.config.precision)))
-        return (*parity, *(f"engine.types-{job.builder}-{job.target.name}" for job in self.choice.jobs))
+        made = ["engine.types", "plan.work", *(["plan.attentions"] if self._attentions else [])]
+        return (*parity, *(f"{gate}-{job.builder}-{job.target.name}" for job in self.choice.jobs for gate in made))
+
+    @property
+    def _attentions(self) -> tuple[str, ...]:
+        config = self.config
+        return attentions_to_fuse(config.as_dict(), config.precision, config.batch.optimum)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form, for ``--dry-run``."""
@@ -91,6 +100,7 @@ class ResolvedExport:
             "output": str(self.output),
             "opset": self.opset,
             "attention_operator": self.attention_operator,
+            "rewrites": list(self.rewrites),
             "preprocessing": self.preprocessing.as_dict(),
             "engines": [{"builder": job.builder, "target": job.target.name} for job in self.choice.jobs],
             "deferred": [
@@ -111,6 +121,7 @@ def resolve_export(
     EnvironmentLacks for a package that the export needs and that is not there.
     """
     choice = choose(config.builder, config.targets, config.precision)
+    rewrites = known_rewrites(config.rewrites)
     if config.precision not in OFFERED_PRECISIONS:
         raise UsageError(
             f"precision: expected one of {', '.join(OFFERED_PRECISIONS)}, got {config.precision!r}, "
@@ -136,6 +147,7 @@ def resolve_export(
         attention_operator=operator,
         choice=choice,
         preprocessing=_preprocessing(config, checkpoint),
+        rewrites=rewrites,
         checkpoint=checkpoint,
     )
 

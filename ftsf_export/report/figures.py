@@ -76,6 +76,20 @@ def size_name(size_bytes: float | None) -> str:
     return f"{size_bytes / _MIB:.1f}\u202fMiB"
 
 
+def megabytes(size_bytes: float | None) -> str:
+    """In MB of 10^6: what a plan moves is held against data sheets, which count so."""
+    return _NONE if size_bytes is None else f"{size_bytes / 1e6:,.1f}\u202fMB"
+
+
+def bound(least_ms: float | None) -> str:
+    """A roofline's least time; kernels take microseconds."""
+    return _NONE if least_ms is None else f"{least_ms:.3f}\u202fms"
+
+
+def gflop(flops: int) -> str:
+    return f"{flops / 1e9:,.2f}\u202fGFLOP"
+
+
 def millions(count: int) -> str:
     return f"{count / 1e6:.1f}\u202fM" if count >= 1e6 else number(count)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftsf_export.bundle.fields import bytes_from_json
 from ftsf_export.errors import EnvironmentLacks
-from ftsf_export.report import figures
+from ftsf_export.report import charts, figures
 from ftsf_export.report.measures import table_from_measures
 from ftsf_export.report.report import CPU, Report
 from ftsf_export.verdict import Status
@@ -23,7 +23,7 @@ INSTALL = "pip install 'ftsf-export[export]'"
 _SHOWN_ROWS = 6
 _FILTERS = (
     *("number", "measured", "limit_name", "metric_name", "status_name", "size_name"),
-    *("seconds", "milliseconds", "millions", "percent", "shape", "capabilities"),
+    *("seconds", "milliseconds", "millions", "percent", "shape", "capabilities", "megabytes", "gflop", "bound"),
 )
 
 
@@ -81,11 +81,19 @@ def _view(data: Mapping[str, Any]) -> dict[str, Any]:
         "summary": _summary(data),
         "shown_rows": _SHOWN_ROWS,
         "island_groups": _islands_by_reason(data),
+        "plans": [{**plan, "chart": _plan_chart(plan)} for plan in data["plans"]],
+        "work": data["model"].get("work"),
+        "colour_rules": charts.colour_rules(),
         "gpu_timings": [timing for timing in data["timings"] if not _on_cpu(timing)],
         "cpu_timings": [timing for timing in data["timings"] if _on_cpu(timing)],
         "longest_stage": longest or 1.0,
         "total_seconds": sum(stage["seconds"] for stage in data["stages"]),
     }
+
+
+def _plan_chart(plan: Mapping[str, Any]) -> str:
+    title = f"Bytes moved by each block of the plan for {plan['target']}, by kind of kernel"
+    return charts.stacked_bars(plan["bytes_by_block_and_kind"], title=title, unit="MB", scale=1e6)
 
 
 def _on_cpu(timing: Mapping[str, Any]) -> bool:

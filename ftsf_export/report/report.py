@@ -52,6 +52,7 @@ class Report:
         islands: scope, reason, nodes of what stays in FP32.
         verdicts: ``Verdict.as_dict()``, in the order in which the gates ran.
         engines: the manifest's entry, size_bytes, build_seconds (None: not known), and the sidecar as ``built``.
+        plans: what the compiler made of the graph, ``GraphPlan.as_dict()``, one an engine.
         timings: ``Timing.as_dict()``; each is shown under its own heading.
         gpu_benchmark: why there are no figures of a GPU; shown unless ``timings`` holds some.
         stages: stage, seconds, peak_rss_bytes of the export.
@@ -69,6 +70,7 @@ class Report:
     islands: tuple[Values, ...]
     verdicts: tuple[Values, ...]
     engines: tuple[Values, ...]
+    plans: tuple[Values, ...]
     timings: tuple[Values, ...]
     gpu_benchmark: str
     stages: tuple[Values, ...]
@@ -113,6 +115,7 @@ class Report:
             graph=GraphFigures(nodes=graph["nodes"], parameters=graph["parameters"], rewrites=tuple(graph["rewrites"])),
             sidecars={**built, **(sidecars or {})},
             build_seconds={**seconds, **(build_seconds or {})},
+            plans=self.plans,
             timings=self.timings if timings is None else timings,
             gpu_benchmark=self.gpu_benchmark,
             stages=self.stages,
@@ -126,6 +129,7 @@ def report_from_manifest(
     graph: GraphFigures,
     sidecars: Mapping[str, Values] | None = None,
     build_seconds: Mapping[str, float | None] | None = None,
+    plans: Sequence[Values] = (),
     timings: Sequence[Values] = (),
     gpu_benchmark: str = NO_GPU,
     stages: Sequence[Values] = (),
@@ -149,6 +153,7 @@ def report_from_manifest(
         islands=tuple(island.as_dict() for island in manifest.islands),
         verdicts=tuple(verdict.as_dict() for verdict in manifest.verdicts),
         engines=_engines(manifest, sidecars or {}, build_seconds or {}),
+        plans=tuple(plans),
         timings=tuple(timings),
         gpu_benchmark=gpu_benchmark,
         stages=tuple(stages),

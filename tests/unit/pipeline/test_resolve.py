@@ -29,7 +29,7 @@ def resolved(tmp_path: Path, **fields: Any) -> ResolvedExport:
 def test_the_documented_example(tmp_path: Path) -> None:
     plan = resolved(tmp_path, attn="fastformer", frames=8)
     assert [(job.builder, job.target.name) for job in plan.choice.jobs] == [("rtx", "rtx")]
-    assert plan.gates == ("parity.onnx-fp32", "parity.fp16-emulated", "engine.types-rtx-rtx")
+    assert plan.gates == ("parity.onnx-fp32", "parity.fp16-emulated", "engine.types-rtx-rtx", "plan.work-rtx-rtx")
     assert plan.weights == "random, seed 0"
     assert (plan.preprocessing.frames, plan.preprocessing.stride, plan.preprocessing.crop) == (8, 32, (224, 224))
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,106 @@
+"""How much work a model's products are, before and after the rewrites: counted by running shapes alone, no numbers.
+
+PyTorch's meta device carries shapes and types and no values, so a forward pass of the full size takes a fraction of a
+second and no memory. Counted: matrix products, convolutions and attentions, two operations a multiplication and
+addition (``torch.utils.flop_counter``); the graph's ``MatMul`` nodes are the same products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from fast_timesformer.config import TimeSformerConfig
+from fast_timesformer.model import FastTimeSformer
+from ftsf_export.graph.forms.model import ExportForm
+from ftsf_export.graph.rewrite import Rewrites
+
+# Blocks between the first and the last are alike, so two depths give the line on which all others lie.
+_FEW_BLOCKS = 3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """``flops`` of one clip; ``parameters``: numbers held as weights."""
+
+    flops: int
+    parameters: int
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.flops + other.flops, self.parameters + other.parameters)
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(self.flops - other.flops, self.parameters - other.parameters)
+
+    def __mul__(self, times: int) -> Cost:
+        return Cost(self.flops * times, self.parameters * times)
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What one rewrite saves beside all the others: the cost without it, less the cost with it.
+
+    Zero is a true zero: such a rewrite spares copies and kernels, which only a plan shows. Savings of two rewrites that
+    work on the same product do not add up.
+    """
+
+    name: str
+    summary: str
+    saved: Cost
+
+
+@dataclass(frozen=True)
+class Work:
+    """One clip through the eager model and through the graph, and what each rewrite saves of it."""
+
+    eager: Cost
+    graph: Cost
+    savings: tuple[Saving, ...]
+
+
+def measure_work(config: TimeSformerConfig, rewrites: Rewrites, *, operator: bool = False) -> Work:
+    """Count the work of the model of ``config`` and of its export form with ``rewrites``. Runs no arithmetic."""
+    shapes = _Shapes(config)
+    graph = shapes.of_form(rewrites, operator)
+    savings = [
+        Saving(name, summary_of(name), shapes.of_form(rewrites - {name}, operator) - graph) for name in sorted(rewrites)
+    ]
+    return Work(eager=shapes.of_model(), graph=graph, savings=tuple(savings))
+
+
+def summary_of(rewrite: str) -> str:
+    """The first sentence of a rewrite's own words."""
+    module = import_module(f"ftsf_export.graph.rewrite.{rewrite.replace('-', '_')}")
+    return (module.__doc__ or "").strip().splitlines()[0].rstrip(".")
+
+
+class _Shapes:
+    """The model of ``config`` on the meta device, at its own depth if that is small, else at two small depths."""
+
+    def __init__(self, config: TimeSformerConfig) -> None:
+        self._beyond = max(config.depth - _FEW_BLOCKS, 0)
+        depths = (_FEW_BLOCKS, _FEW_BLOCKS - 1) if self._beyond else (config.depth,)
+        with torch.device("meta"):
+            self._models = [FastTimeSformer.from_config(replace(config, depth=depth)).eval() for depth in depths]
+            self._clip = torch.empty(1, config.frames, config.channels, config.height, config.width)
+
+    def of_model(self) -> Cost:
+        return self._along_depth([self._cost(model) for model in self._models])
+
+    def of_form(self, rewrites: Rewrites, operator: bool) -> Cost:
+        with torch.device("meta"):
+            forms = [ExportForm(model, rewrites, operator=operator) for model in self._models]
+        return self._along_depth([self._cost(form) for form in forms])
+
+    def _along_depth(self, costs: Sequence[Cost]) -> Cost:
+        return costs[0] + (costs[0] - costs[-1]) * self._beyond
+
+    def _cost(self, module: nn.Module) -> Cost:
+        with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+            module(self._clip)
+        return Cost(counter.get_total_flops(), sum(parameter.numel() for parameter in module.parameters()))

@@ -1,0 +1,58 @@
+"""The plans of the engines that an export built: read where the batch is static, compiled once more where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftsf_export.bundle import ONNX_NAME, Manifest
+from ftsf_export.engine.plan_gates import Compiled
+from ftsf_export.engine.targets import target_named
+from ftsf_export.errors import BuildError
+from ftsf_export.pipeline.build import BuiltEngine, GraphFacts
+from ftsf_export.pipeline.plan import GraphPlan, compile_at, read_engine
+from ftsf_export.progress import OnProgress, silent
+from ftsf_export.verdict import Status, Verdict
+
+
+@dataclass(frozen=True)
+class EnginePlans:
+    """What was read, and the plan gates' verdicts; an engine whose plan could not be read has one that says why."""
+
+    plans: tuple[GraphPlan, ...]
+    verdicts: tuple[Verdict, ...]
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        return [plan.as_dict() for plan in self.plans]
+
+
+def plans_of(
+    built: Iterable[BuiltEngine], manifest: Manifest, onnx_path: Path, sha256: str, on_progress: OnProgress = silent
+) -> EnginePlans:
+    """``sha256``: of the graph at ``onnx_path``, which ``manifest`` is about.
+
+    An engine of several batch sizes does not tell how much it moves, so its graph is compiled again at the usual batch,
+    for the plan alone. The compiler may refuse that where it took the range: then the gates were not run.
+    """
+    plans: list[GraphPlan] = []
+    verdicts: list[Verdict] = []
+    usual = manifest.batch.optimum
+    for one in built:
+        target = target_named(one.engine.target)
+        engine = one.engine
+        try:
+            if not manifest.batch.static:
+                facts = GraphFacts.of_manifest(manifest, onnx_path)
+                engine = compile_at(facts, engine.builder, target, on_progress=on_progress)
+            plan = read_engine(engine, manifest, target, usual, sha256)
+        except BuildError as error:
+            compiled = Compiled(file=ONNX_NAME, sha256=sha256, builder=engine.builder, target=target.name)
+            reason = f"not compiled at batch {usual} alone: {error.message}"
+            verdicts.append(compiled.verdict("work", Status.NOT_RUN, reason))
+            continue
+        plans.append(plan)
+        # The engine's own types gate has judged the operand types already.
+        verdicts += [verdict for verdict in plan.verdicts if not verdict.gate.startswith("plan.types-")]
+    return EnginePlans(tuple(plans), tuple(verdicts))

@@ -1,0 +1,142 @@
+"""Charts as SVG text, drawn here: no script, no font, no library, and colours that follow the page's light or dark.
+
+Colours are CSS variables (``--kind-<name>``, ``--ink``, ``--soft``, ``--line``) of the page, or of ``standalone``.
+Every chart carries its title and a description for who cannot see it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import pairwise
+
+_ROW, _BAR, _TOP = 22, 14, 6
+_WIDTH, _LABELS, _TOTALS = 880, 120, 92
+_PLOT_HEIGHT, _LEFT, _RIGHT, _BOTTOM = 340, 76, 150, 46
+# Okabe and Ito's palette, told apart by the colour-blind too; the second of each pair is for a dark page.
+COLOURS = {
+    "attention": ("#0072b2", "#4da3d9"),
+    "product": ("#e69f00", "#e8b04a"),
+    "norm": ("#009e73", "#3fbf9b"),
+    "pointwise": ("#cc79a7", "#d795ba"),
+    "copy": ("#7f8790", "#8d96a1"),
+    "regular": ("#0072b2", "#4da3d9"),
+    "fastformer": ("#d55e00", "#ee8a4a"),
+    "performer": ("#009e73", "#3fbf9b"),
+}
+
+
+def colour_rules() -> str:
+    """The CSS variables of ``COLOURS``, for light pages and for dark ones."""
+    light, dark = ("".join(f"--kind-{name}:{pair[i]};" for name, pair in COLOURS.items()) for i in (0, 1))
+    return f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
+
+
+def stacked_bars(rows: Mapping[str, Mapping[str, float]], *, title: str, unit: str, scale: float) -> str:
+    """One horizontal bar a row, stacked by kind in the order of the first row; values are divided by ``scale``.
+
+    Raises ValueError without rows.
+    """
+    if not rows:
+        raise ValueError("stacked_bars: expected at least one row")
+    largest = max(sum(parts.values()) for parts in rows.values()) or 1
+    room = _WIDTH - _LABELS - _TOTALS
+    height = _TOP * 2 + _ROW * len(rows)
+    drawn = []
+    for index, (label, parts) in enumerate(rows.items()):
+        y, x, total = _TOP + index * _ROW, float(_LABELS), sum(parts.values())
+        drawn.append(_text(_LABELS - 10, y + 12, label, anchor="end"))
+        for kind, value in parts.items():
+            wide = value / largest * room
+            if wide > 0:
+                tip = f"{label}, {kind}: {value / scale:,.2f} {unit}"
+                drawn.append(
+                    f'<rect x="{x:.1f}" y="{y + 1}" width="{max(wide - 0.8, 0.4):.1f}" height="{_BAR}" '
+                    f'fill="var(--kind-{kind})"><title>{escape(tip)}</title></rect>'
+                )
+            x += wide
+        drawn.append(_text(x + 8, y + 12, f"{total / scale:,.1f} {unit}", soft=True))
+    whole = sum(sum(parts.values()) for parts in rows.values())
+    said = f"{len(rows)} rows, {whole / scale:,.1f} {unit} in all; the largest holds {largest / scale:,.1f} {unit}."
+    return _svg(height, title, said, drawn)
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line of a chart: (x, y) in order of x; ``name`` is a key of ``COLOURS``."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+def line_chart(series: Sequence[Series], *, title: str, x_name: str, y_name: str, said: str) -> str:
+    """Lines over common ticks, zero at the bottom; names stand at the lines' ends. ``said`` describes it in words."""
+    xs = sorted({x for one in series for x, _ in one.points})
+    top = _round_up(max(y for one in series for _, y in one.points))
+    wide, low = _WIDTH - _LEFT - _RIGHT, _TOP + 24 + _PLOT_HEIGHT
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        along = (x - xs[0]) / ((xs[-1] - xs[0]) or 1)
+        return _LEFT + along * wide, low - y / top * _PLOT_HEIGHT
+
+    drawn = [_text(_LEFT, 14, y_name, soft=True)]
+    for step in range(5):
+        value = top * step / 4
+        y = place(xs[0], value)[1]
+        drawn.append(f'<line x1="{_LEFT}" x2="{_LEFT + wide}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--line)"/>')
+        drawn.append(_text(_LEFT - 10, y + 4, f"{value:,.4g}", anchor="end", soft=True))
+    drawn += [_text(place(x, 0)[0], low + 18, f"{x:g}", anchor="middle", soft=True) for x in xs]
+    drawn.append(_text(_LEFT + wide / 2, low + 38, x_name, anchor="middle", soft=True))
+    ends = _apart([place(*one.points[-1])[1] for one in series])
+    for one, end in zip(series, ends, strict=True):
+        drawn += _line(one, [place(*point) for point in one.points], end)
+    return _svg(low + _BOTTOM, title, said, drawn)
+
+
+def standalone(svg: str) -> str:
+    """A chart as a file of its own, with its colours inside."""
+    page = ":root{--ink:#1b1e22;--soft:#5d646d;--line:#e3e4e0}"
+    dark = "@media (prefers-color-scheme:dark){:root{--ink:#e5e7ea;--soft:#a2a9b2;--line:#2b2f35}}"
+    style = f"<style>{page}{dark}{colour_rules()}text{{font:13px system-ui,sans-serif}}</style>"
+    head, rest = svg.split(">", 1)
+    return f'{head} xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}">{style}{rest}\n'
+
+
+def _line(one: Series, places: Sequence[tuple[float, float]], end: float) -> list[str]:
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    colour = f"var(--kind-{one.name})"
+    dots = [
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"><title>{one.name}, {point[0]:g}: {point[1]:,.4g}'
+        "</title></circle>"
+        for (x, y), point in zip(places, one.points, strict=True)
+    ]
+    name = f'<text x="{places[-1][0] + 12:.1f}" y="{end + 4:.1f}" fill="{colour}">{escape(one.name)}</text>'
+    return [f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>', *dots, name]
+
+
+def _apart(places: Sequence[float], gap: float = 16) -> list[float]:
+    """Heights of names that do not cover each other, near where they belong."""
+    order = sorted(range(len(places)), key=lambda index: -places[index])
+    found = list(places)
+    for below, above in pairwise(order):
+        found[above] = min(found[above], found[below] - gap)
+    return found
+
+
+def _round_up(value: float) -> float:
+    """The next number whose quarters are short: 1, 2, 4, 6, 8 or 10 times a power of ten."""
+    power = 10 ** math.floor(math.log10(value)) if value > 0 else 1
+    return float(next(step * power for step in (1, 2, 4, 6, 8, 10) if step * power >= value))
+
+
+def _text(x: float, y: float, text: str, *, anchor: str = "start", soft: bool = False) -> str:
+    colour = "--soft" if soft else "--ink"
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="var({colour})">{escape(text)}</text>'
+
+
+def _svg(height: float, title: str, said: str, drawn: Sequence[str]) -> str:
+    words = f"<title>{escape(title)}</title><desc>{escape(said)}</desc>"
+    head = f'<svg class="chart" viewBox="0 0 {_WIDTH} {height:g}" role="img" aria-label="{escape(f"{title}. {said}")}">'
+    return f"{head}{words}{''.join(drawn)}</svg>"
