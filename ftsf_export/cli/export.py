@@ -124,6 +124,7 @@ def _say_plan(terminal: Terminal, resolved: ResolvedExport) -> None:
     say_labels(terminal, resolved.labels)
     form = ", Attention operator" if resolved.attention_operator else ""
     terminal.say(f"graph      {config.precision}, opset {resolved.opset}{form}, batch {config.batch}")
+    terminal.say(f"rewrites   {', '.join(resolved.rewrites) or 'none'}")
     for video in config.videos:
         terminal.say(
             f"video      {video}: {config.frames} frames, {resolved.preprocessing.stride} apart where it is long enough"

@@ -20,7 +20,7 @@ def command(terminal: Terminal, bundle: Path) -> None:
     Exits 0 for every bundle that is whole, also when a gate failed for it: `ftsf verify` judges.
     """
     from ftsf_export.bundle import Bundle
-    from ftsf_export.cli.summary import bundle_facts, say_engines, say_files, say_model
+    from ftsf_export.cli.summary import bundle_facts, say_engines, say_files, say_model, say_rewrites
 
     opened = Bundle.open(bundle)
     manifest = opened.manifest
@@ -32,6 +32,7 @@ def command(terminal: Terminal, bundle: Path) -> None:
         f"video      {how.frames} frames, {how.stride} apart; short side to {how.resize_short_side or 'as it is'} "
         f"({how.resample}), centre crop {how.crop[0]}x{how.crop[1]}, mean {list(how.mean)}, std {list(how.std)}"
     )
+    say_rewrites(terminal, manifest)
     say_files(terminal, manifest)
     say_engines(terminal, manifest)
     for verdict in opened.verdicts:

@@ -50,6 +50,22 @@ def say_labels(terminal: Terminal, labels: tuple[str, ...] | None) -> None:
         terminal.say(f"labels     {len(labels)}: {shown}")
 
 
+def say_rewrites(terminal: Terminal, manifest: Manifest) -> None:
+    """The exact rewrites in the graph, and what each saves of the products beside all others."""
+    work = manifest.config.get("work")
+    if not work:
+        return
+    share = work["graph_flops"] / work["eager_flops"]
+    terminal.say(
+        f"products   {work['graph_flops'] / 1e9:,.2f} GFLOP a clip, {share:.3f} of eager PyTorch's "
+        f"{work['eager_flops'] / 1e9:,.2f}"
+    )
+    for rewrite in work["rewrites"]:
+        saved = rewrite["saved_flops"]
+        said = f"saves {saved / 1e9:,.3f} GFLOP" if saved else "saves no products (copies and kernels: not measured)"
+        terminal.say(f"rewrite    {rewrite['name']}: {rewrite['summary']}; {said}")
+
+
 def say_files(terminal: Terminal, manifest: Manifest) -> None:
     for name, entry in sorted(manifest.files.items()):
         terminal.say(f"file       {name}  {size_text(entry.size_bytes)}  sha256 {entry.sha256[:12]}")

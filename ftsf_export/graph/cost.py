@@ -76,7 +76,7 @@ def measure_work(config: TimeSformerConfig, rewrites: Rewrites, *, operator: boo
 def summary_of(rewrite: str) -> str:
     """The first sentence of a rewrite's own words."""
     module = import_module(f"ftsf_export.graph.rewrite.{rewrite.replace('-', '_')}")
-    return (module.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    return (module.__doc__ or "").strip().splitlines()[0].rstrip(".").replace("``", "")
 
 
 class _Shapes:

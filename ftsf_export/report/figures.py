@@ -87,7 +87,12 @@ def bound(least_ms: float | None) -> str:
 
 
 def gflop(flops: int) -> str:
-    return f"{flops / 1e9:,.2f}\u202fGFLOP"
+    return f"{flops / 1e9:,.1f}\u202fGFLOP" if abs(flops) >= 1e9 else f"{flops / 1e9:,.3f}\u202fGFLOP"
+
+
+def part(share: float) -> str:
+    """A part of a whole, never rounded up to all of it."""
+    return f"{math.floor(share * 1000) / 10:g}\u202f%"
 
 
 def millions(count: int) -> str:

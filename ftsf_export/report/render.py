@@ -23,7 +23,7 @@ INSTALL = "pip install 'ftsf-export[export]'"
 _SHOWN_ROWS = 6
 _FILTERS = (
     *("number", "measured", "limit_name", "metric_name", "status_name", "size_name"),
-    *("seconds", "milliseconds", "millions", "percent", "shape", "capabilities", "megabytes", "gflop", "bound"),
+    *("seconds", "milliseconds", "millions", "percent", "shape", "capabilities", "megabytes", "gflop", "part", "bound"),
 )
 
 
