@@ -37,13 +37,13 @@ def _one_thread() -> Iterator[None]:
 
 
 @cache
-def _model(**options: Any) -> FastTimeSformer:
+def _model(*, disturbed: bool = True, **options: Any) -> FastTimeSformer:
     """Fresh weights are too alike to show a fault: biases are zero, gains one, attention nearly uniform."""
     generator = torch.Generator().manual_seed(7)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = FastTimeSformer(**{**TINY, "depth": 2, "attn_mechanism": "regular", **options}).eval()
-    for name, parameter in model.named_parameters():
+    for name, parameter in model.named_parameters() if disturbed else ():
         scale = 1.0 if name.endswith((".w_q", ".w_k")) else 0.1
         parameter.data.add_(scale * torch.randn(parameter.shape, generator=generator))
     return model
@@ -59,7 +59,10 @@ def _graph(batch: str, opset: int, attention_operator: bool, rewrites: Rewrites,
 
 @pytest.fixture(scope="session")
 def model_of() -> Callable[..., FastTimeSformer]:
-    """``model_of(depth=..., ...)``: float32, evaluation mode, every weight disturbed. Shared: leave it as it is."""
+    """``model_of(depth=..., ...)``: float32, evaluation mode, every weight disturbed. Shared: leave it as it is.
+
+    With ``disturbed=False`` fresh from the seed.
+    """
     return _model
 
 

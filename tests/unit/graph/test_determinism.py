@@ -24,7 +24,8 @@ from ftsf_export.graph.export import GraphOptions, export_onnx
 from ftsf_export.graph.precision import to_precision
 from ftsf_export.graph.source import load_model
 torch.set_num_threads(1)
-config = ExportConfig(attn="performer", frames=3, size="32x48", dim=64, dim_head=16, depth=3, num_classes=7, seed=5)
+shape = {"frames": 2, "size": "32x48", "dim": 64, "dim_head": 16, "depth": 3, "num_classes": 7}
+config = ExportConfig(attn="performer", attn_type="joint", seed=5, **shape)
 graph = export_onnx(load_model(config), GraphOptions(batch=BatchRange(1, 2, 4)))
 graph.save(Path(sys.argv[1]) / "fp32.onnx")
 to_precision(graph, "fp16").save(Path(sys.argv[1]) / "fp16.onnx")

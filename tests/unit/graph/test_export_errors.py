@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import onnx_ir as ir
 import pytest
 import torch
 from torch import nn
@@ -15,6 +16,9 @@ from torch import nn
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.errors import ExportError
 from ftsf_export.graph.export import GraphOptions, export_onnx
+from ftsf_export.graph.forms.model import ExportForm
+from ftsf_export.graph.rewrite import ALL
+from ftsf_export.graph.unroll import unroll
 
 Make = Callable[..., Any]
 
@@ -68,5 +72,6 @@ def test_blocks_that_are_not_alike_are_not_repeated(model_of: Make) -> None:
     model: FastTimeSformer = copy.deepcopy(model_of(depth=4))
     branch: Any = model.blocks[2].get_submodule("mlp")
     branch.fc1, branch.fc2 = nn.Linear(64, 256), nn.Linear(128, 64)
+    form, graph = ExportForm(model, ALL), ir.Graph([], [], nodes=[])
     with pytest.raises(ExportError, match=r"blocks\.2: expected the parameters of blocks\.0.*differ"):
-        export_onnx(model, GraphOptions())
+        unroll(graph, form)
