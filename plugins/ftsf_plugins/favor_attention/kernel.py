@@ -46,16 +46,27 @@ def load_omega(
 
 
 @triton.jit
-def project(omega_first, omega_second, first, second, WIDTH: tl.constexpr, EXACT: tl.constexpr):
-    """omega x' of columns (I, R) + (I, R) in FP32: (features of the sweep, R). Nothing of the columns is lost: what half
-    precision leaves of them is a second product, but for EXACT columns, numbers of omega's type."""
-    kind: tl.constexpr = omega_first.dtype
-    high_first, high_second = first.to(kind), second.to(kind)
-    total = tl.dot(omega_first, high_first, input_precision="ieee")
-    total = tl.dot(omega_second, high_second, total, input_precision="ieee")
+def add_product(total, left, right, kind: tl.constexpr, EXACT: tl.constexpr):
+    """total + left @ right, one of them omega in its type, ``kind``, the other tokens in FP32, of which nothing is lost:
+    what half precision leaves of them is a second product. EXACT: the tokens are numbers of that type anyway."""
+    high_left, high_right = left.to(kind), right.to(kind)
+    total = tl.dot(high_left, high_right, total, input_precision="ieee")
     if not EXACT and kind != tl.float32:
-        total = tl.dot(omega_first, (first - high_first.to(tl.float32)).to(kind), total, input_precision="ieee")
-        total = tl.dot(omega_second, (second - high_second.to(tl.float32)).to(kind), total, input_precision="ieee")
+        if left.dtype == tl.float32:
+            total = tl.dot((left - high_left.to(tl.float32)).to(kind), high_right, total, input_precision="ieee")
+        else:
+            total = tl.dot(high_left, (right - high_right.to(tl.float32)).to(kind), total, input_precision="ieee")
+    return total
+
+
+@triton.jit
+def project(
+    left_first, left_second, right_first, right_second, kind: tl.constexpr, WIDTH: tl.constexpr, EXACT: tl.constexpr
+):  # fmt: skip
+    """omega x' as a product of first and one of second members: tokens (R, I) by omega (I, features), or the reverse."""
+    total = tl.zeros([left_first.shape[0], right_first.shape[1]], tl.float32)
+    total = add_product(total, left_first, right_first, kind, EXACT)
+    total = add_product(total, left_second, right_second, kind, EXACT)
     return total * WIDTH**-0.25
 
 
@@ -95,7 +106,6 @@ def favor_short_kernel(
     k_first, k_second, k_half = load_turned(
         rows + inner, mask, positions, frequencies, token, tokens, WIDTH, AXES, HALVES, BLOCK_PAIRS
     )
-    q_first, q_second, k_first, k_second = tl.trans(q_first), tl.trans(q_second), tl.trans(k_first), tl.trans(k_second)
     q_top = tl.full(row.shape, float("-inf"), tl.float32)
     k_top = tl.full(row.shape, float("-inf"), tl.float32)
     q_sum = tl.zeros(row.shape, tl.float32)
@@ -103,26 +113,27 @@ def favor_short_kernel(
     weights = tl.zeros([BLOCK_GROUPS * BLOCK_TOKENS, BLOCK_GROUPS * BLOCK_TOKENS], tl.float32)
     for start in range(0, features, BLOCK_FEATURES):
         feature = start + tl.arange(0, BLOCK_FEATURES)
-        there = (feature < features)[:, None]
+        there = (feature < features)[None, :]
         omega_first, omega_second = load_omega(omega, feature, features, WIDTH, HALVES, BLOCK_PAIRS)
-        q_features = project(omega_first, omega_second, q_first, q_second, WIDTH, AXES == 0)
-        k_features = project(omega_first, omega_second, k_first, k_second, WIDTH, AXES == 0)
+        omega_first, omega_second = tl.trans(omega_first), tl.trans(omega_second)
+        q_features = project(q_first, q_second, omega_first, omega_second, kind, WIDTH, AXES == 0)
+        k_features = project(k_first, k_second, omega_first, omega_second, kind, WIDTH, AXES == 0)
         if RELU:
             q_phi = tl.where(there, tl.maximum(q_features, 0.0) + EPS, 0.0).to(kind)
             k_phi = tl.where(there, tl.maximum(k_features, 0.0) + EPS, 0.0).to(kind)
         else:
             q_features = tl.where(there, q_features, float("-inf"))
-            k_features = tl.where(there & (token < tokens)[None, :], k_features, float("-inf"))
-            q_new = tl.maximum(q_top, tl.max(q_features, axis=0))
-            k_new = tl.maximum(k_top, group_maximum(tl.max(k_features, axis=0), BLOCK_GROUPS, BLOCK_TOKENS))
+            k_features = tl.where(there & (token < tokens)[:, None], k_features, float("-inf"))
+            q_new = tl.maximum(q_top, tl.max(q_features, axis=1))
+            k_new = tl.maximum(k_top, group_maximum(tl.max(k_features, axis=1), BLOCK_GROUPS, BLOCK_TOKENS))
             q_kept, k_kept = tl.exp(q_top - q_new), tl.exp(k_top - k_new)
-            q_phi = tl.exp(q_features - (q_half + q_new)[None, :]).to(kind)
-            k_phi = tl.exp(k_features - (k_half + k_new)[None, :]).to(kind)
-            q_sum = q_sum * q_kept + tl.sum(q_phi.to(tl.float32), axis=0)
-            k_sum = k_sum * k_kept + tl.sum(k_phi.to(tl.float32), axis=0)
+            q_phi = tl.exp(q_features - (q_half + q_new)[:, None]).to(kind)
+            k_phi = tl.exp(k_features - (k_half + k_new)[:, None]).to(kind)
+            q_sum = q_sum * q_kept + tl.sum(q_phi.to(tl.float32), axis=1)
+            k_sum = k_sum * k_kept + tl.sum(k_phi.to(tl.float32), axis=1)
             weights = weights * q_kept[:, None] * k_kept[None, :]
             q_top, k_top = q_new, k_new
-        weights = tl.dot(tl.trans(q_phi), k_phi, weights, input_precision="ieee")
+        weights = tl.dot(q_phi, tl.trans(k_phi), weights, input_precision="ieee")
     if not RELU:
         # sum_m (E_q + eps)(E_k + eps), once the maxima are known.
         weights += EPS * (q_sum[:, None] + k_sum[None, :]) + EPS * EPS * features
@@ -141,12 +152,13 @@ def favor_long_kernel(
     qkv, omega, positions, frequencies, groups, tokens, features,
     qkv_batch_stride, qkv_group_stride, qkv_token_stride, out_batch_stride, out_group_stride, out_token_stride, out,
     EPS: tl.constexpr, RELU: tl.constexpr, WIDTH: tl.constexpr, AXES: tl.constexpr, HALVES: tl.constexpr,
-    BLOCK_TOKENS: tl.constexpr, BLOCK_FEATURES: tl.constexpr, SWEEPS: tl.constexpr, BLOCK_PAIRS: tl.constexpr,
-    BLOCK_VALUES: tl.constexpr,
+    BLOCK_TOKENS: tl.constexpr, BLOCK_FEATURES: tl.constexpr, BLOCK_LAST: tl.constexpr, SWEEPS: tl.constexpr,
+    BLOCK_PAIRS: tl.constexpr, BLOCK_VALUES: tl.constexpr,
 ):  # fmt: skip
     """One sequence (first grid axis), one head (second), BLOCK_VALUES columns of its values (third).
 
-    SWEEPS * BLOCK_FEATURES is at least M. The other arguments are those of ``favor_short_kernel``.
+    The features come in SWEEPS sweeps of BLOCK_FEATURES, the last one of BLOCK_LAST. The other arguments are those of
+    ``favor_short_kernel``.
     """
     kind: tl.constexpr = qkv.dtype.element_ty
     inner = tl.num_programs(1) * WIDTH
@@ -158,12 +170,15 @@ def favor_long_kernel(
     keyed = ()  # sum_n E(k_n)^T v_n, (features of a sweep, V) each
     totals = ()  # sum_n E(k_n), (features of a sweep,) each
     tops = ()  # what E(k) is relative to, (features of a sweep,) each: features are apart until all keys have passed
-    for sweep in tl.static_range(SWEEPS):
+    for sweep in tl.static_range(SWEEPS - 1):
         feature = sweep * BLOCK_FEATURES + tl.arange(0, BLOCK_FEATURES)
         omegas = omegas + (load_omega(omega, feature, features, WIDTH, HALVES, BLOCK_PAIRS),)
-        keyed = keyed + (tl.zeros([BLOCK_FEATURES, BLOCK_VALUES], tl.float32),)
-        totals = totals + (tl.zeros([BLOCK_FEATURES], tl.float32),)
-        tops = tops + (tl.full([BLOCK_FEATURES], float("-inf"), tl.float32),)
+    feature = (SWEEPS - 1) * BLOCK_FEATURES + tl.arange(0, BLOCK_LAST)
+    omegas = omegas + (load_omega(omega, feature, features, WIDTH, HALVES, BLOCK_PAIRS),)
+    for sweep in tl.static_range(SWEEPS):
+        keyed = keyed + (tl.zeros([omegas[sweep][0].shape[0], BLOCK_VALUES], tl.float32),)
+        totals = totals + (tl.zeros([omegas[sweep][0].shape[0]], tl.float32),)
+        tops = tops + (tl.full([omegas[sweep][0].shape[0]], float("-inf"), tl.float32),)
     value_sum = tl.zeros([BLOCK_VALUES], tl.float32)
     for start in range(0, tokens, BLOCK_TOKENS):
         token = start + tl.arange(0, BLOCK_TOKENS)
@@ -179,9 +194,9 @@ def favor_long_kernel(
         grown_totals = ()
         grown_tops = ()
         for sweep in tl.static_range(SWEEPS):
-            projected = project(omegas[sweep][0], omegas[sweep][1], first, second, WIDTH, AXES == 0)
+            projected = project(omegas[sweep][0], omegas[sweep][1], first, second, kind, WIDTH, AXES == 0)
             if RELU:
-                new_top, kept = tops[sweep], tl.full([BLOCK_FEATURES], 1.0, tl.float32)
+                new_top, kept = tops[sweep], tl.full(tops[sweep].shape, 1.0, tl.float32)
                 phi = tl.where(mask[None, :], tl.maximum(projected, 0.0) + EPS, 0.0)
             else:
                 projected = tl.where(mask[None, :], projected, float("-inf"))
@@ -198,14 +213,14 @@ def favor_long_kernel(
     # Now the keys' maximum over features and tokens is known: phi = E + eps for the features that there are, 0 beyond.
     top = tl.full([1], float("-inf"), tl.float32)
     for sweep in tl.static_range(SWEEPS):
-        listed = sweep * BLOCK_FEATURES + tl.arange(0, BLOCK_FEATURES) < features
+        listed = sweep * BLOCK_FEATURES + tl.arange(0, omegas[sweep][0].shape[0]) < features
         top = tl.maximum(top, tl.max(tl.where(listed, tops[sweep], float("-inf")), axis=0))
     mean_keyed = ()
     mean_totals = ()
     floor_keyed = tl.zeros([BLOCK_VALUES], tl.float32)
     floor_total = tl.zeros([1], tl.float32)
     for sweep in tl.static_range(SWEEPS):
-        listed = sweep * BLOCK_FEATURES + tl.arange(0, BLOCK_FEATURES) < features
+        listed = sweep * BLOCK_FEATURES + tl.arange(0, omegas[sweep][0].shape[0]) < features
         # Sums over many tokens would leave half precision's range: means do not.
         share, floor = tl.where(listed, 1.0 / tokens, 0.0), tl.where(listed, EPS, 0.0)
         if RELU:
@@ -231,11 +246,11 @@ def favor_long_kernel(
         mixed = tl.zeros([BLOCK_TOKENS, BLOCK_VALUES], tl.float32)
         total = tl.zeros([BLOCK_TOKENS], tl.float32)
         for sweep in tl.static_range(SWEEPS):
-            q_projected = project(omegas[sweep][0], omegas[sweep][1], first, second, WIDTH, AXES == 0)
+            q_projected = project(omegas[sweep][0], omegas[sweep][1], first, second, kind, WIDTH, AXES == 0)
             if RELU:
                 q_phi = tl.maximum(q_projected, 0.0) + EPS
             else:
-                there = sweep * BLOCK_FEATURES + tl.arange(0, BLOCK_FEATURES) < features
+                there = sweep * BLOCK_FEATURES + tl.arange(0, omegas[sweep][0].shape[0]) < features
                 q_projected = tl.where(there[:, None], q_projected, float("-inf"))
                 new_row_top = tl.maximum(row_top, tl.max(q_projected, axis=0))
                 row_kept = tl.exp(row_top - new_row_top)
