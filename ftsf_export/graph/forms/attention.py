@@ -16,6 +16,7 @@ from ftsf_export.graph.forms.rows import Rows
 from ftsf_export.graph.rewrite import (
     Rewrites,
     additive_fusion,
+    attention_bias,
     favor_order,
     qkv_apart,
     rotation_halves,
@@ -63,10 +64,15 @@ class HeadsForm(nn.Module):
         else:
             self.to_qkv = qkv
         self.to_out = Product.from_linear(attention.to_out)
+        self.query_bias: nn.Parameter | None = None
+        if attention_bias.NAME in rewrites and self.apart and isinstance(self.core, RegularCore):
+            self._move_biases(turned=rotation is not None)
 
     def forward(self, h_BSD: Tensor) -> Tensor:
         if self.apart:
             q, k, v = (self.grid.heads_first_one(to(h_BSD)) for to in (self.to_q, self.to_k, self.to_v))
+            if self.query_bias is not None:
+                q = q + self.query_bias
         else:
             q, k, v = self.grid.heads_first(self.to_qkv(h_BSD), 3)
         out: Tensor = self.to_out(self.grid.tokens_first(self.core(q, k, v)))
@@ -76,10 +82,20 @@ class HeadsForm(nn.Module):
         """Take the linear map that follows into this attention's own product."""
         self.to_out = temporal_fc.folded(self.to_out, fc)
 
+    def _move_biases(self, *, turned: bool) -> None:
+        """``turned``: queries and keys are rotated, each token by its own angle; their biases then stay."""
+        self.to_out = attention_bias.carried(self.to_v, self.to_out)
+        self.to_v = attention_bias.without_bias(self.to_v)
+        bias = attention_bias.query_bias(self.to_q, self.grid.heads)
+        if bias is not None and not turned:
+            self.query_bias = nn.Parameter(bias, requires_grad=False)
+            self.to_q, self.to_k = (attention_bias.without_bias(product) for product in (self.to_q, self.to_k))
+
     def class_products(self) -> tuple[Product, Product]:
         """The queries' product, and the packed one of keys and values."""
         if self.apart:
-            return self.to_q, Product.side_by_side(self.to_k, self.to_v)
+            bias = self.to_q.bias if self.query_bias is None else self.query_bias.flatten()
+            return Product(self.to_q.weight, bias), Product.side_by_side(self.to_k, self.to_v)
         inner = self.grid.heads * self.grid.width
         return columns(self.to_qkv, 0, inner), columns(self.to_qkv, inner, 3 * inner)
 

@@ -23,9 +23,12 @@ class Product(nn.Module):
 
     @classmethod
     def side_by_side(cls, left: Product, right: Product) -> Product:
-        """One product with the output columns of both; either both have a bias or neither."""
-        biases = [product.bias for product in (left, right) if product.bias is not None]
-        return cls(torch.cat((left.weight, right.weight), dim=-1), torch.cat(biases) if biases else None)
+        """One product with the output columns of both; a bias that one of them lacks is zero."""
+        weight = torch.cat((left.weight, right.weight), dim=-1)
+        if left.bias is None and right.bias is None:
+            return cls(weight)
+        biases = (weight.new_zeros(p.weight.shape[-1]) if p.bias is None else p.bias for p in (left, right))
+        return cls(weight, torch.cat(tuple(biases)))
 
     def forward(self, x: Tensor) -> Tensor:
         y = torch.matmul(x, self.weight)

@@ -9,6 +9,7 @@ ALL: Rewrites = frozenset(
     {
         "additive-class",
         "additive-fusion",
+        "attention-bias",
         "class-tail",
         "favor-order",
         "geglu-split",
