@@ -1,0 +1,253 @@
+"""Our exports against the peers', on the same weights and input, in one run; see ``scripts/bench-export --help``.
+
+Peers: plain ``torch.onnx.export(dynamo=True)`` of the same eager model, and of Hugging Face's TimeSformer-base made
+from its configuration (random weights, nothing downloaded). The half-precision graph behind kernels and bytes is, for
+everyone, the FP32 export through our own precision pass; plain graphs have no FP32 islands in it, to their advantage.
+Latencies are of the FP32 graphs, on this CPU, taken in turns: every file runs once a round, the median counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ftsf_export.config import ATTENTIONS, BatchRange, ExportConfig, Size
+from ftsf_export.engine.audit import Audit, audit
+from ftsf_export.engine.cards import card_of
+from ftsf_export.engine.targets import target_named
+from ftsf_export.pipeline.build import GraphFacts
+from ftsf_export.pipeline.plan import compile_at
+
+TARGET = "rtx-30"
+FULL: dict[str, Any] = {"frames": 8, "size": "224", "dim": 512, "depth": 12}
+QUICK: dict[str, Any] = {"frames": 4, "size": "64", "dim": 128, "depth": 2, "num_classes": 10}
+HUGGING_FACE = "HF TimeSformer"
+
+
+@dataclass
+class Row:
+    """One export. ``path``: its FP32 graph; ``input``: that graph's input; ``latency_ms`` by runtime."""
+
+    name: str
+    path: Path
+    input: str
+    export_s: float
+    nodes: int
+    plan: Audit
+    latency_ms: dict[str, float | None]
+
+    def cells(self) -> tuple[str, ...]:
+        plan = self.plan
+        figures = (f"{self.export_s:.1f}", f"{self.nodes:,}", f"{plan.flops / 1e9:,.2f}", f"{len(plan.kernels):,}")
+        moved = (f"{plan.moved_bytes / 1e6:,.1f}", str(len(plan.fused_attentions)))
+        times = ("not installed" if ms is None else f"{ms:,.1f}" for ms in self.latency_ms.values())
+        return (self.name, *figures, *moved, *times)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "export_s": self.export_s,
+            "nodes": self.nodes,
+            "latency_ms": self.latency_ms,
+            "plan": self.plan.as_dict(),
+        }
+
+
+HEAD = ("export", "s", "nodes", "GEMM GFLOP", "kernels", "MB moved", "fused", "ORT CPU ms", "OpenVINO f32 ms")
+
+
+def main() -> None:
+    arguments = _arguments()
+    warnings.simplefilter("ignore")
+    import bench_sizes
+    import torch
+
+    torch.set_grad_enabled(False)
+    sizes = QUICK if arguments.quick else FULL
+    if arguments.depth:
+        sys.exit(bench_sizes.compare_depths(arguments.attn, sizes, quick=arguments.quick))
+    if arguments.sweep is not None:
+        bench_sizes.sweep(arguments.sweep, arguments.attn, sizes, quick=arguments.quick)
+        return
+    rows = compare(arguments.attn, sizes, rounds=arguments.rounds, hugging_face=not arguments.no_hugging_face)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps([row.as_dict() for row in rows], indent=1) + "\n", encoding="utf-8")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("bench-export", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes: shows that it works, its figures mean nothing"
+    )
+    parser.add_argument("--attn", nargs="+", choices=ATTENTIONS, default=list(reversed(ATTENTIONS)))
+    parser.add_argument("--no-hugging-face", action="store_true", help="leave out TimeSformer-base")
+    parser.add_argument("--rounds", type=int, default=5, help="measured calls of each file (default 5)")
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    parser.add_argument("--depth", action="store_true", help="only: seconds to export at depth 12 and at depth 24")
+    parser.add_argument(
+        "--sweep", type=Path, metavar="DIR", help="only: bytes and work from 112 to 448 px, with charts"
+    )
+    return parser.parse_args()
+
+
+def compare(attns: Sequence[str], sizes: dict[str, Any], *, rounds: int, hugging_face: bool) -> list[Row]:
+    """Exports, compiles and times everything, and prints the table row by row."""
+    print(f"FP32 exports; plans in fp16 for {TARGET} (SM86), batch 1; {sizes}", flush=True)
+    print(_table_line(HEAD), flush=True)
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="ftsf-bench-") as folder:
+        groups: list[Callable[[Path], list[Row]]] = [
+            lambda place, attn=attn: _fast_timesformer(attn, sizes, place) for attn in attns
+        ]
+        if hugging_face:
+            groups.append(lambda place: _hugging_face(sizes, place))
+        for group in groups:
+            made = group(Path(folder))
+            config = ExportConfig(**sizes)
+            _time_in_turns(made, (1, config.frames, 3, config.size.height, config.size.width), rounds)
+            for row in made:
+                print(_table_line(row.cells()), flush=True)
+                row.path.unlink()
+            rows += made
+    return rows
+
+
+def _table_line(cells: Sequence[str]) -> str:
+    name, *figures = cells
+    return f"{name:<28}" + "".join(f"{cell:>16}" if i > 5 else f"{cell:>11}" for i, cell in enumerate(figures))
+
+
+def _fast_timesformer(attn: str, sizes: dict[str, Any], folder: Path) -> list[Row]:
+    from ftsf_export.graph.source import load_model
+
+    config = ExportConfig(attn=attn, **sizes)
+    model = load_model(config)
+    return [_ours(f"{attn}, ours", model, config, folder), _plain(f"{attn}, plain", model, config, folder)]
+
+
+def _hugging_face(sizes: dict[str, Any], folder: Path) -> list[Row]:
+    """TimeSformer-base at full size; ours takes over its weights through a checkpoint directory."""
+    import torch
+    from transformers import TimesformerConfig, TimesformerForVideoClassification
+
+    from ftsf_export.graph.source import load_model
+
+    small = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 256}
+    side = int(sizes["size"])
+    their_config = TimesformerConfig(image_size=side, num_frames=sizes["frames"], **(small if sizes is QUICK else {}))
+    torch.manual_seed(0)
+    theirs = TimesformerForVideoClassification(their_config).eval()
+    weights = folder / "hugging-face"
+    theirs.save_pretrained(weights)
+    config = ExportConfig(checkpoint=weights, frames=sizes["frames"], size=Size(side, side))
+
+    class Logits(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = theirs
+
+        def forward(self, clip: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.model(clip).logits
+            return logits
+
+    ours = _ours(f"{HUGGING_FACE}, ours", load_model(config), config, folder)
+    return [ours, _plain(f"{HUGGING_FACE}, plain", Logits().eval(), config, folder)]
+
+
+def _ours(name: str, model: Any, config: ExportConfig, folder: Path) -> Row:
+    from ftsf_export.graph.export import GraphOptions, export_onnx
+
+    started = time.monotonic()
+    graph = export_onnx(model, GraphOptions())
+    return _row(name, graph, config, folder, time.monotonic() - started)
+
+
+def _plain(name: str, module: Any, config: ExportConfig, folder: Path) -> Row:
+    import torch
+
+    from ftsf_export.graph.onnx_model import MODULE_KEY, OnnxModel
+
+    clip = torch.zeros(1, config.frames, config.channels, config.size.height, config.size.width)
+    started = time.monotonic()
+    program = torch.onnx.export(
+        module, (clip,), dynamo=True, opset_version=20, input_names=["clip"], output_names=["logits"], verbose=False
+    )
+    seconds = time.monotonic() - started
+    assert program is not None
+    for node in program.model.graph:
+        # No islands, so the module says nothing; the precision pass wants the key.
+        node.metadata_props[MODULE_KEY] = ""
+    graph = OnnxModel(model=program.model, precision="fp32", opset=20, taps=(), islands=(), rewrites=())
+    return _row(name, graph, config, folder, seconds)
+
+
+def _row(name: str, graph: Any, config: ExportConfig, folder: Path, seconds: float) -> Row:
+    path = folder / f"{name.replace(', ', '-').replace(' ', '-')}.onnx"
+    graph.save(path)
+    return Row(name, path, "clip", seconds, graph.node_count, planned(graph, config, folder), {})
+
+
+def planned(graph: Any, config: ExportConfig, folder: Path) -> Audit:
+    """What TensorRT for RTX makes of the graph in fp16."""
+    from ftsf_export.graph.precision import to_precision
+
+    target, half = target_named(TARGET), folder / "half.onnx"
+    to_precision(graph, "fp16").save(half)
+    facts = GraphFacts(
+        onnx_path=half,
+        precision="fp16",
+        batch=BatchRange(1, 1, 1),
+        input_name="clip",
+        clip_shape=(config.frames, config.channels, config.size.height, config.size.width),
+    )
+    engine = compile_at(facts, "rtx", target)
+    half.unlink()
+    return audit(engine.plan, engine.products, card=card_of(target))
+
+
+def _time_in_turns(rows: Sequence[Row], shape: tuple[int, ...], rounds: int) -> None:
+    """Median milliseconds of each row's FP32 graph, by runtime; None where the runtime is not installed."""
+    clip = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    for runtime, load in (("onnxruntime", _onnxruntime), ("openvino", _openvino)):
+        try:
+            calls = [load(row.path, row.input) for row in rows]
+        except ImportError:
+            calls = []
+        times: list[list[float]] = [[] for _ in calls]
+        for index in range(rounds + 1 if calls else 0):
+            for call, found in zip(calls, times, strict=True):
+                started = time.perf_counter()
+                call(clip)
+                if index:  # the first round warms up
+                    found.append(time.perf_counter() - started)
+        for number, row in enumerate(rows):
+            row.latency_ms[runtime] = statistics.median(times[number]) * 1e3 if calls else None
+
+
+def _onnxruntime(path: Path, name: str) -> Callable[[np.ndarray], Any]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda clip: session.run(None, {name: clip})
+
+
+def _openvino(path: Path, name: str) -> Callable[[np.ndarray], Any]:
+    import openvino
+
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda clip: compiled({name: clip})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""How exports grow: seconds over depth, bytes and products over resolution (``bench-export --depth``, ``--sweep``)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench_export import QUICK, planned
+
+from ftsf_export.config import ExportConfig, Size
+from ftsf_export.report.charts import Series, line_chart, standalone
+
+SWEEP_PX, QUICK_SWEEP_PX = (112, 160, 224, 320, 448), (32, 64)
+# The second depth may take this many times the first one's time.
+DEPTHS, QUICK_DEPTHS, MOST_TIMES = (12, 24), (2, 4), 1.5
+
+
+def compare_depths(attns: Sequence[str], sizes: dict[str, Any], *, quick: bool) -> int:
+    """Seconds of torch.export and conversion at two depths; exit code 1 where the deeper takes too long."""
+    from ftsf_export.graph.export import GraphOptions, export_onnx
+    from ftsf_export.graph.source import load_model
+
+    depths = QUICK_DEPTHS if quick else DEPTHS
+    slow = 0
+    export_onnx(load_model(ExportConfig(**QUICK)), GraphOptions())  # imports and caches
+    print(
+        f"{'':<12}" + "".join(f"{f'depth {depth}, s':>14}" for depth in depths) + f"{'times':>8} (at most {MOST_TIMES})"
+    )
+    for attn in attns:
+        seconds = []
+        for depth in depths:
+            model = load_model(ExportConfig(attn=attn, **{**sizes, "depth": depth}))
+            started = time.process_time()
+            export_onnx(model, GraphOptions())
+            seconds.append(time.process_time() - started)
+        times = seconds[1] / seconds[0]
+        slow |= times > MOST_TIMES
+        print(f"{attn:<12}" + "".join(f"{one:>14.1f}" for one in seconds) + f"{times:>8.2f}", flush=True)
+    return int(slow)
+
+
+def sweep(folder: Path, attns: Sequence[str], sizes: dict[str, Any], *, quick: bool) -> None:
+    """Bytes and work of each mechanism over the frame's side; charts and figures go into ``folder``."""
+    from ftsf_export.graph.export import GraphOptions, export_onnx
+    from ftsf_export.graph.source import load_model
+
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, list[dict[str, Any]]] = {}
+    print(f"{'':<12}{'px':>6}{'tokens':>8}{'kernels':>9}{'MB moved':>11}{'GEMM GFLOP':>12}{'bound ms':>10}", flush=True)
+    for attn in attns:
+        for side in QUICK_SWEEP_PX if quick else SWEEP_PX:
+            config = ExportConfig(attn=attn, **{**sizes, "size": Size(side, side)})
+            plan = planned(export_onnx(load_model(config), GraphOptions()), config, folder)
+            tokens = 1 + config.frames * config.num_patches
+            row = {"px": side, "tokens": tokens, "moved_mb": plan.moved_bytes / 1e6, "gflop": plan.flops / 1e9}
+            found.setdefault(attn, []).append(
+                {**row, "kernels": len(plan.kernels), "least_ms": (plan.least_s or 0) * 1e3}
+            )
+            figures = f"{plan.moved_bytes / 1e6:>11,.1f}{plan.flops / 1e9:>12,.2f}{(plan.least_s or 0) * 1e3:>10.3f}"
+            print(f"{attn:<12}{side:>6}{tokens:>8,}{len(plan.kernels):>9}{figures}", flush=True)
+    (folder / "sweep.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    for figure, words in (("moved_mb", "MB moved a pass"), ("gflop", "GFLOP in products")):
+        said = "; ".join(_crossing(found, attn, figure) for attn in attns if attn != "regular" and "regular" in found)
+        print(f"{words}: {said or 'regular was left out'}")
+        series = [Series(attn, tuple((row["tokens"], row[figure]) for row in rows)) for attn, rows in found.items()]
+        chart = line_chart(series, title=f"{words} over tokens, fp16, SM86", x_name="tokens", y_name=words, said=said)
+        (folder / f"sweep-{figure}.svg").write_text(standalone(chart), encoding="utf-8")
+
+
+def _crossing(found: dict[str, list[dict[str, Any]]], attn: str, figure: str) -> str:
+    """From which of the measured sizes on a mechanism needs less than regular attention does."""
+    pairs = list(zip(found[attn], found["regular"], strict=True))
+    for index, (mine, _) in enumerate(pairs):
+        if all(one[figure] < other[figure] for one, other in pairs[index:]):
+            return f"{attn} needs less than regular from {mine['px']} px on ({mine['tokens']} tokens)"
+    return f"{attn} does not need less than regular up to {pairs[-1][0]['px']} px"
