@@ -1,7 +1,9 @@
 """FP32 graph -> strongly typed FP16 or BF16 graph: the precision is in the graph, the compiler only obeys.
 
 Everything floating becomes half, but for the islands (``forms.island``): their nodes compute in FP32, with casts where
-values enter and leave. Input and output stay float32.
+values enter and leave. What leaves an island is half, also on its way to another island: an FP32 tensor as large as the
+features of FAVOR+ is never written, and numerator and denominator see the same rounded numbers. Input and output stay
+float32.
 """
 
 from __future__ import annotations
@@ -46,24 +48,36 @@ class _Narrowing:
         self.half = HALF[precision]
         self.islands = islands
         self.casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
+        # FP32 values -> the island that they were made in.
+        self.homes: dict[ir.Value, str] = {}
 
     def run(self) -> None:
         outputs = list(self.graph.outputs)
         for node in list(self.graph):
-            kind = FLOAT if self._in_island(node) else self.half
+            island = self._island_of(node)
+            kind = self.half if island is None else FLOAT
             for slot, value in enumerate(node.inputs):
                 if value is not None and value.dtype is not None and value.dtype.is_floating_point():
+                    if self.homes.get(value, island) != island:
+                        value = self._as(value, self.half, node)
                     node.replace_input_with(slot, self._as(value, kind, node))
             for output in node.outputs:
                 if output.dtype == FLOAT:
                     output.type = ir.TensorType(kind)
+                    if island is not None:
+                        self.homes[output] = island
         for index, output in enumerate(outputs):
             if output.dtype == self.half:
                 self._widen_output(index, output)
         self._drop_unused_constants()
 
-    def _in_island(self, node: ir.Node) -> bool:
-        return any(is_within(module_of(node), scope) for scope in self.islands)
+    def _island_of(self, node: ir.Node) -> str | None:
+        """The path of the island module that the node belongs to."""
+        module = module_of(node)
+        for scope in self.islands:
+            if is_within(module, scope):
+                return ".".join(module.split(".")[: len(scope.split("."))])
+        return None
 
     def _as(self, value: ir.Value, kind: ir.DataType, user: ir.Node) -> ir.Value:
         """``value`` in type ``kind``: itself, a converted constant, or a cast before ``user``."""

@@ -51,8 +51,10 @@ class HeadsForm(nn.Module):
             omega = None if omega is None else rotation_halves.permuted(omega)
         if isinstance(attention, PerformerAttention):
             assert omega is not None
-            quadratic = favor_order.NAME in rewrites and favor_order.quadratic_is_cheaper(grid, attention.features)
-            self.core: nn.Module = FavorCore(omega, attention.eps, attention.kernel, rotation, quadratic=quadratic)
+            order: favor_order.Order = "features"
+            if favor_order.NAME in rewrites:
+                order = favor_order.cheapest_order(grid, attention.features, attention.kernel)
+            self.core: nn.Module = FavorCore(omega, attention.eps, attention.kernel, rotation, order)
         else:
             scale: float | None = attention.scale
             if softmax_scale.NAME in rewrites:

@@ -40,26 +40,40 @@ class SoftmaxOverTokens(Island):
 
 
 class FeatureExponential(Island):
-    """exp(projected - |x'|^2 / 2 - s) + eps of FAVOR+, with s the largest projection over the dimensions ``over``.
+    """exp(difference - |x'|^2 / 2) + eps of FAVOR+.
 
-    Args of forward: tokens ``x`` (..., N, K), their projections ``projected`` (..., N, M).
+    Args of forward: tokens ``x`` (..., N, K); ``difference`` (..., N, M), their projections less the stabiliser.
     """
 
     reason = (
-        "FAVOR+ subtracts numbers of the size of |x|^2 before the exponential: in half precision |x|^2 overflows and "
-        "the error of the difference is multiplied into every feature"
+        "FAVOR+ subtracts |x|^2 / 2 before the exponential: in half precision |x|^2 overflows, and the error of the "
+        "difference is multiplied into every feature"
     )
 
-    def __init__(self, eps: float, width: int, over: tuple[int, ...]) -> None:
+    def __init__(self, eps: float, width: int) -> None:
         super().__init__()
-        self.eps, self.over = eps, over
+        self.eps = eps
         # x' = x / K^(1/4), so |x'|^2 / 2 = |x|^2 / (2 sqrt K).
         self.half_inverse_root = width**-0.5 / 2
 
-    def forward(self, x: Tensor, projected: Tensor) -> Tensor:
+    def forward(self, x: Tensor, difference: Tensor) -> Tensor:
         half_square = (x * x).sum(dim=-1, keepdim=True) * self.half_inverse_root
-        stabiliser = projected.amax(dim=self.over, keepdim=True)
-        return torch.exp(projected - half_square - stabiliser) + self.eps
+        return torch.exp(difference - half_square) + self.eps
+
+
+class PairWeights(FeatureExponential):
+    """FAVOR+ weights of every query and key, normalised over the keys, from both tokens' exponents.
+
+    Args of forward: queries and keys side by side, ``x`` (2, ..., N, K) and ``difference`` (2, ..., N, M). Returns
+    (..., N, N).
+    """
+
+    reason = FeatureExponential.reason + "; the weights' sums and quotients are denominators as well"
+
+    def forward(self, x: Tensor, difference: Tensor) -> Tensor:
+        phi = super().forward(x, difference)
+        weights = (phi[0][..., :, None, :] * phi[1][..., None, :, :]).sum(dim=-1)
+        return weights / weights.sum(dim=-1, keepdim=True)
 
 
 class Quotient(Island):

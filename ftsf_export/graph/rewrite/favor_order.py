@@ -1,16 +1,28 @@
-"""Order of the two products of FAVOR+, by cost.
+"""Order of the products of FAVOR+, by cost.
 
-phi(q) (phi(k)^T v) = (phi(q) phi(k)^T) v. For N tokens, M features and K values the left order takes 2 N M K
-multiplications, the right one N^2 (M + K): the right one is cheaper for N < 2 M K / (M + K), about 103 at K = 64.
+phi(q) (phi(k)^T v) = (phi(q) phi(k)^T) v. For N tokens, M features and K values the left order, ``features``, takes 2 N M K
+multiplications, the right one, ``weights``, N^2 (M + K): the right one is cheaper for N < 2 M K / (M + K), about 103 at
+K = 64. With very few tokens (attention over time) no features need to be written at all: each weight is the sum over
+features of a product of two exponentials, ``pairs``, made where it is added up, from the projections alone.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 from ftsf_export.graph.forms.grid import Grid
 
 NAME = "favor-order"
 
+Order = Literal["features", "weights", "pairs"]
 
-def quadratic_is_cheaper(grid: Grid, features: int) -> bool:
-    """Whether (phi(q) phi(k)^T) v takes fewer multiplications."""
-    return grid.attending * (features + grid.width) < 2 * features * grid.width
+# Up to here a pair's exponentials are cheaper than the traffic of the features. They are made N times for each token, and
+# a runtime that does not fuse them writes N^2 M numbers.
+MOST_TOKENS_IN_PAIRS = 16
+
+
+def cheapest_order(grid: Grid, features: int, kernel: str) -> Order:
+    """The order to take. The ReLU kernel has no exponentials to fuse."""
+    if grid.attending * (features + grid.width) >= 2 * features * grid.width:
+        return "features"
+    return "pairs" if grid.attending <= MOST_TOKENS_IN_PAIRS and kernel == "softmax" else "weights"
