@@ -10,7 +10,10 @@ ROOT = Path(__file__).parent
 CORE = ["numpy>=1.26", "click>=8.1", "rich>=13.7", "polygraphy>=0.49.20"]
 
 # One of the two, never both: they install the same files. The GPU wheel also runs with no GPU.
-_GPU_WHEEL = "(sys_platform == 'linux' or sys_platform == 'win32') and (platform_machine == 'x86_64' or platform_machine == 'AMD64')"
+_GPU_WHEEL = (
+    "(sys_platform == 'linux' or sys_platform == 'win32')"
+    " and (platform_machine == 'x86_64' or platform_machine == 'AMD64')"
+)
 ONNXRUNTIME = [
     f"onnxruntime-gpu>=1.20; {_GPU_WHEEL}",
     "onnxruntime>=1.20; (sys_platform != 'linux' and sys_platform != 'win32')"

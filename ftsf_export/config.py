@@ -83,9 +83,9 @@ class ExportConfig:
     The model: ``attn``, ``attn_type``, ``frames``, ``size``, ``channels``, ``patch_size``, ``dim``, ``depth``,
     ``heads`` (None: dim // dim_head), ``dim_head``, ``num_classes``, ``rotary``; ``checkpoint`` (None: random
     weights drawn from ``seed``). The file: ``precision``, ``opset`` (None: chosen by target), ``rewrites`` (names
-    of exact rewrites; None: all), ``batch``. The engine: ``builder``, ``targets``, ``workspace_mib`` (None: the compiler's own limit). The proof: ``atol``
-    (largest absolute difference of the logits; None: not judged), ``rtol`` (relative L2 error; None: by
-    precision), ``videos`` (judged beside seeded noise).
+    of exact rewrites; None: all), ``batch``. The engine: ``builder``, ``targets``, ``workspace_mib`` (None: the
+    compiler's own limit). The proof: ``atol`` (largest absolute difference of the logits; None: not judged),
+    ``rtol`` (relative L2 error; None: by precision), ``videos`` (judged beside seeded noise).
 
     ``checkpoint`` is a file, a directory or a hub id ("owner/name", "owner/name@revision"). It brings the model's
     fields: those that are written here (``given``) must agree with it, the defaults of the others give way to it.
@@ -134,7 +134,7 @@ class ExportConfig:
             if name not in found and (problem := check(name, getattr(self, name))):
                 found[name] = problem
         # Rules between fields speak only where each field alone is sound: one mistake, one sentence.
-        # With a checkpoint the model's fields may still give way to it: its own architecture is judged where it is read.
+        # With a checkpoint the model's fields may still give way to it: its architecture is judged where it is read.
         shape = [] if self.checkpoint is not None else _shape_problems(self, found)
         problems = [*found.values(), *shape]
         if problems:

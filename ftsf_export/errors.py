@@ -1,7 +1,7 @@
 """Every error that a user can meet, and the exit code that each stands for.
 
     FtsfError
-    |-- GateFailed           1  a gate said no: parity, precision, plan, accuracy (the artefacts are kept, marked failed)
+    |-- GateFailed           1  a gate said no: parity, precision, plan, accuracy (artefacts are kept, marked failed)
     |-- UsageError           2  wrong usage, configuration or input file
     |   |-- ConfigError         one or more fields of a configuration are wrong: all of them, at once
     |   |-- BundleError         a bundle is missing, altered, half there, or of a schema that we do not know

@@ -1,4 +1,7 @@
-"""Verdicts: what a gate found, about which file, on what evidence. Values only; the judging is in ``parity`` and ``engine``."""
+"""Verdicts: what a gate found, about which file, on what evidence.
+
+Values only; the judging is in ``parity`` and ``engine``.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -132,7 +133,9 @@ def _unpickled(path: Path) -> Mapping[Any, Any]:
     archive = _starts_with(path, _ZIP)
     if archive:
         _check_archive(path)
-    with _reading(path):
+    with _reading(path), warnings.catch_warnings():
+        # torch warns of a pickle protocol that it did not write; what it then cannot read it refuses.
+        warnings.simplefilter("ignore", UserWarning)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive or None)
     if not isinstance(content, Mapping):
         raise UsageError(f"checkpoint: {path}: expected a dictionary of tensors, got {type(content).__name__}")

@@ -1,9 +1,9 @@
 """Additive attention (Wu et al. 2021) as two attentions with one query each.
 
-With y_n = R_n x_n the turned tokens, the pooled query is softmax_n(w_q . y_n) y_n summed over n: softmax attention with the
-one query w_q, whose keys and values are both y. With Q the pooled query, w_k . (Q * k_n) = (w_k * Q) . k_n and
-sum_n b_n (Q * k_n) = Q * sum_n b_n k_n, so that the keys are pooled by the query w_k * Q in the same way. Compilers make one
-kernel of each, rotation included, that reads the tokens once.
+With y_n = R_n x_n the turned tokens, the pooled query is softmax_n(w_q . y_n) y_n summed over n: softmax attention
+with the one query w_q, whose keys and values are both y. With Q the pooled query, w_k . (Q * k_n) = (w_k * Q) . k_n
+and sum_n b_n (Q * k_n) = Q * sum_n b_n k_n, so that the keys are pooled by the query w_k * Q in the same way.
+Compilers make one kernel of each, rotation included, that reads the tokens once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class AdditivePool(nn.Module):
         y = x if self.rotation is None else self.rotation(x)
         if self.as_attention:
             return torch.matmul(self.softmax(torch.matmul(weight, y.transpose(-1, -2))), y)
-        return (self.softmax((y * weight).sum(dim=-1, keepdim=True)) * y).sum(dim=-2, keepdim=True)
+        shares: Tensor = self.softmax((y * weight).sum(dim=-1, keepdim=True))
+        return (shares * y).sum(dim=-2, keepdim=True)
 
 
 class AdditiveCore(nn.Module):

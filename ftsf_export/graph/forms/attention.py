@@ -130,12 +130,11 @@ class AdditiveForm(nn.Module):
     def forward(self, h_BSD: Tensor) -> Tensor:
         grid, inner = self.grid, self.grid.heads * self.grid.width
         if self.apart:
-            parts = (self.to_q(h_BSD), self.to_k(h_BSD), self.to_v(h_BSD))
+            q_BSI, k_BSI, v_BSI = self.to_q(h_BSD), self.to_k(h_BSD), self.to_v(h_BSD)
         else:
-            parts = torch.split(self.to_qkv(h_BSD), inner, dim=-1)
-        q_BSI = parts[0]
-        q, k = (grid.heads_first_one(part) for part in parts[:2])
-        v = grid.in_place(parts[2])
+            q_BSI, k_BSI, v_BSI = torch.split(self.to_qkv(h_BSD), inner, dim=-1)
+        q, k = grid.heads_first_one(q_BSI), grid.heads_first_one(k_BSI)
+        v = grid.in_place(v_BSI)
         is_class = None if self.rows is None else self.rows.is_class
         u_BSI = self.core(q, k, v, is_class).reshape(-1, grid.frames * grid.tokens, inner)
         rest: Tensor = q_BSI if self.to_rest is None else self.to_rest(h_BSD)

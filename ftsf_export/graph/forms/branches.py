@@ -79,7 +79,8 @@ class MlpForm(nn.Module):
     def _hidden(self, h: Tensor) -> Tensor:
         gelu = torch.nn.functional.gelu
         if self.split:
-            return self.fc1_value(h) * gelu(self.fc1_gate(h))
+            gated: Tensor = self.fc1_value(h) * gelu(self.fc1_gate(h))
+            return gated
         hidden: Tensor = self.fc1(h)
         if not self.gated:
             return gelu(hidden)

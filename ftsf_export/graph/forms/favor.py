@@ -1,8 +1,8 @@
 """FAVOR+ (Choromanski et al. 2020) with a fixed projection, in three orders of its products.
 
-phi is taken without its factor M^(-1/2), which cancels. The stabilising maximum is taken, and subtracted, in the graph's own
-precision: a maximum is exact in any, and the difference of two numbers is exact where it is small, which is where its
-exponential counts. The exponential itself is an island.
+phi is taken without its factor M^(-1/2), which cancels. The stabilising maximum is taken, and subtracted, in the
+graph's own precision: a maximum is exact in any, and the difference of two numbers is exact where it is small, which
+is where its exponential counts. The exponential itself is an island.
 """
 
 from __future__ import annotations

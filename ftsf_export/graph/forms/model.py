@@ -8,7 +8,15 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from fast_timesformer.blocks import DividedBlock, JointBlock, MlpBranch, SpaceBlock
+from fast_timesformer.blocks import (
+    DividedBlock,
+    FrameBranch,
+    JointBlock,
+    JointBranch,
+    MlpBranch,
+    SpaceBlock,
+    SpatialBranch,
+)
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.bundle import TapSpec
 from ftsf_export.graph.forms.attention import attention_form
@@ -167,7 +175,7 @@ class ExportForm(nn.Module):
     def _block(self, model: FastTimeSformer, index: int, rewrites: Rewrites, *, operator: bool) -> BlockForm:
         block = model.blocks[index]
         name = "joint" if isinstance(block, JointBlock) else "spatial"
-        branch = block.get_submodule(name)
+        branch = cast("SpatialBranch | JointBranch | FrameBranch", block.get_submodule(name))
         attn = attention_form(branch.attn, self.grid, self.rotary_space, rewrites, operator=operator)
         temporal = self._temporal(block, rewrites, operator=operator) if isinstance(block, DividedBlock) else None
         mlp = MlpForm(cast(MlpBranch, block.get_submodule("mlp")), rewrites)

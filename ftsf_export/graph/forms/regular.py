@@ -36,7 +36,7 @@ class RegularCore(nn.Module):
 
     def _operator(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """The operator takes (batch, H, N, K): groups join the batch."""
-        flat = [t.reshape(-1, *t.shape[-3:]) for t in (q, k, v)]
+        flat_q, flat_k, flat_v = (t.reshape(-1, *t.shape[-3:]) for t in (q, k, v))
         scale = 1.0 if self.scale is None else self.scale
-        out = torch.nn.functional.scaled_dot_product_attention(*flat, scale=scale)
+        out = torch.nn.functional.scaled_dot_product_attention(flat_q, flat_k, flat_v, scale=scale)
         return out.reshape(-1, *q.shape[1:])

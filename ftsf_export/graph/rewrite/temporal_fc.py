@@ -1,8 +1,9 @@
 """Temporal output projection and the temporal ``fc`` as one product.
 
-Nothing stands between them: (x W_o + b_o) W_f + b_f = x (W_o W_f) + (b_o W_f + b_f). Additive attention adds its queries
-h W_q + b_q after the projection: (u W_o + b_o + h W_q + b_q) W_f + b_f = u (W_o W_f) + h (W_q W_f) + ((b_o + b_q) W_f + b_f),
-as many products as before, but the second one no longer waits for the first. Products of weights are taken in float64.
+Nothing stands between them: (x W_o + b_o) W_f + b_f = x (W_o W_f) + (b_o W_f + b_f). Additive attention adds its
+queries h W_q + b_q after the projection: (u W_o + b_o + h W_q + b_q) W_f + b_f = u (W_o W_f) + h (W_q W_f) + ((b_o +
+b_q) W_f + b_f), as many products as before, but the second one no longer waits for the first. Products of weights are
+taken in float64.
 """
 
 from __future__ import annotations
