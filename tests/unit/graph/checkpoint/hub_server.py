@@ -46,7 +46,11 @@ class Hub(BaseHTTPRequestHandler):
             self.end_headers()
 
     def send(self, data: bytes, body: bool, name: str = "") -> None:
-        start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-").split("-")[0]) if "Range" in self.headers else 0
+        start = (
+            int(self.headers["Range"].removeprefix("bytes=").rstrip("-").split("-")[0])
+            if "Range" in self.headers
+            else 0
+        )
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(data) - start))
         self.send_header("Accept-Ranges", "bytes")
