@@ -52,7 +52,7 @@ class Grid:
         return self.in_place(y_BSI).permute(*((0, 2, 3, 1, 4) if self.along == "time" else (0, 1, 3, 2, 4)))
 
     def heads_in_place(self, x_BGHNK: Tensor) -> Tensor:
-        """(B, groups, H, n, K) -> tokens where they stand: (B, n, groups, H, K) over time, else (B, groups, n, H, K)."""
+        """(B, groups, H, n, K) -> tokens in place: (B, n, groups, H, K) over time, else (B, groups, n, H, K)."""
         return x_BGHNK.permute(*((0, 3, 1, 2, 4) if self.along == "time" else (0, 1, 3, 2, 4)))
 
     def tokens_first(self, x_BGHNK: Tensor) -> Tensor:

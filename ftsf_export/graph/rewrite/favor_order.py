@@ -17,7 +17,7 @@ NAME = "favor-order"
 
 Order = Literal["features", "weights", "pairs"]
 
-# Up to here a pair's exponentials are cheaper than the traffic of the features. They are made N times for each token, and
+# Up to here the exponentials cost less than the traffic of the features. They are made N times for each token, and
 # a runtime that does not fuse them writes N^2 M numbers.
 MOST_TOKENS_IN_PAIRS = 16
 
