@@ -23,7 +23,11 @@ MOST_TOKENS_IN_PAIRS = 16
 
 
 def cheapest_order(grid: Grid, features: int, kernel: str) -> Order:
-    """The order to take. The ReLU kernel has no exponentials to fuse."""
+    """The order to take. The ReLU kernel has no exponentials to fuse.
+
+    Pairs over time alone: within a frame the class token may be the one query, and pairs need as many queries as keys.
+    """
     if grid.attending * (features + grid.width) >= 2 * features * grid.width:
         return "features"
-    return "pairs" if grid.attending <= MOST_TOKENS_IN_PAIRS and kernel == "softmax" else "weights"
+    few = grid.along == "time" and grid.attending <= MOST_TOKENS_IN_PAIRS
+    return "pairs" if few and kernel == "softmax" else "weights"

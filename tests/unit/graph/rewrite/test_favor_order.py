@@ -1,4 +1,4 @@
-"""Two orders of one product, and which of them takes fewer multiplications."""
+"""Three orders of one product, and which of them takes the fewest multiplications."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from ftsf_export.graph.forms.favor import FavorCore
 from ftsf_export.graph.forms.grid import Grid
-from ftsf_export.graph.rewrite import favor_order
+from ftsf_export.graph.rewrite.favor_order import MOST_TOKENS_IN_PAIRS, Order, cheapest_order
 
 
 def linear_cost(tokens: int, features: int, width: int) -> int:
@@ -20,46 +20,72 @@ def quadratic_cost(tokens: int, features: int, width: int) -> int:
     return tokens * tokens * (features + width)
 
 
-def asked(tokens: int, features: int, width: int) -> bool:
-    return favor_order.quadratic_is_cheaper(Grid(8, tokens, 8, width, "space"), features)
+def asked(tokens: int, features: int, width: int, kernel: str = "softmax") -> Order:
+    return cheapest_order(Grid(8, tokens, 8, width, "space"), features, kernel)
 
 
 def test_the_boundary_is_about_103_tokens_for_heads_64_wide() -> None:
     features = 266  # int(64 ln 64)
-    assert asked(103, features, 64)
-    assert not asked(104, features, 64)
+    assert (asked(103, features, 64), asked(104, features, 64)) == ("weights", "features")
     assert quadratic_cost(103, features, 64) < linear_cost(103, features, 64)
     assert quadratic_cost(104, features, 64) > linear_cost(104, features, 64)
 
 
+@pytest.mark.parametrize("kernel", ["softmax", "relu"])
 @pytest.mark.parametrize("width", [8, 16, 64])
 @pytest.mark.parametrize("features", [1, 8, 44, 266])
-def test_the_cheaper_order_is_taken(width: int, features: int) -> None:
+def test_the_cheaper_order_is_taken(width: int, features: int, kernel: str) -> None:
     for tokens in range(1, 2 * width + 2):
         cheaper = quadratic_cost(tokens, features, width) < linear_cost(tokens, features, width)
-        assert asked(tokens, features, width) is cheaper
+        assert asked(tokens, features, width, kernel) == ("weights" if cheaper else "features")
 
 
-def test_frames_are_counted_along_time() -> None:
-    """8 frames of 197 tokens: few tokens attend over time, many within a frame."""
-    time, space = (Grid(8, 197, 8, 64, along) for along in ("time", "space"))
-    assert favor_order.quadratic_is_cheaper(time, 266)
-    assert not favor_order.quadratic_is_cheaper(space, 266)
+def test_few_frames_need_no_features() -> None:
+    """197 tokens a frame: over time only the frames attend. Too few features for the quadratic order, too few here."""
+
+    def over_time(frames: int, features: int = 266, kernel: str = "softmax") -> Order:
+        return cheapest_order(Grid(frames, 197, 8, 64, "time"), features, kernel)
+
+    assert over_time(8) == over_time(MOST_TOKENS_IN_PAIRS) == "pairs"
+    assert over_time(MOST_TOKENS_IN_PAIRS + 1) == over_time(8, kernel="relu") == "weights"
+    assert over_time(8, features=4) == over_time(104) == "features"
 
 
-@pytest.mark.parametrize("kernel", ["softmax", "relu"])
+def draw(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64)
+
+
+def reference(omega: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, eps: float) -> torch.Tensor:
+    """Choromanski et al. 2020, equations 4 and 5, with stabilised softmax features, one key after another."""
+    q, k = q * q.shape[-1] ** -0.25, k * k.shape[-1] ** -0.25
+    projected_q, projected_k = q @ omega.T, k @ omega.T
+    phi_q = (projected_q - q.square().sum(-1, keepdim=True) / 2 - projected_q.amax(-1, keepdim=True)).exp() + eps
+    phi_k = (projected_k - k.square().sum(-1, keepdim=True) / 2 - projected_k.amax((-1, -2), keepdim=True)).exp() + eps
+    weights = torch.stack([(phi_q * phi_k[..., n : n + 1, :]).sum(-1) for n in range(k.shape[-2])], dim=-1)
+    return (weights / weights.sum(-1, keepdim=True)) @ v
+
+
 @pytest.mark.parametrize(("queries", "keys"), [(5, 5), (1, 7), (30, 30)])
-def test_both_orders_give_one_value(kernel: str, queries: int, keys: int) -> None:
-    generator = torch.Generator().manual_seed(1)
+def test_all_orders_give_one_value(queries: int, keys: int) -> None:
+    omega, q, k, v = draw(20, 8), draw(2, 3, 4, queries, 8), draw(2, 3, 4, keys, 8), draw(2, 3, 5, keys, 8)[:, :, :4]
+    expected = reference(omega, q, k, v, 1e-3)
+    orders: tuple[Order, ...] = ("features", "weights", "pairs") if queries == keys else ("features", "weights")
+    for order in orders:
+        with torch.no_grad():
+            got = FavorCore(omega, 1e-3, "softmax", None, order)(q, k, v)
+        assert got.shape == (2, 3, 4, queries, 8)
+        assert torch.allclose(got, expected, rtol=1e-11, atol=1e-12), order
+    # The order is no matter of taste for other features.
+    assert not torch.allclose(reference(omega + 0.1, q, k, v, 1e-3), expected, rtol=1e-2)
 
-    def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-    omega, q, k, v = draw(20, 8), draw(2, 3, 4, queries, 8), draw(2, 3, 4, keys, 8), draw(2, 3, 4, keys, 8)
-    orders = [FavorCore(omega, 1e-3, kernel, None, quadratic=quadratic) for quadratic in (False, True)]
-    with torch.no_grad():
-        linear, quadratic = (core(q, k, v) for core in orders)
-        plain = torch.softmax(q @ k.mT, dim=-1) @ v
-    assert linear.shape == (2, 3, 4, queries, 8)
-    assert torch.allclose(linear, quadratic, rtol=1e-12, atol=1e-13)
-    assert not torch.allclose(linear, plain, rtol=1e-2)
+@pytest.mark.parametrize("tokens", [5, 8, 30])
+def test_relu_features_in_both_orders(tokens: int) -> None:
+    omega, q, k, v = draw(20, 8), draw(2, 1, 4, tokens, 8), draw(2, 3, 4, tokens, 8)[:, :1], draw(1, 1, 4, tokens, 8)
+    phi_q, phi_k = (torch.relu(x * 8**-0.25 @ omega.T) + 1e-3 for x in (q, k))
+    weights = phi_q @ phi_k.mT
+    expected = (weights / weights.sum(-1, keepdim=True)) @ v
+    for order in ("features", "weights"):
+        with torch.no_grad():
+            got = FavorCore(omega, 1e-3, "relu", None, order)(q, k, v.expand(2, -1, -1, -1, -1))
+        assert torch.allclose(got, expected, rtol=1e-11, atol=1e-12)
