@@ -16,6 +16,7 @@ from transformers import TimesformerConfig, TimesformerForVideoClassification
 from transformers.utils import logging
 
 from fast_timesformer.model import FastTimeSformer
+from ftsf_export.graph.checkpoint.names import huggingface_origins
 
 FRAMES, SIDE, PATCH, DIM, HEADS, DEPTH, CLASSES = 3, 24, 8, 32, 2, 2, 7
 ATTENTION_TYPES = {"divided": "divided_space_time", "joint": "joint_space_time", "space": "space_only"}
@@ -69,39 +70,12 @@ def our_model(attn_type: str) -> FastTimeSformer:
     )
 
 
-def our_weights(theirs: TimesformerForVideoClassification, attn_type: str) -> dict[str, Tensor]:
-    """Their weights under our names."""
-    base = theirs.timesformer
-    embeddings = base.embeddings
-    out = {
-        # Their convolution holds (D, C, row, column), our patch vector is (row, column, C).
-        "patch_embed.weight": embeddings.patch_embeddings.projection.weight.permute(0, 2, 3, 1).flatten(1),
-        "patch_embed.bias": embeddings.patch_embeddings.projection.bias,
-        "cls_token": embeddings.cls_token[0, 0],
-        "pos_space": embeddings.position_embeddings[0],
-    }
-    if attn_type != "space":
-        out["pos_time"] = embeddings.time_embeddings[0]
-
-    def put(name: str, layer: nn.Module) -> None:
-        out[f"{name}.weight"], out[f"{name}.bias"] = layer.weight, layer.bias
-
-    for i, layer in enumerate(base.encoder.layer):
-        whole = f"blocks.{i}." + ("joint" if attn_type == "joint" else "spatial")
-        put(f"{whole}.norm", layer.layernorm_before)
-        put(f"{whole}.attn.to_qkv", layer.attention.attention.qkv)
-        put(f"{whole}.attn.to_out", layer.attention.output.dense)
-        if attn_type == "divided":
-            put(f"blocks.{i}.temporal.norm", layer.temporal_layernorm)
-            put(f"blocks.{i}.temporal.attn.to_qkv", layer.temporal_attention.attention.qkv)
-            put(f"blocks.{i}.temporal.attn.to_out", layer.temporal_attention.output.dense)
-            put(f"blocks.{i}.temporal.fc", layer.temporal_dense)
-        put(f"blocks.{i}.mlp.norm", layer.layernorm_after)
-        put(f"blocks.{i}.mlp.fc1", layer.intermediate.dense)
-        put(f"blocks.{i}.mlp.fc2", layer.output.dense)
-    put("norm", base.layernorm)
-    put("head", theirs.classifier)
-    return out
+def our_weights(theirs: TimesformerForVideoClassification, ours: FastTimeSformer) -> dict[str, Tensor]:
+    """Their weights under our names, by the table that reads their checkpoints."""
+    tensors = dict(theirs.named_parameters())
+    shapes = {name: tuple(tensor.shape) for name, tensor in ours.state_dict().items()}
+    origins = huggingface_origins(ours.config, shapes)
+    return {name: origin.convert(tensors[origin.name]) for name, origin in origins.items()}
 
 
 def their_logits(theirs: TimesformerForVideoClassification, clip: Tensor, attn_type: str) -> Tensor:
@@ -115,7 +89,7 @@ def their_logits(theirs: TimesformerForVideoClassification, clip: Tensor, attn_t
 @pytest.mark.parametrize("attn_type", ATTENTION_TYPES)
 def test_logits_and_gradients_with_copied_weights(attn_type: str) -> None:
     theirs, ours = their_model(attn_type), our_model(attn_type)
-    weights = our_weights(theirs, attn_type)
+    weights = our_weights(theirs, ours)
     assert len(weights) == len(list(theirs.parameters())), "every weight of theirs has a place in ours"
     ours.load_state_dict(weights, strict=True)
     clip = torch.randn(2, FRAMES, 3, SIDE, SIDE, dtype=torch.float64, requires_grad=True)
@@ -131,7 +105,7 @@ def test_logits_and_gradients_with_copied_weights(attn_type: str) -> None:
 def test_the_comparison_sees_every_attention(part: str) -> None:
     """With one of their maps zeroed, the logits differ by far more than the limit."""
     theirs, ours = their_model("divided"), our_model("divided")
-    ours.load_state_dict(our_weights(theirs, "divided"))
+    ours.load_state_dict(our_weights(theirs, ours))
     clip = torch.randn(1, FRAMES, 3, SIDE, SIDE, dtype=torch.float64)
     with torch.no_grad():
         layer = getattr(theirs.timesformer.encoder.layer[0], part)
