@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import onnx_ir as ir
 import pytest
 
 from ftsf_export.errors import ExportError
+from ftsf_export.graph.forms.island import islands_of
 from ftsf_export.graph.forms.model import ExportForm
 from ftsf_export.graph.names import name_all
 from ftsf_export.graph.onnx_model import MODULE_KEY, OnnxModel
@@ -86,28 +88,36 @@ def test_constants_that_are_no_weights_are_named_by_what_they_hold(named: tuple[
     assert max(held.values()) == 1
 
 
-def test_islands_in_the_manifest(graph_of: Make) -> None:
-    scopes = {name: {i.scope: i.nodes for i in graph_of(**options).islands} for name, options in MODELS.items()}
-    assert scopes["regular"] == {}
-    for pool in ("pool_q", "pool_k"):
-        for branch in ("temporal", "spatial"):
-            # A softmax in each of the three blocks.
-            assert scopes["fastformer"][f"blocks.*.{branch}.attn.core.{pool}.softmax"] >= 3
-    for part in ("phi_q.exponential", "phi_k.exponential", "denominator", "quotient"):
-        for branch in ("temporal", "spatial"):
-            assert scopes["performer"][f"blocks.*.{branch}.attn.core.{part}"] >= 2
-    for name in ("fastformer", "performer"):
-        islands = graph_of(**MODELS[name]).islands
-        assert all(island.nodes > 0 and len(island.reason) > 40 for island in islands)
-        inside = [
-            node
-            for node in graph_of(**MODELS[name]).model.graph
-            if any(is_within(module_of(node), island.scope) for island in islands)
-        ]
-        assert len(inside) == sum(island.nodes for island in islands)
-        # Products are never in an island: they are what half precision is for.
-        assert "MatMul" not in {node.op_type for node in inside}
-        assert {"fastformer": "Softmax", "performer": "Exp"}[name] in {node.op_type for node in inside}
+def test_islands_in_the_manifest(named: tuple[OnnxModel, ExportForm]) -> None:
+    """One entry for the same module of all blocks, with the nodes of all of them."""
+    graph, form = named
+    modules = islands_of(form)
+    expected = {re.sub(r"^blocks\.\d+\.", "blocks.*.", path): reason for path, reason in modules.items()}
+    assert {island.scope: island.reason for island in graph.islands} == expected
+    assert all(scope.startswith(("blocks.*.temporal.attn.core.", "blocks.*.spatial.attn.core.")) for scope in expected)
+    for island in graph.islands:
+        paths = [path for path in modules if is_within(path, island.scope)]
+        counts = [sum(is_within(module_of(node), path) for node in graph.model.graph) for path in paths]
+        assert min(counts) > 0
+        assert island.nodes == sum(counts)
+        assert len(island.reason) > 40
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("fastformer", {"Softmax"}), ("performer", {"Exp", "Div"}), ("regular", set())]
+)
+def test_what_is_kept_in_fp32(graph_of: Make, name: str, kept: set[str]) -> None:
+    graph = graph_of(**MODELS[name])
+    inside: Counter[str] = Counter()
+    outside: Counter[str] = Counter()
+    for node in graph.model.graph:
+        island = any(is_within(module_of(node), island.scope) for island in graph.islands)
+        (inside if island else outside)[node.op_type] += 1
+    assert kept <= set(inside)
+    assert not kept & set(outside)
+    # Products are what half precision is for.
+    assert "MatMul" not in inside
+    assert bool(inside) is bool(kept)
 
 
 def test_is_within() -> None:

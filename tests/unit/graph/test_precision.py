@@ -73,6 +73,17 @@ def test_half_outside_the_islands_and_float32_inside(pair: tuple[OnnxModel, Onnx
     assert seen["half"] > seen["islands"]
 
 
+def test_what_leaves_an_island_is_half(pair: tuple[OnnxModel, OnnxModel]) -> None:
+    """Also on its way to another island: no FP32 value but casts' goes from one module to another."""
+    _, model = pair
+    for node in model.model.graph:
+        for value in node.outputs:
+            if value.dtype != FLOAT or node.op_type == "Cast":
+                continue
+            users = [user for user, _ in value.uses() if user.op_type != "Cast"]
+            assert {module_of(user) for user in users} <= {module_of(node)}, node.name
+
+
 def test_input_and_output_stay_float32(pair: tuple[OnnxModel, OnnxModel]) -> None:
     _, model = pair
     borders = [*model.model.graph.inputs, *model.model.graph.outputs]
