@@ -1,0 +1,119 @@
+"""The plan's gates, each with a plan in which it fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ftsf_export.engine.audit import Audit, audit
+from ftsf_export.engine.plan import Kernel, Plan, Tensor
+from ftsf_export.engine.plan_gates import Compiled, attentions_to_fuse, fused_modules, judge_attentions, judge_work
+from ftsf_export.engine.request import Product
+from ftsf_export.verdict import Status
+
+COMPILED = Compiled(file="model.onnx", sha256="0" * 64, builder="rtx", target="rtx-30")
+EXPECTED = ("blocks.0.temporal.attn", "blocks.0.spatial.attn")
+
+
+def gemm(node: str, dtype: str = "fp16") -> Kernel:
+    operand = Tensor(f"{node}:in", (8, 64), dtype)
+    return Kernel(f"{node}_U1", "gemm", (operand,), (operand,), (operand,), (node,), "")
+
+
+def fused(module: str) -> Kernel:
+    operand = Tensor("x", (8, 8, 64), "fp16")
+    nodes = tuple(f"{module}.core/{name}" for name in ("MatMul", "Softmax", "MatMul_1"))
+    return Kernel("_gemm_mha_v2_myl0_1", "kgen", (operand,) * 3, (), (operand,), nodes, "")
+
+
+def read(*kernels: Kernel, unread: tuple[str, ...] = ()) -> Audit:
+    products = tuple(
+        Product(node, "MATRIX_MULTIPLY", ("fp16",), 100)
+        for kernel in kernels
+        for node in kernel.nodes
+        if "MatMul" in node
+    )
+    return audit(Plan(kernels, unread=unread), products, card=None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [
+        ({}, 4),
+        ({"attn_type": "joint"}, 2),
+        ({"attn_type": "space"}, 2),
+        ({"attn": "fastformer"}, 0),
+        ({"attn_type": "joint", "dim": 64}, 0),  # one head, one clip: a lone matrix of scores
+        ({"attn_type": "divided", "dim": 64}, 4),
+    ],
+)
+def test_which_attentions_are_expected_to_fuse(changes: dict[str, object], count: int) -> None:
+    config = {
+        "attn": "regular",
+        "attn_type": "divided",
+        "depth": 2,
+        "dim": 128,
+        "dim_head": 64,
+        "heads": None,
+        **changes,
+    }
+    assert len(attentions_to_fuse(config, "fp16", 1)) == count
+    assert attentions_to_fuse(config, "fp32", 1) == ()
+
+
+def test_all_attentions_in_one_kernel_each_pass() -> None:
+    found = judge_attentions(read(*map(fused, EXPECTED)), EXPECTED, COMPILED)
+    assert found.passed
+    assert found.gate == "plan.attentions-rtx-rtx-30"
+
+
+def test_an_attention_in_pieces_fails_and_is_named_with_its_nodes() -> None:
+    pieces = (gemm("blocks.0.spatial.attn.core/MatMul"), gemm("blocks.0.spatial.attn.core/MatMul_1"))
+    found = judge_attentions(read(fused(EXPECTED[0]), *pieces), EXPECTED, COMPILED)
+    assert found.status is Status.FAILED
+    assert "1 of 2 attentions" in found.reason
+    assert (
+        "blocks.0.spatial.attn (blocks.0.spatial.attn.core/MatMul, blocks.0.spatial.attn.core/MatMul_1)" in found.reason
+    )
+    assert not found.measures[1].passed
+
+
+def test_a_name_that_only_begins_alike_is_another_module() -> None:
+    assert fused_modules(read(fused("blocks.10.spatial.attn")), ("blocks.1.spatial.attn",)) == ()
+
+
+def test_names_of_another_compiler_are_told_and_not_judged() -> None:
+    found = judge_attentions(read(*map(fused, EXPECTED)), EXPECTED, replace(COMPILED, builder="tensorrt"))
+    assert found.status is Status.NOT_RUN
+
+
+def test_expecting_nothing_is_no_evidence() -> None:
+    with pytest.raises(ValueError, match="nothing to judge"):
+        judge_attentions(read(), (), COMPILED)
+
+
+def test_work_in_the_precision_asked_for_passes() -> None:
+    found = judge_work(read(gemm("a/MatMul"), gemm("b/MatMul")), "fp16", (), COMPILED)
+    assert found.passed
+    assert found.measures[0].value == 1
+
+
+def test_work_in_another_precision_fails_and_its_nodes_are_named() -> None:
+    found = judge_work(read(gemm("a/MatMul"), gemm("b/MatMul", "fp32")), "fp16", (), COMPILED)
+    assert found.status is Status.FAILED
+    assert "50.0% of the products' work runs in fp16, expected 99%: b/MatMul in fp32" in found.reason
+
+
+def test_work_in_an_island_is_not_judged_but_some_work_must_be() -> None:
+    plan = read(gemm("a/MatMul"), gemm("b/MatMul", "fp32"))
+    assert judge_work(plan, "fp16", ("b",), COMPILED).passed
+    nothing = judge_work(plan, "fp16", ("a", "b"), COMPILED)
+    assert nothing.status is Status.FAILED
+    assert "no product outside the FP32 islands" in nothing.reason
+
+
+def test_a_plan_with_unread_lines_decides_nothing() -> None:
+    found = judge_work(read(gemm("a/MatMul"), unread=("Name: x, Surprise: y",)), "fp16", (), COMPILED)
+    assert found.status is Status.INCONCLUSIVE
+    assert "Surprise" in found.reason
