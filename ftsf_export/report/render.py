@@ -79,6 +79,8 @@ def _view(data: Mapping[str, Any]) -> dict[str, Any]:
         **data,
         "verdicts": verdicts,
         "summary": _summary(data),
+        "pretrained": data["model"].get("pretrained"),
+        "raw": ("work", "pretrained"),
         "shown_rows": _SHOWN_ROWS,
         "island_groups": _islands_by_reason(data),
         "plans": [{**plan, "chart": _plan_chart(plan)} for plan in data["plans"]],

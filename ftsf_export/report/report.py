@@ -47,7 +47,9 @@ class Report:
     Attributes:
         title: the model in one line.
         weights, random_weights: where the weights come from; random ones are said first.
-        model: the configuration that was asked for.
+        model: the configuration that was asked for, and under "pretrained" what is known of the checkpoint.
+        preprocessing: how a video becomes the model's input, ``Preprocessing.as_dict()``.
+        labels: names of the classes in the order of the logits; None when unknown.
         graph: precision, opset, batch, nodes, parameters, size_bytes, rewrites, inputs, outputs.
         islands: scope, reason, nodes of what stays in FP32.
         verdicts: ``Verdict.as_dict()``, in the order in which the gates ran.
@@ -66,6 +68,8 @@ class Report:
     weights: str
     random_weights: bool
     model: Values
+    preprocessing: Values
+    labels: tuple[str, ...] | None
     graph: Values
     islands: tuple[Values, ...]
     verdicts: tuple[Values, ...]
@@ -149,6 +153,8 @@ def report_from_manifest(
         weights=manifest.weights,
         random_weights=manifest.random_weights,
         model=dict(manifest.config),
+        preprocessing=manifest.preprocessing.as_dict(),
+        labels=manifest.labels,
         graph=_graph(manifest, graph),
         islands=tuple(island.as_dict() for island in manifest.islands),
         verdicts=tuple(verdict.as_dict() for verdict in manifest.verdicts),

@@ -67,6 +67,9 @@ def test_info_report_and_json_show_it(say: Any, exported: Path) -> None:
     assert "weights    checkpoint tiny-k7 (Hugging Face)" in said.err
     report = (exported / "report.md").read_text(encoding="utf-8")
     assert "checkpoint tiny-k7" in report
+    assert "| labels | 7: up, down, left, right, in, out, still |" in report
+    assert "short side to 28 px (bilinear), centre 24 × 24, minus 0.4, 0.45, 0.5" in report
+    assert "Reference logits: transformers " in report
     assert "RANDOM WEIGHTS" not in report
     assert str(exported.parent) not in (exported / "manifest.json").read_text()
 

@@ -1,0 +1,51 @@
+"""TimeSformer-base at its real size, with random weights: 121 million of them, 12 blocks of width 768."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ftsf_export.config import ExportConfig
+from ftsf_export.graph.checkpoint import load_checkpoint
+from ftsf_export.graph.checkpoint.opinion import huggingface_logits
+from ftsf_export.pipeline.export import export
+from ftsf_export.verdict import Status
+from tests.unit.graph.checkpoint.pretrained import noise, relative, their_model, write_huggingface
+
+BASE = {
+    "image_size": 224, "patch_size": 16, "num_frames": 8, "hidden_size": 768, "num_hidden_layers": 12,
+    "num_attention_heads": 12, "intermediate_size": 3072, "num_labels": 400,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_huggingface(tmp_path_factory.mktemp("checkpoints") / "base", their_model(**BASE))
+    (folder / "preprocessor_config.json").unlink()
+    return folder
+
+
+@pytest.mark.full_size
+def test_eager_in_float64(base: Path) -> None:
+    ours, checkpoint = load_checkpoint(base, ExportConfig(checkpoint=base))
+    clip = noise(8, 224, 224)
+    expected = torch.from_numpy(huggingface_logits(checkpoint, clip.numpy(), dtype=torch.float64))
+    with torch.no_grad():
+        assert relative(ours.double()(clip), expected) <= 1e-10
+
+
+@pytest.mark.full_size
+def test_bundle_and_engine(base: Path, tmp_path: Path) -> None:
+    """A plain export of Hugging Face's model: 256 kernels, 1,976 MB (docs/measurements.md)."""
+    pytest.importorskip("tensorrt_rtx")
+    bundle = export(ExportConfig(checkpoint=base, builder="rtx", targets=("sm_86",)), output=tmp_path / "out")
+    passed = {verdict.gate for verdict in bundle.verdicts if verdict.status is Status.PASSED}
+    assert {"parity.huggingface", "parity.onnx-fp32", "parity.fp16-emulated"} <= passed
+    (engine,) = bundle.engines
+    sidecar = json.loads((bundle.path / engine.sidecar).read_bytes())
+    assert sidecar["kernels"] <= 205
+    assert sidecar["moved_bytes"] <= 1_700_000_000
+    assert sidecar["fused_attentions"] == 24
