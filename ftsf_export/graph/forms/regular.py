@@ -14,7 +14,6 @@ class RegularCore(nn.Module):
     Args:
         scale: 1 / sqrt K, or None where it has been folded into the queries' weights.
         rotation: of queries and keys, or None.
-        query_rotation: of the queries where they are not all tokens; None: as the keys.
         operator: use the ONNX ``Attention`` operator (opset 23) instead of the decomposed form.
     """
 
