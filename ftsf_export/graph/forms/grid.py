@@ -28,11 +28,6 @@ class Grid:
         """N: how many tokens attend to each other."""
         return self.frames if self.along == "time" else self.tokens
 
-    @property
-    def axis(self) -> int:
-        """The attending axis of (B, F, T, H, K)."""
-        return 1 if self.along == "time" else 2
-
     def unfold(self, y_BSX: Tensor, parts: int) -> Tensor:
         """(B, S, parts * H * K) -> (B, F, T, parts, H, K)."""
         return y_BSX.reshape(-1, self.frames, self.tokens, parts, self.heads, self.width)
