@@ -110,6 +110,7 @@ REQUIREMENTS = (
         ),
     ),
     Requirements("build", (*_CORE, Need(_BUILDER_WAYS, _BUILDER_MEND))),
+    Requirements("plan", (*_CORE, Need(_BUILDER_WAYS, _BUILDER_MEND))),
     Requirements(
         "bench",
         (
