@@ -51,7 +51,15 @@ def test_doctor_works_with_the_core_alone(core_python: Path) -> None:
     assert packages["numpy"]["version"] == metadata.version("numpy")
     assert (packages["torch"]["version"], packages["onnx"]["version"]) == (None, None)
     ready = {command["command"]: command["ready"] for command in found["commands"]}
-    assert ready == {"export": False, "verify": False, "build": False, "bench": False, "info": True, "doctor": True}
+    assert ready == {
+        "export": False,
+        "verify": False,
+        "build": False,
+        "plan": False,
+        "bench": False,
+        "info": True,
+        "doctor": True,
+    }
     assert found["machine"]["executable"] == str(core_python)
 
 
