@@ -215,24 +215,30 @@ def favor_long_kernel(
     for sweep in tl.static_range(SWEEPS):
         listed = sweep * BLOCK_FEATURES + tl.arange(0, omegas[sweep][0].shape[0]) < features
         top = tl.maximum(top, tl.max(tl.where(listed, tops[sweep], float("-inf")), axis=0))
-    mean_keyed = ()
-    mean_totals = ()
-    floor_keyed = tl.zeros([BLOCK_VALUES], tl.float32)
-    floor_total = tl.zeros([1], tl.float32)
+    # A query's feature weighs the mean of the values that the keys gave it, phi(k)^T v / sum phi(k), which is as large
+    # as a value, by its share of all keys: half precision holds both, whatever the scale of phi and the number of tokens.
+    means = ()
+    shares = ()
+    most = tl.zeros([1], tl.float32)
     for sweep in tl.static_range(SWEEPS):
         listed = sweep * BLOCK_FEATURES + tl.arange(0, omegas[sweep][0].shape[0]) < features
-        # Sums over many tokens would leave half precision's range: means do not.
-        share, floor = tl.where(listed, 1.0 / tokens, 0.0), tl.where(listed, EPS, 0.0)
         if RELU:
-            mean, mean_total = keyed[sweep] * share[:, None], totals[sweep] * share
+            total_phi, sum_phi = totals[sweep], keyed[sweep]
         else:
-            share = tl.where(listed, tl.exp(tl.minimum(tops[sweep] - top, 0.0)), 0.0) / tokens
-            mean = keyed[sweep] * share[:, None] + floor[:, None] * (value_sum / tokens)[None, :]
-            mean_total = totals[sweep] * share + floor
-            floor_keyed += EPS * tl.sum(mean, axis=0)
-            floor_total += EPS * tl.sum(mean_total, axis=0)
-        mean_keyed = mean_keyed + (mean.to(kind),)
-        mean_totals = mean_totals + (mean_total,)
+            scale = tl.exp(tl.minimum(tops[sweep] - top, 0.0))
+            total_phi, sum_phi = totals[sweep] * scale + EPS * tokens, keyed[sweep] * scale[:, None]
+            sum_phi += EPS * value_sum[None, :]
+        means = means + ((sum_phi / total_phi[:, None]).to(kind),)
+        shares = shares + (tl.where(listed, total_phi, 0.0),)
+        most = tl.maximum(most, tl.max(shares[sweep], axis=0))
+    floor_mixed = tl.zeros([BLOCK_VALUES], tl.float32)
+    floor_total = tl.zeros([1], tl.float32)
+    weights = ()
+    for sweep in tl.static_range(SWEEPS):
+        weight = shares[sweep] / most
+        weights = weights + (weight,)
+        floor_mixed += EPS * tl.sum(weight[:, None] * means[sweep].to(tl.float32), axis=0)
+        floor_total += EPS * tl.sum(weight, axis=0)
     out_base = out + batch * out_batch_stride + group * out_group_stride + tl.program_id(1) * WIDTH
     for start in range(0, tokens, BLOCK_TOKENS):
         token = start + tl.arange(0, BLOCK_TOKENS)
@@ -248,7 +254,7 @@ def favor_long_kernel(
         for sweep in tl.static_range(SWEEPS):
             q_projected = project(omegas[sweep][0], omegas[sweep][1], first, second, kind, WIDTH, AXES == 0)
             if RELU:
-                q_phi = tl.maximum(q_projected, 0.0) + EPS
+                q_phi = tl.maximum(q_projected, 0.0)
             else:
                 there = sweep * BLOCK_FEATURES + tl.arange(0, omegas[sweep][0].shape[0]) < features
                 q_projected = tl.where(there[:, None], q_projected, float("-inf"))
@@ -256,9 +262,9 @@ def favor_long_kernel(
                 row_kept = tl.exp(row_top - new_row_top)
                 q_phi = tl.exp(q_projected - (half + new_row_top)[None, :])
                 mixed, total, row_top = mixed * row_kept[:, None], total * row_kept, new_row_top
-            q_phi = q_phi.to(kind)
-            mixed = tl.dot(tl.trans(q_phi), mean_keyed[sweep], mixed, input_precision="ieee")
-            total += tl.sum(q_phi.to(tl.float32) * mean_totals[sweep][:, None], axis=0)
-        mixed = (mixed + floor_keyed[None, :]) / (total + floor_total)[:, None]
+            q_phi = (q_phi * weights[sweep][:, None]).to(kind)
+            mixed = tl.dot(tl.trans(q_phi), means[sweep], mixed, input_precision="ieee")
+            total += tl.sum(q_phi.to(tl.float32), axis=0)
+        mixed = (mixed + floor_mixed[None, :]) / (total + floor_total)[:, None]
         at = (out_base + token * out_token_stride)[:, None] + column
         tl.store(at, mixed.to(kind), mask=mask[:, None] & (column < WIDTH))

@@ -1,0 +1,35 @@
+"""Tiles of additive attention."""
+
+from __future__ import annotations
+
+from ftsf_plugins.launch import ELEMENT_BYTES, STRIDES, ElementType, Launch, Turns, checked_width, power_above
+from ftsf_plugins.stream import Stream
+
+# Bytes of a tile: 8 warps keep it in registers and leave room for a second block on every target's multiprocessor
+# (scripts/build-plugins checks it).
+TILE_BYTES = 8192
+# Sequences a tile: as many as make the weights' bytes small beside the tokens' (one token a sequence: 6%).
+MOST_GROUPS = 16
+
+
+def additive_launch(stream: Stream, turns: Turns, element: ElementType) -> Launch:
+    """The kernel's constants for N = ``stream.attending``. Raises ValueError where the head is too narrow or wide."""
+    if element not in ELEMENT_BYTES:
+        raise ValueError(f"element: expected one of {', '.join(ELEMENT_BYTES)}, got {element!r}")
+    pairs = power_above(checked_width(stream.width) // 2)
+    rows = TILE_BYTES // (2 * pairs * ELEMENT_BYTES[element])
+    tokens = min(rows, power_above(stream.attending))
+    groups = min(MOST_GROUPS, rows // tokens)
+    constants = {
+        "WIDTH": stream.width, **turns.constants(),
+        "BLOCK_GROUPS": groups, "BLOCK_TOKENS": tokens, "BLOCK_PAIRS": pairs,
+    }  # fmt: skip
+    return Launch(
+        kernel="additive_attention_kernel",
+        inputs=("qkv", "w_q", "w_k", "positions", "frequencies"),
+        scalars=("sequences", "groups", "tokens", *STRIDES),
+        constants=constants,
+        groups=groups,
+        columns=stream.width,
+        warps=8,
+    )

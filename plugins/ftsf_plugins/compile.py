@@ -1,0 +1,168 @@
+"""Kernels compiled ahead of time, for a named GPU and without one, and what they take of a multiprocessor.
+
+Triton writes PTX; NVIDIA's assembler, which Triton ships, makes the machine code and says how many registers it uses
+and how many bytes it spills.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftsf_plugins.launch import ElementType, Launch, scalar_values
+from ftsf_plugins.stream import Stream
+
+# Triton 3.9's default, which is about to change: named, so that it does not.
+FP_FUSION = True
+
+
+class CompileError(Exception):
+    """Triton or the assembler refused a kernel; the message holds what it said."""
+
+
+@dataclass(frozen=True)
+class Multiprocessor:
+    """What one multiprocessor offers (CUDA C++ Programming Guide, table "Technical Specifications per Compute
+    Capability"): registers, threads and blocks at a time, shared memory in KiB in all and for one block."""
+
+    threads: int
+    blocks: int
+    shared_kib: int
+    block_shared_kib: int
+    registers: int = 65536
+
+
+# Ampere: A100, RTX 30 and Orin; Ada; Hopper; Thor; RTX 50.
+TARGETS: dict[int, Multiprocessor] = {
+    80: Multiprocessor(2048, 32, 164, 163),
+    86: Multiprocessor(1536, 16, 100, 99),
+    87: Multiprocessor(1536, 16, 164, 163),
+    89: Multiprocessor(1536, 24, 100, 99),
+    90: Multiprocessor(2048, 32, 228, 227),
+    110: Multiprocessor(1536, 24, 228, 227),
+    120: Multiprocessor(1536, 24, 100, 99),
+}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one block of a kernel takes: registers a thread, bytes spilled a thread, shared bytes, threads."""
+
+    registers: int
+    spill_bytes: int
+    shared_bytes: int
+    threads: int
+
+    def blocks(self, target: int) -> int:
+        """How many blocks run at once on a multiprocessor of the compute capability ``target``; 0: not one."""
+        sm = TARGETS[target]
+        # Registers are given out by 256 to a warp; each block keeps 1 KiB of shared memory for the system.
+        registers = -(-self.registers * 32 // 256) * 256 * (self.threads // 32)
+        if self.shared_bytes > sm.block_shared_kib * 1024:
+            return 0
+        return min(
+            sm.registers // registers,
+            sm.threads // self.threads,
+            sm.blocks,
+            sm.shared_kib * 1024 // (self.shared_bytes + 1024),
+        )
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """One kernel for one target. ``ptx`` and ``cubin`` take exactly the arguments of its ``Launch``."""
+
+    name: str
+    target: int
+    ptx: str
+    cubin: bytes
+    resources: Resources
+
+
+def compiled(kernel: Any, launch: Launch, element: ElementType, stream: Stream, target: int) -> Compiled:
+    """Compile ``kernel`` (a Triton function) for tensors without gaps of the shapes of ``stream``.
+
+    Raises CompileError with the compiler's words, KeyError for a target that is not in ``TARGETS``.
+    """
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    shared = TARGETS[target].block_shared_kib * 1024
+    values = scalar_values(launch, stream, batch=1, features=1)
+    types = {"qkv": f"*{element}", "omega": f"*{element}", "out": f"*{element}"}
+    signature = {name: types.get(name, "*fp32") for name in launch.inputs}
+    signature |= {name: "i32" for name in launch.scalars} | {"out": types["out"]}
+    # Addresses of tensors are multiples of 16 bytes; rows begin at such where the strides are multiples, too.
+    aligned = [*launch.inputs, *(name for name, value in values.items() if "stride" in name and value % 16 == 0), "out"]
+    source = ASTSource(
+        fn=kernel,
+        signature={name: signature.get(name, "constexpr") for name in kernel.arg_names},
+        constexprs=dict(launch.constants),
+        attrs={(kernel.arg_names.index(name),): [["tt.divisibility", 16]] for name in aligned},
+    )
+    options = {"num_warps": launch.warps, "num_stages": launch.stages, "enable_fp_fusion": FP_FUSION}
+    try:
+        made = triton.compile(source, target=GPUTarget("cuda", target, 32), options=options)
+    except Exception as error:  # its exceptions share no base
+        raise CompileError(f"{launch.kernel} for sm_{target}, {element}: {error}") from error
+    if made.metadata.shared > shared:
+        raise CompileError(
+            f"{launch.kernel} for sm_{target}, {element}: needs {made.metadata.shared} bytes of shared memory, "
+            f"a block has {shared}"
+        )
+    ptx = without_hidden_parameters(made.asm["ptx"], len(launch.inputs) + len(launch.scalars) + 1)
+    cubin, registers, spill_bytes = assembled(ptx, target)
+    resources = Resources(registers, spill_bytes, int(made.metadata.shared), 32 * launch.warps)
+    return Compiled(launch.kernel, target, ptx, cubin, resources)
+
+
+def without_hidden_parameters(ptx: str, count: int) -> str:
+    """The same PTX with the entry's first ``count`` parameters only.
+
+    Triton adds pointers to scratch memory of its own after the kernel's. A caller that does not know of them, such as
+    TensorRT, would hand over too few arguments, and the driver would read what lies behind them. Raises CompileError
+    where the kernel uses them.
+    """
+    entry = re.search(r"(\.visible \.entry \w+\()(.*?)(\n\))", ptx, re.DOTALL)
+    if entry is None:
+        raise CompileError("the PTX has no entry")
+    parameters = entry[2].split(",\n")
+    if len(parameters) < count:
+        raise CompileError(f"the PTX takes {len(parameters)} arguments, expected at least {count}")
+    for parameter in parameters[count:]:
+        name = parameter.split()[-1]
+        if re.search(rf"\b{name}\b", ptx[entry.end() :]):
+            raise CompileError(f"the kernel uses scratch memory of the launcher ({name})")
+    return ptx[: entry.start()] + entry[1] + ",\n".join(parameters[:count]) + ptx[entry.end(2) :]
+
+
+def assembled(ptx: str, target: int) -> tuple[bytes, int, int]:
+    """Machine code, registers and spilled bytes a thread of one kernel's PTX, by Triton's own assembler."""
+    from triton.backends.nvidia.compiler import get_ptxas
+
+    architecture = re.search(r"^\.target (\w+)", ptx, re.MULTILINE)
+    with tempfile.TemporaryDirectory() as folder:
+        source, code = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
+        source.write_text(ptx)
+        command = [get_ptxas(target).path, "-v", f"--gpu-name={architecture[1] if architecture else ''}"]
+        ended = subprocess.run([*command, str(source), "-o", str(code)], capture_output=True, text=True)
+        if ended.returncode:
+            raise CompileError(f"ptxas for sm_{target}: {ended.stderr.strip()}")
+        return code.read_bytes(), *used(ended.stderr)
+
+
+def used(log: str) -> tuple[int, int]:
+    """Registers and spilled bytes (stored or loaded, whichever is more) from the assembler's verbose log.
+
+    Raises CompileError where the log does not say: what was not read is not zero.
+    """
+    registers = re.search(r"Used (\d+) registers", log)
+    spills = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", log)
+    if registers is None or spills is None:
+        raise CompileError(f"the assembler's log names no registers or spills: {log.strip()!r}")
+    return int(registers[1]), max(int(spills[1]), int(spills[2]))

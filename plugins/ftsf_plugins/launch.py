@@ -1,0 +1,88 @@
+"""How a kernel is started for given shapes: values that the tests, the compiler and the plugins share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ftsf_plugins.rotary import Pairs
+from ftsf_plugins.stream import Stream, Strides
+
+# Triton's names.
+ElementType = Literal["fp16", "bf16", "fp32"]
+ELEMENT_BYTES: Mapping[str, int] = {"fp16": 2, "bf16": 2, "fp32": 4}
+WIDTHS = range(32, 129, 2)
+
+
+@dataclass(frozen=True)
+class Turns:
+    """What a kernel must know of the rotation: A axes (0: no rotation) and which elements are pairs."""
+
+    axes: int
+    pairs: Pairs = "neighbours"
+
+    def constants(self) -> dict[str, int]:
+        return {"AXES": self.axes, "HALVES": int(self.pairs == "halves")}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel with its constants; ``groups`` sequences and all or ``columns`` of a head's columns a program.
+
+    ``stages``: loads that are under way at once, of Triton's software pipelining.
+
+    Kernel arguments are the input tensors, ``scalars`` (32-bit integers, in order), and the output tensor.
+    """
+
+    kernel: str
+    inputs: tuple[str, ...]
+    scalars: tuple[str, ...]
+    constants: Mapping[str, int | float]
+    groups: int
+    columns: int
+    warps: int
+    stages: int = 2
+
+    def grid(self, stream: Stream, batch: int) -> tuple[int, int, int]:
+        """Programs along sequences, heads, columns."""
+        return -(-batch * stream.groups // self.groups), stream.heads, -(-stream.width // self.columns)
+
+
+def scalar_values(
+    launch: Launch, stream: Stream, batch: int, features: int = 0, qkv: Strides | None = None, out: Strides | None = None
+) -> dict[str, int]:
+    """Values of ``launch.scalars``. ``features``: M, for FAVOR+; ``qkv``, ``out``: strides of tensors with gaps."""
+    qkv = qkv or stream.strides(3 * stream.inner)
+    out = out or stream.strides(stream.inner)
+    known = {
+        "sequences": batch * stream.groups,
+        "groups": stream.groups,
+        "tokens": stream.attending,
+        "features": features,
+        "qkv_batch_stride": qkv.batch,
+        "qkv_group_stride": qkv.group,
+        "qkv_token_stride": qkv.token,
+        "out_batch_stride": out.batch,
+        "out_group_stride": out.group,
+        "out_token_stride": out.token,
+    }
+    return {name: known[name] for name in launch.scalars}
+
+
+STRIDES = (
+    "qkv_batch_stride", "qkv_group_stride", "qkv_token_stride",
+    "out_batch_stride", "out_group_stride", "out_token_stride",
+)  # fmt: skip
+
+
+def power_above(value: int) -> int:
+    """The smallest power of two that is at least ``value``."""
+    return 1 << max(value - 1, 0).bit_length()
+
+
+def checked_width(width: int) -> int:
+    """K, where the kernels take it. Raises ValueError otherwise."""
+    if width not in WIDTHS:
+        raise ValueError(f"width: expected an even head width from {WIDTHS[0]} to {WIDTHS[-1]}, got {width}")
+    return width
