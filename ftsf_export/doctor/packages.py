@@ -57,6 +57,8 @@ PACKAGES = (
     Package("tensorrt", "10.3", "tensorrt", "engines for datacenter GPUs and Jetson"),
     Package("av", "14", "video", "decoding video (ffmpeg)", below="19"),
     Package("pillow", "10", "video", "resizing frames"),
+    Package("huggingface_hub", "0.30", "hub", "checkpoints by their id"),
+    Package("transformers", "5", "hub", "a second opinion on a Hugging Face checkpoint"),
     Package("nvidia-ml-py", "12", "nvml", "clocks, temperature and memory of the GPU"),
 )
 

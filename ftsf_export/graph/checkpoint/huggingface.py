@@ -79,6 +79,7 @@ def _architecture(settings: Settings, path: Path) -> TimeSformerConfig:
     if hidden % dim:
         settings.note("intermediate_size", f"a multiple of hidden_size {dim}", hidden)
     settings.choice("hidden_act", "gelu", ("gelu",))
+    attention = settings.choice("attention_type", "divided_space_time", tuple(ATTENTION_TYPES))
     values: dict[str, Any] = {
         "frames": settings.whole("num_frames", 8, most=MOST["frames"]),
         "channels": settings.whole("num_channels", 3, most=MOST["channels"]),
@@ -94,9 +95,7 @@ def _architecture(settings: Settings, path: Path) -> TimeSformerConfig:
         "drop_path": settings.number("drop_path_rate", 0.0, least=0, most=0.99),
         "attn_dropout": settings.number("attention_probs_dropout_prob", 0.0, least=0, most=0.99),
         "proj_dropout": settings.number("hidden_dropout_prob", 0.0, least=0, most=0.99),
-        "attn_type": ATTENTION_TYPES[
-            settings.choice("attention_type", "divided_space_time", tuple(ATTENTION_TYPES))
-        ],
+        "attn_type": ATTENTION_TYPES[attention],
         "qkv_bias": settings.flag("qkv_bias", True),
         "norm_eps": settings.number("layer_norm_eps", 1e-6, least=1e-15, most=1.0),
     }  # fmt: skip

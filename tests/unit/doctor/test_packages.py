@@ -22,7 +22,7 @@ from ftsf_export.doctor.packages import (
 
 ROOT = Path(__file__).parents[3]
 # Extras of setup.py that bring packages of their own: the rest gather these, or are for those who work on the project.
-EXTRAS = ("export", "onnx", "rtx", "tensorrt", "video", "nvml")
+EXTRAS = ("export", "onnx", "rtx", "tensorrt", "video", "nvml", "hub")
 
 
 def versions(**installed: str) -> Any:
