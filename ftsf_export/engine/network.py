@@ -12,7 +12,7 @@ from typing import Any
 from ftsf_export.engine.request import Product
 
 # Layers of a network that multiply matrices. ATTENTION_OUTPUT carries the ONNX node of the two ATTENTION layers.
-_MATRIX_MULTIPLY, _ATTENTION = "MATRIX_MULTIPLY", "ATTENTION_INPUT"
+_MATRIX_MULTIPLY, _ATTENTION, _EINSUM = "MATRIX_MULTIPLY", "ATTENTION_INPUT", "EINSUM"
 _CONVOLUTIONS = ("CONVOLUTION", "DECONVOLUTION")
 _DTYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "FP8": "fp8", "INT8": "int8"}
 
@@ -22,7 +22,7 @@ def products_of(trt: Any, network: Any) -> tuple[Product, ...]:
     found = []
     for layer in layers_of(network):
         kind = layer.type.name
-        if kind not in (_MATRIX_MULTIPLY, _ATTENTION, "EINSUM", *_CONVOLUTIONS):
+        if kind not in (_MATRIX_MULTIPLY, _ATTENTION, _EINSUM, *_CONVOLUTIONS):
             continue
         inputs = [tensor for i in range(layer.num_inputs) if (tensor := layer.get_input(i)) is not None]
         found.append(
@@ -41,7 +41,7 @@ def layers_of(network: Any) -> Iterator[Any]:
 
 
 def _flops(trt: Any, layer: Any, kind: str, inputs: Sequence[tuple[int, ...]]) -> int | None:
-    """A multiplication and an addition are two. None where a dimension is dynamic, or the layer's sum is not known."""
+    """A multiplication and an addition are two. None where a dimension is dynamic."""
     result = tuple(layer.get_output(0).shape)
     if any(size < 0 for shape in (*inputs, result) for size in shape):
         return None
@@ -60,4 +60,8 @@ def _flops(trt: Any, layer: Any, kind: str, inputs: Sequence[tuple[int, ...]]) -
         pixels, channels = (result, inputs[0][1]) if kind == "CONVOLUTION" else (inputs[0], result[1])
         convolved: int = 2 * math.prod(pixels) * channels // layer.num_groups * window
         return convolved
-    return None
+    layer.__class__ = trt.IEinsumLayer
+    sizes: dict[str, int] = {}
+    for labels, shape in zip(layer.equation.split("->")[0].split(","), inputs, strict=True):
+        sizes.update(zip(labels.strip(), shape, strict=True))
+    return 2 * math.prod(sizes.values())
