@@ -235,7 +235,7 @@ def _shape_problems(config: ExportConfig, broken: Collection[str]) -> list[str]:
     problems = []
     if not {"size", "patch_size"} & set(broken):
         problems += _patch_problems(config.size, config.patch_size)
-    if not {"dim", "heads", "dim_head"} & set(broken):
+    if not {"attn", "dim", "heads", "dim_head"} & set(broken):
         problems += _head_problems(config)
     if not {"rotary", "dim_head", "attn_type"} & set(broken) and config.rotary:
         problems += _rotary_problems(config.attn_type, config.dim_head)
