@@ -62,7 +62,7 @@ def save_model(
         description["preprocessing"] = dict(preprocessing)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     data: bytes = save(tensors, metadata={METADATA_KEY: json.dumps(description, sort_keys=True)})
-    _write_whole(path, data)
+    write_whole(path, data)
 
 
 def load_model(path: str | Path) -> FastTimeSformer:
@@ -155,7 +155,7 @@ def _preprocessing(description: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return preprocessing
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Under a temporary name beside the target, flushed to the disk, then renamed."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:

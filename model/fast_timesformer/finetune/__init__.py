@@ -1,0 +1,25 @@
+"""Training a ``FastTimeSformer``: from scratch, from pretrained weights, or from a teacher. PyTorch alone.
+
+What it trains on is a map-style ``torch.utils.data.Dataset`` of (x_FCHW float32, class); where clips come from is not
+asked. ``Motion`` is such a set that needs no files.
+"""
+
+from fast_timesformer.finetune.loss import distillation_loss, hidden_loss
+from fast_timesformer.finetune.motion import Motion, MotionClips
+from fast_timesformer.finetune.settings import Distillation, TrainingSettings
+from fast_timesformer.finetune.state import StateError
+from fast_timesformer.finetune.trainer import Epoch, Trainer, TrainingDiverged, accuracy
+
+__all__ = [
+    "Distillation",
+    "Epoch",
+    "Motion",
+    "MotionClips",
+    "StateError",
+    "Trainer",
+    "TrainingDiverged",
+    "TrainingSettings",
+    "accuracy",
+    "distillation_loss",
+    "hidden_loss",
+]
