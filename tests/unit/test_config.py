@@ -160,3 +160,23 @@ def test_json_form_holds_no_path_of_the_machine() -> None:
 def test_a_misspelt_field_is_refused() -> None:
     with pytest.raises(TypeError, match="frame_count"):
         ExportConfig(frame_count=8)  # type: ignore[call-arg]
+
+
+def test_what_was_written_is_known() -> None:
+    """Also where it is the default, after a change, and in a copy."""
+    import copy
+    import pickle
+
+    config = ExportConfig(attn="fastformer", frames=4)
+    assert config.given == {"attn", "frames"}
+    assert config.replaced(dim=64).given == {"attn", "frames", "dim"}
+    for same in (copy.deepcopy(config), pickle.loads(pickle.dumps(config))):
+        assert (same, same.given) == (config, config.given)
+    assert ExportConfig(frames=8) == ExportConfig()
+    assert hash(ExportConfig(frames=8)) == hash(ExportConfig())
+
+
+def test_with_a_checkpoint_rules_between_fields_wait_for_it() -> None:
+    """The defaults of the others may give way: 20 pixels of the default patch are no mistake yet."""
+    assert ExportConfig(checkpoint="a/b", size=20).size == Size(20, 20)  # type: ignore[arg-type]
+    assert problems_of(checkpoint="a/b", size=20, depth=0) == ("depth: expected a whole number of at least 1, got 0",)
