@@ -39,9 +39,6 @@ def open_directory(folder: Path, *, weights: Path | None = None) -> Found:
     settings.finish()
     pixels = _pixels(folder, model)
     tensors = open_tensors(weights if weights is not None else _weights(folder))
-    warnings = () if pixels is not None else (
-        f"{folder.name} has no {PROCESSOR_NAMES[0]}: frames are normalised and cropped as TimeSformer was trained",
-    )  # fmt: skip
     return Found(
         kind=KIND,
         name=folder.resolve().name,
@@ -50,8 +47,17 @@ def open_directory(folder: Path, *, weights: Path | None = None) -> Found:
         origins=huggingface_origins(model, shapes_of(model)),
         labels=labels,
         pixels=pixels,
-        warnings=warnings,
+        warnings=_warnings(folder.name, model, pixels),
     )
+
+
+def _warnings(name: str, model: TimeSformerConfig, pixels: Pixels | None) -> tuple[str, ...]:
+    if pixels is None:
+        return (f"{name} has no {PROCESSOR_NAMES[0]}: frames are normalised and cropped as TimeSformer was trained",)
+    if pixels.crop != (model.height, model.width):
+        crop, size = "x".join(map(str, pixels.crop)), f"{model.height}x{model.width}"
+        return (f"the processor of {name} crops to {crop}, its model takes {size}: frames are resized for {size}",)
+    return ()
 
 
 def _weights(folder: Path) -> Path:
@@ -157,11 +163,6 @@ def _pixels(folder: Path, model: TimeSformerConfig) -> Pixels | None:
     mean, std = _statistics(settings, model.channels)
     resample = settings.whole("resample", 2, least=0, most=5)
     settings.finish()
-    if crop != (model.height, model.width):
-        raise UsageError(
-            f"checkpoint: {path}: crop_size: expected the model's image_size {model.height}x{model.width} "
-            f"({CONFIG_NAME}), got {crop[0]}x{crop[1]}"
-        )
     return Pixels(resize_short_side=resize, crop=crop, mean=mean, std=std, resample=FILTERS[resample])
 
 

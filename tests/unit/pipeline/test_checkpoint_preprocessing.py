@@ -72,6 +72,13 @@ def test_another_size_keeps_the_share_that_is_cut_off(checkpoint: Callable[..., 
     assert (how.resize_short_side, how.crop, how.frames, how.stride) == (80, (64, 48), 16, 16)
 
 
+def test_a_processor_of_another_size_follows_the_model(checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+    folder = checkpoint(size={"shortest_edge": 80}, crop_size={"height": 64, "width": 64})
+    plan = resolve_export(ExportConfig(checkpoint=folder, builder="none"), output=tmp_path / "out")
+    assert (plan.preprocessing.resize_short_side, plan.preprocessing.crop) == (40, (32, 32))
+    assert any("crops to 64x64, its model takes 32x32" in warning for warning in plan.warnings)
+
+
 def test_without_a_processor_it_is_said(checkpoint: Callable[..., Path], tmp_path: Path) -> None:
     folder = checkpoint()
     (folder / "preprocessor_config.json").unlink()
