@@ -16,6 +16,8 @@ from ftsf_export.report.charts import Series, line_chart, standalone
 SWEEP_PX, QUICK_SWEEP_PX = (112, 160, 224, 320, 448), (32, 64)
 # The second depth may take this many times the first one's time.
 DEPTHS, QUICK_DEPTHS, MOST_TIMES = (12, 24), (2, 4), 1.5
+# In turns; the least counts.
+REPEATS = 2
 
 
 def compare_depths(attns: Sequence[str], sizes: dict[str, Any], *, quick: bool) -> int:
@@ -30,16 +32,22 @@ def compare_depths(attns: Sequence[str], sizes: dict[str, Any], *, quick: bool) 
         f"{'':<12}" + "".join(f"{f'depth {depth}, s':>14}" for depth in depths) + f"{'times':>8} (at most {MOST_TIMES})"
     )
     for attn in attns:
-        seconds = []
-        for depth in depths:
-            model = load_model(ExportConfig(attn=attn, **{**sizes, "depth": depth}))
-            started = time.process_time()
-            export_onnx(model, GraphOptions())
-            seconds.append(time.process_time() - started)
+        models = [load_model(ExportConfig(attn=attn, **{**sizes, "depth": depth})) for depth in depths]
+        runs = [[_export_seconds(model) for model in models] for _ in range(REPEATS)]
+        seconds = [min(column) for column in zip(*runs, strict=True)]
         times = seconds[1] / seconds[0]
         slow |= times > MOST_TIMES
         print(f"{attn:<12}" + "".join(f"{one:>14.1f}" for one in seconds) + f"{times:>8.2f}", flush=True)
     return int(slow)
+
+
+def _export_seconds(model: Any) -> float:
+    """Of this process alone, so that other work on the machine does not count."""
+    from ftsf_export.graph.export import GraphOptions, export_onnx
+
+    started = time.process_time()
+    export_onnx(model, GraphOptions())
+    return time.process_time() - started
 
 
 def sweep(folder: Path, attns: Sequence[str], sizes: dict[str, Any], *, quick: bool) -> None:
