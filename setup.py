@@ -25,6 +25,8 @@ EXPORT = ["torch>=2.9", "einops>=0.8", "safetensors>=0.5", "onnxscript>=0.5.6", 
 VIDEO = ["av>=14,<19", "pillow>=10"]
 RTX = ["tensorrt-rtx-cu13>=1.2; platform_machine == 'x86_64' or platform_machine == 'AMD64'"]
 NVML = ["nvidia-ml-py>=12"]
+# Compiles the kernels of the plugins, for any GPU and without one. It has wheels for Linux alone.
+PLUGINS = ["triton>=3.5; sys_platform == 'linux'"]
 # Checkpoints by their id on the Hugging Face hub, and Hugging Face's own model as a second opinion.
 HUB = ["huggingface_hub>=0.30", "transformers>=5"]
 
@@ -35,6 +37,7 @@ EXTRAS = {
     "tensorrt": ["tensorrt>=10.3"],
     "video": VIDEO,
     "nvml": NVML,
+    "plugins": PLUGINS,
     "hub": HUB,
     "demo": [*EXPORT, *VIDEO, *RTX, "scikit-video==1.1.11"],
     "test": [
@@ -42,6 +45,9 @@ EXTRAS = {
         *VIDEO,
         *RTX,
         *NVML,
+        *PLUGINS,
+        # The Python part of TensorRT's plugin interface; its libraries do not come with it.
+        "tensorrt-cu13-bindings>=11.4; sys_platform == 'linux' and platform_machine == 'x86_64'",
         "scikit-video==1.1.11",
         "pytest>=8",
         "pytest-timeout>=2.3",
@@ -69,9 +75,14 @@ setup(
     packages=[
         *find_packages(".", include=["ftsf_export", "ftsf_export.*"]),
         *find_packages("model", include=["fast_timesformer", "fast_timesformer.*"]),
+        *find_packages("plugins", include=["ftsf_plugins", "ftsf_plugins.*"]),
     ],
-    package_dir={"fast_timesformer": "model/fast_timesformer"},
-    package_data={"ftsf_export": ["py.typed", "report/templates/*"], "fast_timesformer": ["py.typed"]},
+    package_dir={"fast_timesformer": "model/fast_timesformer", "ftsf_plugins": "plugins/ftsf_plugins"},
+    package_data={
+        "ftsf_export": ["py.typed", "report/templates/*"],
+        "fast_timesformer": ["py.typed"],
+        "ftsf_plugins": ["py.typed"],
+    },
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={

@@ -96,7 +96,7 @@ def compiled(kernel: Any, launch: Launch, element: ElementType, stream: Stream, 
     values = scalar_values(launch, stream, batch=1, features=1)
     types = {"qkv": f"*{element}", "omega": f"*{element}", "out": f"*{element}"}
     signature = {name: types.get(name, "*fp32") for name in launch.inputs}
-    signature |= {name: "i32" for name in launch.scalars} | {"out": types["out"]}
+    signature |= dict.fromkeys(launch.scalars, "i32") | {"out": types["out"]}
     # Addresses of tensors are multiples of 16 bytes; rows begin at such where the strides are multiples, too.
     aligned = [*launch.inputs, *(name for name, value in values.items() if "stride" in name and value % 16 == 0), "out"]
     source = ASTSource(
@@ -105,7 +105,12 @@ def compiled(kernel: Any, launch: Launch, element: ElementType, stream: Stream, 
         constexprs=dict(launch.constants),
         attrs={(kernel.arg_names.index(name),): [["tt.divisibility", 16]] for name in aligned},
     )
-    options = {"num_warps": launch.warps, "num_stages": launch.stages, "enable_fp_fusion": FP_FUSION}
+    options = {
+        "num_warps": launch.warps,
+        "num_stages": launch.stages,
+        "maxnreg": launch.most_registers,
+        "enable_fp_fusion": FP_FUSION,
+    }
     try:
         made = triton.compile(source, target=GPUTarget("cuda", target, 32), options=options)
     except Exception as error:  # its exceptions share no base

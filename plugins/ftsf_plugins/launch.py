@@ -17,10 +17,17 @@ WIDTHS = range(32, 129, 2)
 
 @dataclass(frozen=True)
 class Turns:
-    """What a kernel must know of the rotation: A axes (0: no rotation) and which elements are pairs."""
+    """What a kernel must know of the rotation: A axes (0: no rotation) and which elements are pairs. Raises
+    ValueError naming the wrong field."""
 
     axes: int
     pairs: Pairs = "neighbours"
+
+    def __post_init__(self) -> None:
+        if self.axes < 0:
+            raise ValueError(f"axes: expected 0 or more, got {self.axes}")
+        if self.pairs not in ("neighbours", "halves"):
+            raise ValueError(f"pairs: expected 'neighbours' or 'halves', got {self.pairs!r}")
 
     def constants(self) -> dict[str, int]:
         return {"AXES": self.axes, "HALVES": int(self.pairs == "halves")}
@@ -30,7 +37,8 @@ class Turns:
 class Launch:
     """One kernel with its constants; ``groups`` sequences and all or ``columns`` of a head's columns a program.
 
-    ``stages``: loads that are under way at once, of Triton's software pipelining.
+    ``stages``: loads that are under way at once, of Triton's software pipelining. ``most_registers``: what the
+    assembler may give to a thread.
 
     Kernel arguments are the input tensors, ``scalars`` (32-bit integers, in order), and the output tensor.
     """
@@ -43,6 +51,7 @@ class Launch:
     columns: int
     warps: int
     stages: int = 2
+    most_registers: int = 255
 
     def grid(self, stream: Stream, batch: int) -> tuple[int, int, int]:
         """Programs along sequences, heads, columns."""
@@ -50,7 +59,12 @@ class Launch:
 
 
 def scalar_values(
-    launch: Launch, stream: Stream, batch: int, features: int = 0, qkv: Strides | None = None, out: Strides | None = None
+    launch: Launch,
+    stream: Stream,
+    batch: int,
+    features: int = 0,
+    qkv: Strides | None = None,
+    out: Strides | None = None,
 ) -> dict[str, int]:
     """Values of ``launch.scalars``. ``features``: M, for FAVOR+; ``qkv``, ``out``: strides of tensors with gaps."""
     qkv = qkv or stream.strides(3 * stream.inner)

@@ -3,6 +3,10 @@
 Letters: R rows of a tile (any leading shape), I pairs of a tile, a power of two.
 """
 
+# Device functions are typed by Triton when it compiles them; it grows tuples by adding to them.
+# mypy: ignore-errors
+# ruff: noqa: RUF005
+
 from __future__ import annotations
 
 import triton
@@ -65,17 +69,25 @@ def cosine_sine(turns):
 
 
 @triton.jit
-def cosine_sine_of(positions, frequencies, token, tokens, WIDTH: tl.constexpr, AXES: tl.constexpr, BLOCK_PAIRS: tl.constexpr):
-    """cos and sin (R, I) of the turns of ``token`` (R,), from positions (N, A) and frequencies (A, I); no turn beyond.
+def load_frequencies(frequencies, WIDTH: tl.constexpr, AXES: tl.constexpr, BLOCK_PAIRS: tl.constexpr):
+    """Rows of the frequencies (A, I), one (1, I) an axis; none without axes."""
+    pair = tl.arange(0, BLOCK_PAIRS)[None, :]
+    rows = ()
+    for axis in tl.static_range(AXES):
+        rows = rows + (tl.load(frequencies + axis * (WIDTH // 2) + pair, mask=pair < WIDTH // 2, other=0.0),)
+    return rows
+
+
+@triton.jit
+def cosine_sine_of(positions, frequency_rows, token, tokens, AXES: tl.constexpr):
+    """cos and sin (R, I) of the turns of ``token`` (R,), from positions (N, A); no turn beyond them.
 
     The fraction of the product of position and frequency is rounded once, after the whole turns are gone.
     """
-    pair = tl.arange(0, BLOCK_PAIRS)
-    turns = tl.zeros([token.shape[0], BLOCK_PAIRS], tl.float32)
+    turns = tl.zeros([token.shape[0], frequency_rows[0].shape[1]], tl.float32)
     for axis in tl.static_range(AXES):
         position = tl.load(positions + token * AXES + axis, mask=token < tokens, other=0.0)[:, None]
-        frequency = tl.load(frequencies + axis * (WIDTH // 2) + pair, mask=pair < WIDTH // 2, other=0.0)[None, :]
-        position, frequency = tl.broadcast(position, frequency)
+        position, frequency = tl.broadcast(position, frequency_rows[axis])
         turns += tl.fma(position, frequency, -tl.floor(position * frequency + 0.5))
     return cosine_sine(turns)
 

@@ -22,28 +22,28 @@ Pairs = Literal["neighbours", "halves"]
 
 @dataclass(frozen=True)
 class Rotary:
-    """``positions_NA`` and ``frequencies_AI`` (turns a unit of position), float32; ``pairs``: which elements turn
-    together, neighbours (2i, 2i + 1) or the halves' (i, i + K / 2). Raises ValueError where the shapes do not fit."""
+    """``positions`` (N, A) and ``frequencies`` (A, I; turns a unit of position), float32. ``pairs``: which elements
+    turn together, neighbours (2i, 2i + 1) or the halves' (i, i + K / 2). Raises ValueError where the shapes do not fit."""
 
-    positions_NA: Floats
-    frequencies_AI: Floats
+    positions: Floats
+    frequencies: Floats
     pairs: Pairs = "neighbours"
 
     def __post_init__(self) -> None:
-        positions, frequencies = self.positions_NA.shape, self.frequencies_AI.shape
-        if len(positions) != 2 or len(frequencies) != 2 or positions[1] != frequencies[0]:
-            raise ValueError(f"rotary: expected positions (N, A) and frequencies (A, I), got {positions}, {frequencies}")
+        at, by = self.positions.shape, self.frequencies.shape
+        if len(at) != 2 or len(by) != 2 or at[1] != by[0]:
+            raise ValueError(f"rotary: expected positions (N, A) and frequencies (A, I), got shapes {at} and {by}")
         if self.pairs not in ("neighbours", "halves"):
             raise ValueError(f"pairs: expected 'neighbours' or 'halves', got {self.pairs!r}")
 
     @property
     def axes(self) -> int:
         """A."""
-        return int(self.frequencies_AI.shape[0])
+        return int(self.frequencies.shape[0])
 
     def turned(self, x: Floats) -> Floats:
         """(..., N, K) float64 -> the same, each token turned: (a, b) -> (a cos - b sin, b cos + a sin)."""
-        angles_NI = 2 * np.pi * (self.positions_NA.astype(np.float64) @ self.frequencies_AI.astype(np.float64))
+        angles_NI = 2 * np.pi * (self.positions.astype(np.float64) @ self.frequencies.astype(np.float64))
         cos, sin = np.cos(angles_NI), np.sin(angles_NI)
         first, second = self._members(x)
         turned = np.empty_like(x)

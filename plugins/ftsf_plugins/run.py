@@ -36,4 +36,5 @@ def run(
         stream.strides(out.stride(1), out.stride(0)),
     )
     grid = launch.grid(stream, batch)
-    kernel[grid](*inputs, *scalars.values(), out, **launch.constants, num_warps=launch.warps, num_stages=launch.stages)
+    options = {"num_warps": launch.warps, "num_stages": launch.stages, "maxnreg": launch.most_registers}
+    kernel[grid](*inputs, *scalars.values(), out, **launch.constants, **options)

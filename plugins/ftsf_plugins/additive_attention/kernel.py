@@ -8,17 +8,20 @@ the first, but not the queries again. A program takes one head of some groups: s
 weights and turns that are the same for all of them.
 """
 
+# Device functions are typed by Triton when it compiles them.
+# mypy: ignore-errors
+
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
-from ftsf_plugins.pairs import cosine_sine_of, load_pairs, store_pairs, turned
+from ftsf_plugins.pairs import cosine_sine_of, load_frequencies, load_pairs, store_pairs, turned
 
 
 @triton.jit
 def pool(
-    rows, token_stride, weight_first, weight_second, positions, frequencies, present, tokens,
+    rows, token_stride, weight_first, weight_second, positions, frequency_rows, present, tokens,
     WIDTH: tl.constexpr, AXES: tl.constexpr, HALVES: tl.constexpr,
     BLOCK_GROUPS: tl.constexpr, BLOCK_TOKENS: tl.constexpr, BLOCK_PAIRS: tl.constexpr,
 ):  # fmt: skip
@@ -36,7 +39,7 @@ def pool(
         mask = present[:, None] & (token < tokens)[None, :]
         first, second = load_pairs(at[:, :, None], mask[:, :, None], WIDTH, HALVES, BLOCK_PAIRS)
         if AXES > 0:
-            cos, sin = cosine_sine_of(positions, frequencies, token, tokens, WIDTH, AXES, BLOCK_PAIRS)
+            cos, sin = cosine_sine_of(positions, frequency_rows, token, tokens, AXES)
             first, second = turned(first, second, cos[None, :, :], sin[None, :, :])
         logits = tl.sum(first * weight_first[:, None, :] + second * weight_second[:, None, :], axis=2)
         logits = tl.where((token < tokens)[None, :], logits, float("-inf"))
@@ -73,18 +76,19 @@ def additive_attention_kernel(
     rows = qkv + batch * qkv_batch_stride + group * qkv_group_stride + head * WIDTH
     out_rows = out + batch * out_batch_stride + group * out_group_stride + head * WIDTH
 
+    frequency_rows = load_frequencies(frequencies, WIDTH, AXES, BLOCK_PAIRS)
     everywhere = tl.full([1, 1], True, tl.int1)
     one_head = (tl.zeros([1, 1], tl.int32) + head) * WIDTH
     scale: tl.constexpr = WIDTH**-0.5
     weight_first, weight_second = load_pairs(w_q + one_head, everywhere, WIDTH, HALVES, BLOCK_PAIRS)
     query_first, query_second = pool(
-        rows, qkv_token_stride, weight_first * scale, weight_second * scale, positions, frequencies, present, tokens,
+        rows, qkv_token_stride, weight_first * scale, weight_second * scale, positions, frequency_rows, present, tokens,
         WIDTH, AXES, HALVES, BLOCK_GROUPS, BLOCK_TOKENS, BLOCK_PAIRS,
     )  # fmt: skip
     weight_first, weight_second = load_pairs(w_k + one_head, everywhere, WIDTH, HALVES, BLOCK_PAIRS)
     key_first, key_second = pool(
         rows + inner, qkv_token_stride, weight_first * scale * query_first, weight_second * scale * query_second,
-        positions, frequencies, present, tokens,
+        positions, frequency_rows, present, tokens,
         WIDTH, AXES, HALVES, BLOCK_GROUPS, BLOCK_TOKENS, BLOCK_PAIRS,
     )  # fmt: skip
     key_first, key_second = key_first * query_first, key_second * query_second

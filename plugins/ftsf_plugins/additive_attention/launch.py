@@ -32,4 +32,7 @@ def additive_launch(stream: Stream, turns: Turns, element: ElementType) -> Launc
         groups=groups,
         columns=stream.width,
         warps=8,
+        # Two blocks of 8 warps fit; left alone, some assemblers spill to fit four. A tile of very short sequences keeps
+        # more sums than tokens, and needs more.
+        most_registers=128 if tokens >= 8 else 255,
     )

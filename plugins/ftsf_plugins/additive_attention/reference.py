@@ -8,7 +8,9 @@ from ftsf_plugins.rotary import Rotary
 from ftsf_plugins.stream import Floats, Stream
 
 
-def additive_attention(qkv_BSX: Floats, w_q_HK: Floats, w_k_HK: Floats, stream: Stream, rotary: Rotary | None) -> Floats:
+def additive_attention(
+    qkv_BSX: Floats, w_q_HK: Floats, w_k_HK: Floats, stream: Stream, rotary: Rotary | None
+) -> Floats:
     """u of every token, before the output projection: packed queries, keys, values (B, S, 3 * H * K) -> (B, S, H * K).
 
     For each group and head: alpha = softmax_n(w_q . q_n / sqrt K), Q = sum_n alpha_n q_n, p_n = Q * k_n,
@@ -29,4 +31,5 @@ def additive_attention(qkv_BSX: Floats, w_q_HK: Floats, w_k_HK: Floats, stream: 
 def _softmax(logits: Floats) -> Floats:
     """Over the tokens of (..., N, 1)."""
     exponentials: Floats = np.exp(logits - logits.max(axis=-2, keepdims=True))
-    return exponentials / exponentials.sum(axis=-2, keepdims=True)
+    shares: Floats = exponentials / exponentials.sum(axis=-2, keepdims=True)
+    return shares

@@ -3,32 +3,36 @@
 Letters: B clips, G groups that attend apart, N tokens that attend to each other, H heads, K head width, I = K / 2,
 M features, R rows of a tile, V columns of the values that one program takes.
 
-With E(x) = exp(omega x' - |x'|^2 / 2 - s), phi = E + eps, and s a maximum that is known only at the end, sums over E are
-kept relative to the maximum so far and scaled when it grows, as in an online softmax; eps, which has another scale, is
-added when the maximum is known. Two orders of the same products:
+With E(x) = exp(omega x' - |x'|^2 / 2 - s), phi = E + eps, and s a maximum that is known only at the end, sums over E
+are kept relative to the maximum so far and scaled when it grows, as in an online softmax; eps, which has another
+scale, is added when the maximum is known. Two orders of the same products:
 
 - ``favor_short_kernel``, (phi(q) phi(k)^T) v: all rows of some groups in one tile, features in sweeps. Cheaper where
   N < 2 M K / (M + K), and short sequences share the tile.
 - ``favor_long_kernel``, phi(q) (phi(k)^T v): phi(k)^T v (M, V) stays on the chip while the tokens pass, for any N.
 """
 
+# Device functions are typed by Triton when it compiles them; it grows tuples by adding to them.
+# mypy: ignore-errors
+# ruff: noqa: RUF005
+
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
-from ftsf_plugins.pairs import cosine_sine_of, load_pairs, turned
+from ftsf_plugins.pairs import cosine_sine_of, load_frequencies, load_pairs, turned
 
 
 @triton.jit
 def load_turned(
-    rows, mask, positions, frequencies, token, tokens,
+    rows, mask, positions, frequency_rows, token, tokens,
     WIDTH: tl.constexpr, AXES: tl.constexpr, HALVES: tl.constexpr, BLOCK_PAIRS: tl.constexpr,
 ):  # fmt: skip
     """Rows (R,) of queries or keys, turned: first and second members (R, I) and |x'|^2 / 2 (R,)."""
     first, second = load_pairs(rows[:, None], mask[:, None], WIDTH, HALVES, BLOCK_PAIRS)
     if AXES > 0:
-        cos, sin = cosine_sine_of(positions, frequencies, token, tokens, WIDTH, AXES, BLOCK_PAIRS)
+        cos, sin = cosine_sine_of(positions, frequency_rows, token, tokens, AXES)
         first, second = turned(first, second, cos, sin)
     return first, second, tl.sum(first * first + second * second, axis=1) * (0.5 * WIDTH**-0.5)
 
@@ -47,7 +51,7 @@ def load_omega(
 
 @triton.jit
 def add_product(total, left, right, kind: tl.constexpr, EXACT: tl.constexpr):
-    """total + left @ right, one of them omega in its type, ``kind``, the other tokens in FP32, of which nothing is lost:
+    """total + left @ right, one of them omega in its type, ``kind``, the other tokens in FP32. Nothing of them is lost:
     what half precision leaves of them is a second product. EXACT: the tokens are numbers of that type anyway."""
     high_left, high_right = left.to(kind), right.to(kind)
     total = tl.dot(high_left, high_right, total, input_precision="ieee")
@@ -63,7 +67,7 @@ def add_product(total, left, right, kind: tl.constexpr, EXACT: tl.constexpr):
 def project(
     left_first, left_second, right_first, right_second, kind: tl.constexpr, WIDTH: tl.constexpr, EXACT: tl.constexpr
 ):  # fmt: skip
-    """omega x' as a product of first and one of second members: tokens (R, I) by omega (I, features), or the reverse."""
+    """omega x', first members and second members: tokens (R, I) by omega (I, features), or the reverse."""
     total = tl.zeros([left_first.shape[0], right_first.shape[1]], tl.float32)
     total = add_product(total, left_first, right_first, kind, EXACT)
     total = add_product(total, left_second, right_second, kind, EXACT)
@@ -100,11 +104,12 @@ def favor_short_kernel(
     mask = (sequence < sequences) & (token < tokens)
     batch, group = (sequence // groups).to(tl.int64), sequence % groups
     rows = qkv + batch * qkv_batch_stride + group * qkv_group_stride + token * qkv_token_stride + head * WIDTH
+    frequency_rows = load_frequencies(frequencies, WIDTH, AXES, BLOCK_PAIRS)
     q_first, q_second, q_half = load_turned(
-        rows, mask, positions, frequencies, token, tokens, WIDTH, AXES, HALVES, BLOCK_PAIRS
+        rows, mask, positions, frequency_rows, token, tokens, WIDTH, AXES, HALVES, BLOCK_PAIRS
     )
     k_first, k_second, k_half = load_turned(
-        rows + inner, mask, positions, frequencies, token, tokens, WIDTH, AXES, HALVES, BLOCK_PAIRS
+        rows + inner, mask, positions, frequency_rows, token, tokens, WIDTH, AXES, HALVES, BLOCK_PAIRS
     )
     q_top = tl.full(row.shape, float("-inf"), tl.float32)
     k_top = tl.full(row.shape, float("-inf"), tl.float32)
@@ -166,6 +171,7 @@ def favor_long_kernel(
     base = qkv + batch * qkv_batch_stride + group * qkv_group_stride + tl.program_id(1) * WIDTH
     column = (tl.program_id(2) * BLOCK_VALUES + tl.arange(0, BLOCK_VALUES))[None, :]
 
+    frequency_rows = load_frequencies(frequencies, WIDTH, AXES, BLOCK_PAIRS)
     omegas = ()
     keyed = ()  # sum_n E(k_n)^T v_n, (features of a sweep, V) each
     totals = ()  # sum_n E(k_n), (features of a sweep,) each
@@ -185,7 +191,7 @@ def favor_long_kernel(
         mask = token < tokens
         rows = base + inner + token * qkv_token_stride
         first, second, half = load_turned(
-            rows, mask, positions, frequencies, token, tokens, WIDTH, AXES, HALVES, BLOCK_PAIRS
+            rows, mask, positions, frequency_rows, token, tokens, WIDTH, AXES, HALVES, BLOCK_PAIRS
         )
         values = tl.load((rows + inner)[:, None] + column, mask=mask[:, None] & (column < WIDTH), other=0.0)
         value_sum += tl.sum(values.to(tl.float32), axis=0)
@@ -216,7 +222,7 @@ def favor_long_kernel(
         listed = sweep * BLOCK_FEATURES + tl.arange(0, omegas[sweep][0].shape[0]) < features
         top = tl.maximum(top, tl.max(tl.where(listed, tops[sweep], float("-inf")), axis=0))
     # A query's feature weighs the mean of the values that the keys gave it, phi(k)^T v / sum phi(k), which is as large
-    # as a value, by its share of all keys: half precision holds both, whatever the scale of phi and the number of tokens.
+    # as a value, by its share of all keys: half precision holds both, whatever phi's scale and the number of tokens.
     means = ()
     shares = ()
     most = tl.zeros([1], tl.float32)
@@ -244,7 +250,7 @@ def favor_long_kernel(
         token = start + tl.arange(0, BLOCK_TOKENS)
         mask = token < tokens
         first, second, half = load_turned(
-            base + token * qkv_token_stride, mask, positions, frequencies, token, tokens,
+            base + token * qkv_token_stride, mask, positions, frequency_rows, token, tokens,
             WIDTH, AXES, HALVES, BLOCK_PAIRS,
         )  # fmt: skip
         first, second = tl.trans(first), tl.trans(second)

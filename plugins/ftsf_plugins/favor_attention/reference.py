@@ -1,4 +1,4 @@
-"""FAVOR+ in float64, word for word from the paper (Choromanski et al. 2020, section 2 and its appendix on stability)."""
+"""FAVOR+ in float64, word for word from the paper (Choromanski et al. 2020, section 2)."""
 
 from __future__ import annotations
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-assert "triton" not in sys.modules or os.environ.get("TRITON_INTERPRET") == "1", "Triton was imported without interpreter"
+assert "triton" not in sys.modules or os.environ.get("TRITON_INTERPRET") == "1", "Triton came too early"
 os.environ["TRITON_INTERPRET"] = "1"
 
 import torch  # noqa: E402 - after the interpreter was asked for
+
 from ftsf_plugins.additive_attention.launch import additive_launch  # noqa: E402
 from ftsf_plugins.additive_attention.reference import additive_attention  # noqa: E402
 from ftsf_plugins.favor_attention.launch import favor_launch  # noqa: E402
@@ -62,7 +63,7 @@ class Traffic:
 
 
 @pytest.fixture
-def traffic(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traffic]:
+def traffic(monkeypatch: pytest.MonkeyPatch) -> Traffic:
     """Counts what kernels read and write from here on."""
     from triton.runtime.interpreter import InterpreterBuilder
 
@@ -87,7 +88,7 @@ def traffic(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traffic]:
 
     monkeypatch.setattr(InterpreterBuilder, "create_masked_load", counting_load)
     monkeypatch.setattr(InterpreterBuilder, "create_masked_store", counting_store)
-    yield counted
+    return counted
 
 
 @dataclass(frozen=True)

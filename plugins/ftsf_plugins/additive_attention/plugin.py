@@ -1,0 +1,59 @@
+"""Registers ``ftsf::FtsfAdditiveAttention`` with TensorRT (10.7 or later) as a quickly deployable plugin.
+
+Not with ``from __future__ import annotations``: TensorRT reads the annotations as types.
+"""
+
+from typing import Any
+
+from ftsf_plugins.additive_attention.launch import additive_launch
+from ftsf_plugins.deploy import NAMESPACE, element_of, kernel_and_launch, target_here
+from ftsf_plugins.launch import Turns
+from ftsf_plugins.stream import Stream
+
+NAME = "FtsfAdditiveAttention"
+# Weights, positions and frequencies stay FP32: they are small, and the statistics that they enter are FP32.
+TYPES = "FP16|BF16|FP32, FP32, FP32, FP32, FP32, FP16|BF16|FP32"
+
+
+def register(target: Any = target_here) -> None:
+    """Call it before a network with the plugin is parsed. ``target``: says which compute capability to compile for.
+
+    Raises ModuleNotFoundError where TensorRT's Python package is missing.
+    """
+    import tensorrt as trt
+    import tensorrt.plugin as trtp
+
+    identity = f"{NAMESPACE}::{NAME}"
+
+    @trtp.register(identity)
+    def describe(
+        qkv: trtp.TensorDesc, w_q: trtp.TensorDesc, w_k: trtp.TensorDesc,
+        positions: trtp.TensorDesc, frequencies: trtp.TensorDesc,
+        frames: int, tokens: int, heads: int, width: int, along: str, axes: int, pairs: str,
+    ) -> trtp.TensorDesc:  # fmt: skip
+        out = qkv.like()
+        out.shape_expr[2] = heads * width
+        return out
+
+    @trtp.autotune(identity)
+    def tune(
+        qkv: trtp.TensorDesc, w_q: trtp.TensorDesc, w_k: trtp.TensorDesc,
+        positions: trtp.TensorDesc, frequencies: trtp.TensorDesc, outputs: tuple[trtp.TensorDesc],
+    ) -> list[trtp.AutoTuneCombination]:  # fmt: skip
+        return [trtp.AutoTuneCombination(TYPES, "LINEAR")]
+
+    @trtp.aot_impl(identity)
+    def implement(
+        qkv: trtp.TensorDesc, w_q: trtp.TensorDesc, w_k: trtp.TensorDesc,
+        positions: trtp.TensorDesc, frequencies: trtp.TensorDesc,
+        frames: int, tokens: int, heads: int, width: int, along: str, axes: int, pairs: str,
+        outputs: tuple[trtp.TensorDesc], tactic: int,
+    ) -> tuple[str | bytes, str | bytes, trtp.KernelLaunchParams, trtp.SymExprs]:  # fmt: skip
+        from ftsf_plugins.additive_attention.kernel import additive_attention_kernel
+
+        stream = Stream(frames, tokens, heads, width, along)  # type: ignore[arg-type]  # it checks
+        element = element_of(qkv.dtype, trt, ("fp16", "bf16", "fp32"))
+        launch = additive_launch(stream, Turns(axes, pairs), element)  # type: ignore[arg-type]  # it checks
+        return kernel_and_launch(
+            trtp, additive_attention_kernel, launch, element, stream, qkv.shape_expr[0], target=target
+        )

@@ -1,0 +1,59 @@
+"""Registers ``ftsf::FtsfFavorAttention`` with TensorRT (10.7 or later) as a quickly deployable plugin.
+
+Not with ``from __future__ import annotations``: TensorRT reads the annotations as types.
+"""
+
+from typing import Any
+
+from ftsf_plugins.deploy import NAMESPACE, element_of, kernel_and_launch, target_here
+from ftsf_plugins.favor_attention.launch import favor_launch
+from ftsf_plugins.launch import Turns
+from ftsf_plugins.stream import Stream
+
+NAME = "FtsfFavorAttention"
+# In FP32 the products leave no room in the registers: such graphs keep the decomposed form.
+TYPES = "FP16|BF16, FP16|BF16, FP32, FP32, FP16|BF16"
+
+
+def register(target: Any = target_here) -> None:
+    """Call it before a network with the plugin is parsed. ``target``: says which compute capability to compile for.
+
+    Raises ModuleNotFoundError where TensorRT's Python package is missing.
+    """
+    import tensorrt as trt
+    import tensorrt.plugin as trtp
+
+    identity = f"{NAMESPACE}::{NAME}"
+
+    @trtp.register(identity)
+    def describe(
+        qkv: trtp.TensorDesc, omega: trtp.TensorDesc, positions: trtp.TensorDesc, frequencies: trtp.TensorDesc,
+        frames: int, tokens: int, heads: int, width: int, along: str, axes: int, pairs: str,
+        features: int, eps: float, feature: str,
+    ) -> trtp.TensorDesc:  # fmt: skip
+        out = qkv.like()
+        out.shape_expr[2] = heads * width
+        return out
+
+    @trtp.autotune(identity)
+    def tune(
+        qkv: trtp.TensorDesc, omega: trtp.TensorDesc, positions: trtp.TensorDesc, frequencies: trtp.TensorDesc,
+        outputs: tuple[trtp.TensorDesc],
+    ) -> list[trtp.AutoTuneCombination]:  # fmt: skip
+        return [trtp.AutoTuneCombination(TYPES, "LINEAR")]
+
+    @trtp.aot_impl(identity)
+    def implement(
+        qkv: trtp.TensorDesc, omega: trtp.TensorDesc, positions: trtp.TensorDesc, frequencies: trtp.TensorDesc,
+        frames: int, tokens: int, heads: int, width: int, along: str, axes: int, pairs: str,
+        features: int, eps: float, feature: str, outputs: tuple[trtp.TensorDesc], tactic: int,
+    ) -> tuple[str | bytes, str | bytes, trtp.KernelLaunchParams, trtp.SymExprs]:  # fmt: skip
+        from ftsf_plugins.favor_attention import kernel
+
+        stream = Stream(frames, tokens, heads, width, along)  # type: ignore[arg-type]  # it checks
+        element = element_of(qkv.dtype, trt, ("fp16", "bf16"))
+        turns = Turns(axes, pairs)  # type: ignore[arg-type]  # it checks
+        launch = favor_launch(stream, features, turns, element, eps=eps, feature=feature)
+        return kernel_and_launch(
+            trtp, getattr(kernel, launch.kernel), launch, element, stream, qkv.shape_expr[0], features, target
+        )
