@@ -23,7 +23,8 @@ Pairs = Literal["neighbours", "halves"]
 @dataclass(frozen=True)
 class Rotary:
     """``positions`` (N, A) and ``frequencies`` (A, I; turns a unit of position), float32. ``pairs``: which elements
-    turn together, neighbours (2i, 2i + 1) or the halves' (i, i + K / 2). Raises ValueError where the shapes do not fit."""
+    turn together, neighbours (2i, 2i + 1) or the halves' (i, i + K / 2). Raises ValueError where the shapes do not
+    fit."""
 
     positions: Floats
     frequencies: Floats

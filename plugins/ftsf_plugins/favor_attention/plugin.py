@@ -1,7 +1,11 @@
 """Registers ``ftsf::FtsfFavorAttention`` with TensorRT (10.7 or later) as a quickly deployable plugin.
 
-Not with ``from __future__ import annotations``: TensorRT reads the annotations as types.
+Not with ``from __future__ import annotations``: TensorRT reads the annotations as types. It also reads the names of the
+arguments: they are those of the node, used or not.
 """
+
+# ruff: noqa: ARG001
+# mypy: disable-error-code="untyped-decorator"
 
 from typing import Any
 
