@@ -146,7 +146,7 @@ def resolve_export(
         opset=opset,
         attention_operator=operator,
         choice=choice,
-        preprocessing=_preprocessing(config, checkpoint),
+        preprocessing=preprocessing_of(config, checkpoint),
         rewrites=rewrites,
         checkpoint=checkpoint,
     )
@@ -161,7 +161,7 @@ def _described(config: ExportConfig, on_progress: OnProgress) -> Checkpoint | No
     return describe_checkpoint(config.checkpoint, config, on_progress=on_progress)
 
 
-def _preprocessing(config: ExportConfig, checkpoint: Checkpoint | None) -> Preprocessing:
+def preprocessing_of(config: ExportConfig, checkpoint: Checkpoint | None) -> Preprocessing:
     """As the checkpoint says, and where it says nothing as TimeSformer was trained."""
     default = default_preprocessing(
         frames=config.frames, height=config.size.height, width=config.size.width, channels=config.channels

@@ -91,7 +91,7 @@ def _upright(frame: Any) -> Frame:
 @contextmanager
 def _open(path: Path) -> Iterator[tuple[Any, Iterator[Any]]]:
     """The first video stream and its decoded frames; PyAV's errors become VideoError here."""
-    av = _import_av()
+    av = import_av()
     if not path.exists():
         raise VideoError(f"{path}: expected a video file, found nothing there")
     if not path.is_file():
@@ -120,7 +120,7 @@ def _open(path: Path) -> Iterator[tuple[Any, Iterator[Any]]]:
         ) from error
 
 
-def _import_av() -> Any:
+def import_av() -> Any:
     try:
         import av
     except ImportError as error:

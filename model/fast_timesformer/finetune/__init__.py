@@ -6,7 +6,7 @@ asked. ``Motion`` is such a set that needs no files.
 
 from fast_timesformer.finetune.loss import distillation_loss, hidden_loss
 from fast_timesformer.finetune.motion import Motion, MotionClips
-from fast_timesformer.finetune.settings import Distillation, TrainingSettings
+from fast_timesformer.finetune.settings import Distillation, TrainingSettings, best_device
 from fast_timesformer.finetune.state import StateError
 from fast_timesformer.finetune.trainer import Epoch, Trainer, TrainingDiverged, accuracy
 
@@ -20,6 +20,7 @@ __all__ = [
     "TrainingDiverged",
     "TrainingSettings",
     "accuracy",
+    "best_device",
     "distillation_loss",
     "hidden_loss",
 ]

@@ -1,7 +1,8 @@
-"""A synthetic data set that motion alone tells apart: a textured square moves over noise, its class is the direction.
+"""A synthetic data set that only the order of frames tells apart: a textured square moves over noise, its class is the
+direction.
 
-The picture is a torus: what leaves it on one side comes in on the other, so the square's place is uniform in every
-frame of every class. No single frame says anything; a model that does better than chance has read time. Made from a
+A clip to the left is distributed as one to the right played backwards: the frames as a set say along which line the
+square moves and nothing of the way, so a model that is blind to time stays at half of the classes right. Made from a
 seed alone: the same numbers on every machine.
 
 Letters: n clips, F frames, H height, W width.
@@ -28,8 +29,6 @@ DIRECTIONS: dict[str, tuple[int, int]] = {
 }
 COUNTS = (4, 8)
 LEAST_SIZE = 16
-# Pixels a frame. Twice the most is less than the least size, so the way round the torus is never the shorter one.
-_LEAST_SPEED, _MOST_SPEED = 2, 4
 # Room for as many clips in one set before the next seed's set would repeat them.
 _SEEDS_APART = 1_000_003
 
@@ -63,15 +62,20 @@ class Motion:
         generator = torch.Generator().manual_seed(seed * _SEEDS_APART + index)
         label = index % self.directions
         side = _between(self.size // 5, self.size // 3, generator)
-        speed = _between(_LEAST_SPEED, _MOST_SPEED, generator)
-        place = [_between(0, self.size - 1, generator) for _ in range(2)]
-        step = [speed * way for way in DIRECTIONS[self.labels[label]]]
+        # From end to end of the clip: a quarter to a half of the frame, whatever the number of frames.
+        travel = self.size * (1 + float(torch.rand(1, generator=generator))) / 4
+        paths = [self._path(way * travel, self.size - side, generator) for way in DIRECTIONS[self.labels[label]]]
         clip = torch.randint(0, 110, (self.frames, self.size, self.size), generator=generator, dtype=torch.uint8)
         square = torch.randint(150, 256, (side, side), generator=generator, dtype=torch.uint8)
-        for frame in range(self.frames):
-            row, column = (torch.arange(side) + place[axis] + step[axis] * frame for axis in range(2))
-            clip[frame, (row % self.size)[:, None], column % self.size] = square
+        for frame, (top, left) in enumerate(zip(*paths, strict=True)):
+            clip[frame, top : top + side, left : left + side] = square
         return clip, label
+
+    def _path(self, travel: float, room: int, generator: torch.Generator) -> list[int]:
+        """Places 0..room along one axis, one a frame, ``travel`` pixels from first to last; its lower end is random."""
+        low = (room - abs(travel)) * float(torch.rand(1, generator=generator))
+        start = low if travel >= 0 else low - travel
+        return [round(start + travel * frame / (self.frames - 1)) for frame in range(self.frames)]
 
 
 def _between(low: int, high: int, generator: torch.Generator) -> int:

@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 
@@ -108,3 +110,8 @@ class TrainingSettings:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def best_device() -> str:
+    """The first GPU where there is one, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"

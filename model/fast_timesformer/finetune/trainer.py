@@ -109,7 +109,7 @@ class Trainer:
             if settings.save_every and self._done % settings.save_every == 0:
                 self._save()
             if on_progress is not None:
-                on_progress(f"epoch {epoch + 1} of {settings.epochs}, loss {losses[-1]:.3f}", self._done / self.steps)
+                on_progress(f"epoch {epoch + 1} of {settings.epochs}: loss {losses[-1]:.3f}", self._done / self.steps)
         self._save()
         found = None if self._held_out is None else accuracy(self.model, self._held_out, batch=settings.batch)
         return Epoch(epoch + 1, sum(losses) / len(losses), found, time.perf_counter() - start)

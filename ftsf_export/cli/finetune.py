@@ -1,0 +1,160 @@
+"""``scripts/finetune``: train a model on a folder of videos, for ``ftsf-export --checkpoint``. No command of ftsf."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from ftsf_export.cli.main import run
+from ftsf_export.cli.options import CONTEXT_SETTINGS, model_options, terminal_options
+from ftsf_export.cli.terminal import Terminal, pass_terminal
+from ftsf_export.config import ExportConfig
+from ftsf_export.errors import ConfigError, EnvironmentLacks, UsageError
+
+if TYPE_CHECKING:
+    from fast_timesformer.finetune import Epoch, TrainingSettings
+
+_MODEL_FIELDS = (
+    *("attn", "attn_type", "frames", "size", "patch_size", "dim", "depth", "heads", "dim_head", "num_classes"),
+    *("rotary", "checkpoint", "seed"),
+)
+_TEACHING = ("temperature", "distill", "hidden_weight")
+
+
+@click.command("finetune", context_settings=CONTEXT_SETTINGS)
+@click.argument("data", type=click.Path(path_type=Path), required=False, metavar="DATA")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="The .safetensors to write.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@click.option("--resume", is_flag=True, help="Go on from where an interrupted training of this output stopped.")
+@click.option("--teacher", metavar="PATH|ID", help="Distil from this checkpoint; the student starts from its weights.")
+@click.option("--distill", type=float, default=0.5, show_default=True, help="Share of the teacher in the loss.")
+@click.option("--temperature", type=float, default=2.0, show_default=True, help="Softens the teacher's scores.")
+@click.option("--hidden-weight", type=float, default=0.0, show_default=True, help="Weight of the blocks' difference.")
+@click.option("--epochs", type=int, default=10, show_default=True, help="How often each clip is seen.")
+@click.option("--batch", type=int, default=16, show_default=True, help="Clips in one step.")
+@click.option("--rate", type=float, default=5e-4, show_default=True, help="Highest learning rate.")
+@click.option("--warmup", type=float, default=0.1, show_default=True, help="Share of the steps with a rising rate.")
+@click.option("--weight-decay", type=float, default=0.05, show_default=True, help="Of matrices.")
+@click.option("--train-precision", default="bf16", show_default=True, metavar="fp32|bf16|fp16", help="Of the products.")
+@click.option("--device", default=None, metavar="cpu|cuda", help="Where to train.  [default: the GPU if there is one]")
+@click.option(
+    "--redraw-every", type=int, default=100, show_default=True, help="Steps between FAVOR+ redraws; 0: never."
+)
+@click.option("--flip", is_flag=True, help="Mirror half of the clips; wrong where left and right are classes.")
+@click.option("--save-every", type=int, default=0, help="Steps between checkpoints.  [default: one an epoch]")
+@click.option("--workers", type=int, default=0, show_default=True, help="Processes that decode videos.")
+@click.option("--stride", type=int, help="Frames of a video apart.  [default: the checkpoint's, else 256 / frames]")
+@model_options
+@click.option(
+    "--make-motion", type=click.Path(path_type=Path), metavar="DIR", help="Only write the synthetic data set."
+)
+@click.option("--directions", type=int, default=4, show_default=True, metavar="4|8", help="Its classes.")
+@click.option("--clips", type=int, default=2048, show_default=True, help="Its clips to train on.")
+@click.option("--held-out-clips", type=int, default=500, show_default=True, help="Its clips to judge on.")
+@terminal_options
+@pass_terminal
+def command(terminal: Terminal, /, data: Path | None, make_motion: Path | None, **options: Any) -> None:
+    """Train a model on DATA (train/CLASS/*.mp4, and val/CLASS/*.mp4 to judge on) and write a checkpoint.
+
+    The checkpoint goes into ftsf-export --checkpoint. With --checkpoint or --teacher training starts from those
+    weights; --attn may then swap the attention mechanism. --make-motion DIR writes a synthetic data set instead.
+    """
+    if make_motion is not None:
+        if data is not None:
+            raise UsageError("--make-motion writes a data set and trains nothing; leave DATA out")
+        _make_motion(terminal, make_motion, options)
+        return
+    if data is None or options["output"] is None:
+        raise UsageError("expected DATA, a folder of videos by class, and --output FILE.safetensors (or --make-motion)")
+    _train(terminal, data, options)
+
+
+def _train(terminal: Terminal, data: Path, options: dict[str, Any]) -> None:
+    from ftsf_export.pipeline.finetune import FinetuneRequest, finetune
+
+    typed = _typed(options)
+    request = FinetuneRequest(
+        data=data,
+        config=ExportConfig(**{name: options[name] for name in _MODEL_FIELDS if name in typed}),
+        **{name: options[name] for name in ("output", "teacher", "stride", "resume", "overwrite")},
+    )
+    if request.teacher is None and (stray := [name for name in _TEACHING if name in typed]):
+        raise UsageError(f"--{stray[0].replace('_', '-')} needs a --teacher")
+    settings = _settings(options, taught=request.teacher is not None)
+    epochs: list[dict[str, Any]] = []
+
+    def on_epoch(epoch: Epoch) -> None:
+        judged = "" if epoch.accuracy is None else f", held-out top-1 {epoch.accuracy:.1%}"
+        epochs.append({"epoch": epoch.number, "loss": epoch.loss, "held_out_top1": epoch.accuracy})
+        terminal.note(f"epoch {epoch.number:>3}: loss {epoch.loss:.4f}{judged}, {epoch.seconds:.1f} s")
+
+    with terminal.progress() as on_progress:
+        done = finetune(request, settings, on_progress=on_progress, on_epoch=on_epoch)
+    for remark in done.remarks:
+        terminal.note(remark)
+    last = epochs[-1]["held_out_top1"] if epochs else None
+    terminal.record(output=done.output, labels=list(done.labels), epochs=epochs)
+    terminal.say(f"weights    {done.output}" + ("" if last is None else f", held-out top-1 {last:.1%}"))
+
+
+def _settings(options: dict[str, Any], *, taught: bool) -> TrainingSettings:
+    try:
+        from fast_timesformer.finetune import Distillation, TrainingSettings, best_device
+    except ImportError as error:
+        raise EnvironmentLacks("training needs PyTorch", install="pip install 'ftsf-export[export]'") from error
+    same = (
+        "epochs",
+        "batch",
+        "rate",
+        "warmup",
+        "weight_decay",
+        "redraw_every",
+        "flip",
+        "save_every",
+        "workers",
+        "seed",
+    )
+    try:
+        how = {"temperature": options["temperature"], "weight": options["distill"]}
+        distillation = Distillation(**how, hidden_weight=options["hidden_weight"]) if taught else None
+        return TrainingSettings(
+            precision=options["train_precision"],
+            device=options["device"] or best_device(),
+            distillation=distillation,
+            **{name: options[name] for name in same},
+        )
+    except ValueError as error:
+        raise ConfigError(str(error).split("; ")) from error
+
+
+def _typed(options: dict[str, Any]) -> set[str]:
+    """Names of the options that were written; the others hold their defaults."""
+    context = click.get_current_context()
+    return {name for name in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+
+
+def _make_motion(terminal: Terminal, folder: Path, options: dict[str, Any]) -> None:
+    typed = _typed(options)
+    from fast_timesformer.finetune import Motion
+    from ftsf_export.pipeline.finetune import write_motion
+
+    asked: dict[str, int] = {"directions": options["directions"]}
+    if "frames" in typed:
+        asked["frames"] = options["frames"]
+    if "size" in typed:
+        asked["size"] = ExportConfig(size=options["size"], patch_size=1).size.height
+    try:
+        motion = Motion(**asked)
+    except ValueError as error:
+        raise ConfigError(str(error).split("; ")) from error
+    train, held_out = options["clips"], options["held_out_clips"]
+    write_motion(folder, motion, train=train, held_out=held_out, seed=options["seed"])
+    terminal.say(f"data       {folder}: {train} + {held_out} clips of {', '.join(motion.labels)}")
+
+
+if __name__ == "__main__":
+    sys.exit(run(command, sys.argv[1:], "scripts/finetune"))

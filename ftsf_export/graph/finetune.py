@@ -1,0 +1,136 @@
+"""What a training needs of the toolkit: the student and its teacher from checkpoints, and clips from arrays.
+
+Letters: F frames, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fast_timesformer.finetune import Motion
+from fast_timesformer.model import FastTimeSformer
+from ftsf_export.config import ExportConfig
+from ftsf_export.errors import UsageError
+from ftsf_export.graph.checkpoint import Checkpoint, load_checkpoint
+from ftsf_export.graph.source import load_model
+from ftsf_export.progress import OnProgress
+
+Clip = npt.NDArray[np.float32]
+# Clips are decoded once and kept, where all of them fit into this.
+KEPT_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Student:
+    """The model to be trained, where it starts, and whom it learns from.
+
+    ``labels``: the classes in the order of the logits. ``checkpoint``: what it starts from, None for random weights.
+    ``remarks``: what a user has to know.
+    """
+
+    model: FastTimeSformer
+    labels: tuple[str, ...]
+    checkpoint: Checkpoint | None
+    teacher: FastTimeSformer | None
+    remarks: tuple[str, ...]
+
+
+class VideoClips(Dataset[tuple[Tensor, int]]):
+    """(x_FCHW, class) of each of ``files``, read by ``load``; all of them are kept where they fit into KEPT_BYTES."""
+
+    def __init__(self, files: Sequence[tuple[Path, int]], load: Callable[[Path], Clip]) -> None:
+        self._files, self._load = tuple(files), load
+        self._kept: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        path, label = self._files[index]
+        if index not in self._kept:
+            clip = torch.from_numpy(self._load(path))
+            if clip.nbytes * len(self._files) > KEPT_BYTES:
+                return clip, label
+            self._kept[index] = clip
+        return self._kept[index], label
+
+
+def make_student(
+    config: ExportConfig, classes: Sequence[str], *, teacher: str | Path | None, on_progress: OnProgress
+) -> Student:
+    """The model that ``config`` asks for, for the ``classes`` of a data set.
+
+    With ``config.checkpoint`` it starts from those weights, as far as they fit another mechanism; the head stays where
+    it knows all ``classes`` and is drawn anew where it does not. With a ``teacher`` it starts from the teacher unless
+    a checkpoint is given. Raises UsageError where the teacher does not know the classes, and as ``load_checkpoint``.
+    """
+    taught = _teacher(config, classes, teacher, on_progress) if teacher is not None else None
+    if teacher is not None and config.checkpoint is None:
+        config = config.replaced(checkpoint=Path(teacher))
+    if config.checkpoint is None:
+        if "num_classes" in config.given and config.num_classes != len(classes):
+            raise UsageError(
+                f"num_classes: {config.num_classes} was asked for, the data set has {len(classes)} classes"
+            )
+        model = load_model(config.replaced(num_classes=len(classes)))
+        return Student(model, tuple(classes), None, None, ("starts from random weights",))
+    model, checkpoint = load_checkpoint(config.checkpoint, config, on_progress=on_progress)
+    labels, remarks = _known_labels(checkpoint, classes), list(checkpoint.warnings)
+    if labels is None:
+        model = _with_head(model, len(classes), config.seed)
+        labels = tuple(classes)
+        remarks.append(f"the head is drawn anew: {checkpoint.found.name} does not know these {len(labels)} classes")
+    if taught is not None and taught[1] != labels:
+        raise UsageError("teacher: its classes are not the student's in the same order; start from the teacher itself")
+    return Student(model, labels, checkpoint, None if taught is None else taught[0], tuple(remarks))
+
+
+def motion_frames(motion: Motion, count: int, *, seed: int) -> Iterator[tuple[str, Iterator[npt.NDArray[np.uint8]]]]:
+    """``count`` clips of ``motion``: the name of the class, and grey frames (H, W)."""
+    for index in range(count):
+        clip, label = motion.clip(index, seed=seed)
+        yield motion.labels[label], iter(clip.numpy())
+
+
+def _teacher(
+    config: ExportConfig, classes: Sequence[str], path: str | Path, on_progress: OnProgress
+) -> tuple[FastTimeSformer, tuple[str, ...]]:
+    """The teacher, in its own mechanism, for the student's clips; and its classes."""
+    asked = {name: getattr(config, name) for name in ("frames", "size") if name in config.given}
+    own = ExportConfig(checkpoint=Path(path), **asked)
+    model, checkpoint = load_checkpoint(path, own, on_progress=on_progress)
+    labels = _known_labels(checkpoint, classes)
+    if labels is None:
+        raise UsageError(
+            f"teacher: {path}: it does not know the classes {', '.join(classes[:4])}... of the data set; fine-tune it "
+            "on them first (--checkpoint), then distil from the result"
+        )
+    return model, labels
+
+
+def _known_labels(checkpoint: Checkpoint, classes: Sequence[str]) -> tuple[str, ...] | None:
+    """The checkpoint's classes where all of ``classes`` are among them; else None.
+
+    A checkpoint without names is taken for one of these classes where it has as many.
+    """
+    if checkpoint.labels is not None:
+        return checkpoint.labels if set(classes) <= set(checkpoint.labels) else None
+    return tuple(classes) if checkpoint.model.num_classes == len(classes) else None
+
+
+def _with_head(model: FastTimeSformer, classes: int, seed: int) -> FastTimeSformer:
+    """The same weights under a head for other classes, drawn from ``seed``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        other = FastTimeSformer.from_config(replace(model.config, num_classes=classes))
+    kept = {name: value for name, value in model.state_dict().items() if not name.startswith("head.")}
+    other.load_state_dict(kept, strict=False)
+    return other
