@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 from ftsf_export.graph import onnx_model
 from ftsf_export.graph.check import check_file
 from ftsf_export.graph.emulate import emulate
+from ftsf_export.graph.forms.model import ExportForm
 from ftsf_export.graph.precision import to_precision
+from ftsf_export.graph.rewrite import ALL
 from ftsf_export.graph.scopes import is_within
 
 HALF = {"fp16": (TensorProto.FLOAT16, np.float16), "bf16": (TensorProto.BFLOAT16, ml_dtypes.bfloat16)}
@@ -45,13 +46,19 @@ def emulated(graph_of: Make, tmp_path: Path) -> Make:
 def test_it_tracks_torchs_own_half(
     emulated: Make, model_of: Make, clips: Make, eager: Make, ort: Make, distance: Make, precision: str
 ) -> None:
-    """The error against FP32 has the size that PyTorch's half kernels make: neither missing nor many times as large."""
+    """PyTorch's half kernels on the same form: the error against FP32 has their size, and much of it is the same.
+
+    Without the casts ONNX Runtime's FP16 error is half as large.
+    """
     _, _, path = emulated(precision, depth=5)
-    model, clip = model_of(depth=5), clips(2)
+    model, clip = model_of(depth=5), clips(8)
     expected = eager(model, (), clip)["logits"]
-    own = distance(eager(copy.deepcopy(model), (), clip, TORCH[precision])["logits"], expected)
-    mine = distance(np.concatenate([ort(path, clip[i : i + 1], optimize=False)["logits"] for i in (0, 1)]), expected)
-    assert 0.6 * own <= mine <= 1.7 * own
+    form = ExportForm(model, ALL).to(TORCH[precision])
+    with torch.no_grad():
+        own = form(torch.from_numpy(clip).to(TORCH[precision])).float().numpy()
+    mine = np.concatenate([ort(path, clip[i : i + 1], optimize=False)["logits"] for i in range(8)])
+    assert 0.75 <= distance(mine, expected) / distance(own, expected) <= 1.33
+    assert distance(mine, own) < 0.75 * distance(own, expected)
 
 
 @pytest.mark.parametrize("precision", HALF)
