@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Container, Iterable
 
@@ -11,6 +12,8 @@ from ftsf_export.errors import ExportError
 from ftsf_export.graph.scopes import is_within, module_of
 
 ROOT = "model"
+# A constant's name tells its numbers up to here, then their digest: TensorRT takes no name above 4096 characters.
+_LONGEST_NUMBERS = 200
 
 
 def name_all(graph: ir.Graph, taps: Iterable[str], weights: Container[str]) -> None:
@@ -56,8 +59,10 @@ def _name_constants(graph: ir.Graph, weights: Container[str]) -> None:
             raise ExportError(f"constant {name}: no value")
         if name in weights:
             continue
-        numbers = tensor.numpy().reshape(-1).tolist()
-        new = f"const/{str(tensor.dtype).lower()}{list(tensor.shape.numpy())}/{','.join(map(str, numbers))}"
+        numbers = ",".join(map(str, tensor.numpy().reshape(-1).tolist()))
+        if len(numbers) > _LONGEST_NUMBERS:
+            numbers = hashlib.sha256(numbers.encode()).hexdigest()[:16]
+        new = f"const/{str(tensor.dtype).lower()}{list(tensor.shape.numpy())}/{numbers}"
         graph.initializers.pop(name)
         if new in graph.initializers:
             ir.convenience.replace_all_uses_with(value, graph.initializers[new])

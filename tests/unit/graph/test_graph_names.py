@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 import pytest
 
@@ -86,6 +87,19 @@ def test_constants_that_are_no_weights_are_named_by_what_they_hold(named: tuple[
             array = value.const_value.numpy()
             held[str(array.dtype), array.shape, array.tobytes()] += 1
     assert max(held.values()) == 1
+
+
+def test_a_large_constant_is_named_by_a_digest() -> None:
+    """At 448 px a mask has 785 entries, and TensorRT takes no name above 4096 characters."""
+    graph = ir.Graph([], [], nodes=[], initializers=[])
+    for name, last in (("a", 1), ("b", 1), ("c", 2)):
+        tensor = ir.tensor(np.array([0] * 2000 + [last], np.int64), name=name)
+        value = ir.Value(name=name, type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape([2001]))
+        value.const_value = tensor
+        graph.initializers.add(value)
+    name_all(graph, (), ())
+    assert len(graph.initializers) == 2
+    assert all(name.startswith("const/int64[2001]/") and len(name) < 100 for name in graph.initializers)
 
 
 def test_islands_in_the_manifest(named: tuple[OnnxModel, ExportForm]) -> None:
