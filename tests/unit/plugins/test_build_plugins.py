@@ -1,0 +1,114 @@
+"""Compilation without a GPU, and the gate: spills and too few blocks fail."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ftsf_plugins.build import ELEMENTS, jobs, problems
+from ftsf_plugins.compile import TARGETS, Compiled, CompileError, Resources, used, without_hidden_parameters
+
+PTX = """.version 8.6
+.visible .entry kernel(
+\t.param .u64 kernel_param_0,
+\t.param .u32 kernel_param_1,
+\t.param .u64 kernel_param_2,
+\t.param .u64 kernel_param_3
+)
+.reqntid 128
+{
+\tld.param.b64 %rd1, [kernel_param_0];
+\tld.param.b32 %r1, [kernel_param_1];
+}
+"""
+
+
+def made(**changes: int) -> Compiled:
+    taken = {"registers": 128, "spill_bytes": 0, "shared_bytes": 8192, "threads": 256, **changes}
+    return Compiled("kernel", 87, "", b"", Resources(**taken))
+
+
+@pytest.mark.parametrize(
+    ("changes", "blocks"),
+    [
+        ({}, 2),
+        ({"registers": 129}, 1),
+        ({"registers": 64}, 4),
+        ({"shared_bytes": 100 * 1024}, 1),
+        ({"shared_bytes": 164 * 1024}, 0),
+        ({"registers": 16, "threads": 128}, 12),
+    ],
+)
+def test_blocks_of_a_multiprocessor(changes: dict[str, int], blocks: int) -> None:
+    """By hand: 65536 registers in portions of 256 a warp, 1536 threads, 164 KiB of which a block may have 163."""
+    assert made(**changes).resources.blocks(87) == blocks
+
+
+def test_a_spill_fails_and_so_does_one_block_of_additive_attention() -> None:
+    assert problems("additive_attention", made()) == []
+    assert "spills 4 bytes" in problems("additive_attention", made(spill_bytes=4))[0]
+    assert "1 blocks" in problems("additive_attention", made(registers=200))[0]
+    assert problems("favor_attention", made(registers=255)) == []
+    assert "0 blocks" in problems("favor_attention", made(shared_bytes=200 * 1024))[0]
+
+
+def test_the_assembler_is_read_or_refused() -> None:
+    log = "    8 bytes stack frame, 4 bytes spill stores, 12 bytes spill loads\nptxas info : Used 64 registers"
+    assert used(log) == (64, 12)
+    with pytest.raises(CompileError, match="names no registers"):
+        used("ptxas info : nothing")
+
+
+def test_hidden_parameters_go_where_they_are_not_used() -> None:
+    stripped = without_hidden_parameters(PTX, 2)
+    assert stripped.count(".param .u") == 2
+    assert stripped.endswith(PTX.split(")\n", 1)[1])
+    assert without_hidden_parameters(PTX, 4) == PTX
+    with pytest.raises(CompileError, match="kernel_param_1"):
+        without_hidden_parameters(PTX, 1)
+    with pytest.raises(CompileError, match="at least 5"):
+        without_hidden_parameters(PTX, 5)
+
+
+def test_every_operation_type_and_target_has_its_job() -> None:
+    wanted = list(jobs(list(TARGETS), list(ELEMENTS), ["fp16", "bf16", "fp32"]))
+    assert len({job.stem for job in wanted}) == len(wanted) == (3 + 2) * 2 * 7
+
+
+def build(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """As scripts/build-plugins does it."""
+    return subprocess.run(
+        [sys.executable, "-m", "ftsf_plugins.build", *arguments],
+        capture_output=True, text=True, timeout=300, env=dict(os.environ),
+    )  # fmt: skip
+
+
+def test_machine_code_and_manifest_for_a_gpu_that_is_not_here(tmp_path: Path) -> None:
+    out = tmp_path / "kernels"
+    ended = build("-o", str(out), "--target", "sm_87", "--operation", "additive_attention", "--element", "fp16")
+    assert ended.returncode == 0, ended.stderr
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert [one["along"] for one in manifest["kernels"]] == ["time", "space"]
+    for one in manifest["kernels"]:
+        code = (out / one["file"]).read_bytes()
+        assert code.startswith(b"\x7fELF")
+        assert hashlib.sha256(code).hexdigest() == one["sha256"]
+        assert one["spill_bytes"] == 0
+        assert one["blocks_per_multiprocessor"] >= 2
+    assert {path.name for path in out.iterdir()} == {"manifest.json", *(one["file"] for one in manifest["kernels"])}
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--target", "sm_12"), ("--operation", "favor_attention", "--element", "fp32", "--target", "sm_87")]
+)
+def test_what_cannot_be_asked_for_is_wrong_usage(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    ended = build("-o", str(tmp_path / "kernels"), *arguments)
+    assert ended.returncode == 2
+    assert ended.stderr
+    assert not (tmp_path / "kernels").exists()
