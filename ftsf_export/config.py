@@ -85,7 +85,8 @@ class ExportConfig:
     weights drawn from ``seed``). The file: ``precision``, ``opset`` (None: chosen by target), ``rewrites`` (names
     of exact rewrites; None: all), ``batch``. The engine: ``builder``, ``targets``, ``workspace_mib`` (None: the
     compiler's own limit). The proof: ``atol`` (largest absolute difference of the logits; None: not judged),
-    ``rtol`` (relative L2 error; None: by precision), ``videos`` (judged beside seeded noise).
+    ``rtol`` (relative L2 error; None: by precision), ``videos`` (judged beside seeded noise),
+    ``held_out`` (a folder CLASS/*.mp4: how often graph and eager PyTorch agree on the best class).
 
     ``checkpoint`` is a file, a directory or a hub id ("owner/name", "owner/name@revision"). It brings the model's
     fields: those that are written here (``given``) must agree with it, the defaults of the others give way to it.
@@ -115,6 +116,7 @@ class ExportConfig:
     atol: float | None = None
     rtol: float | None = None
     videos: tuple[Path, ...] = ()
+    held_out: Path | None = None
 
     # Only the call itself tells a value that was written from a default that happens to be the same.
     def __new__(cls, **written: Any) -> ExportConfig:
@@ -191,6 +193,7 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "batch": _batch,
     "checkpoint": field_checks.to_path,
     "videos": field_checks.to_paths,
+    "held_out": field_checks.to_path,
     "targets": field_checks.to_names,
     "rewrites": field_checks.to_names,
     **dict.fromkeys((*_WHOLE_NUMBERS, *_WHOLE_NUMBERS_OR_NONE, "seed", "opset"), field_checks.to_whole),
@@ -225,6 +228,7 @@ _CHECKS: tuple[tuple[str, field_checks.Check], ...] = (
     ("rtol", field_checks.limit),
     ("checkpoint", field_checks.path),
     ("videos", field_checks.paths),
+    ("held_out", field_checks.path),
     ("targets", field_checks.names),
     ("rewrites", field_checks.names_or_none),
 )

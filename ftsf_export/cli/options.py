@@ -91,8 +91,17 @@ parity_options = _stack(
     _config_option("--rtol", "rtol", float, "Relative L2 error.  [default: by precision]"),
 )
 
-video_option = _config_option(
-    "--video", "videos", click.Path(path_type=Path), "Judge frames of this video beside noise; repeatable.", "PATH"
+video_option = _stack(
+    _config_option(
+        "--video", "videos", click.Path(path_type=Path), "Judge frames of this video beside noise; repeatable.", "PATH"
+    ),
+    _config_option(
+        "--held-out",
+        "held_out",
+        click.Path(path_type=Path),
+        "Videos by class (DIR/CLASS/*.mp4): judge how often graph and PyTorch agree on the best class.",
+        "DIR",
+    ),
 )
 
 output_options = _stack(

@@ -15,6 +15,7 @@ from ftsf_export.bundle import ONNX_NAME, Bundle, BundleWriter, Golden, Manifest
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import EnvironmentLacks, RunError
 from ftsf_export.parity.judge import Limits
+from ftsf_export.pipeline.agreement import held_out_clips
 from ftsf_export.pipeline.architecture import config_of_model
 from ftsf_export.pipeline.bench import BenchRequest, bench
 from ftsf_export.pipeline.build import BuildOptions, BuiltEngine, GraphFacts, build_engines
@@ -86,7 +87,8 @@ def run_export(
     with BundleWriter(resolved.output, overwrite=overwrite) as writer:
         with stages("make the clips"):
             clips = judged_clips(resolved.preprocessing, seed=config.seed, videos=config.videos)
-        made = make_graph(resolved, model, clips, folder=writer.path, stages=stages)
+        with held_out_clips(config.held_out, resolved.preprocessing, resolved.labels, on_progress) as held_out:
+            made = make_graph(resolved, model, clips, held_out, folder=writer.path, stages=stages)
         del clips
         manifest = _manifest(resolved, made, weights="given by the caller" if model is not None else resolved.weights)
         with stages("build the engines"):

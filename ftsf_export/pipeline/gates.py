@@ -6,7 +6,8 @@ Letters: n clips, S sampled values of one tap.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +53,23 @@ def judge_onnx(
     from ftsf_export.runners.onnxruntime import OnnxRuntimeRunner
 
     gate, proxy = onnx_gate(precision), "" if precision == FP32 else f"{precision} on a GPU"
-    with tempfile.TemporaryDirectory(prefix="ftsf-verify-") as folder:
-        judged = path
-        if precision != FP32:
-            from ftsf_export.graph.emulate import emulate
-
-            judged = Path(folder) / "emulated.onnx"
-            emulate(path, judged)
+    with judged_form(path, precision) as judged:
         runner = OnnxRuntimeRunner(judged, taps=taps, optimize=precision == FP32)
         return _verdict(runner, golden, gate, taps, batch, limits, subject, subject_sha256, proxy)
+
+
+@contextmanager
+def judged_form(path: Path, precision: str) -> Iterator[Path]:
+    """The file that stands in for ``path`` on a CPU: itself in fp32, else its cast-emulated form, while it lasts."""
+    if precision == FP32:
+        yield path
+        return
+    from ftsf_export.graph.emulate import emulate
+
+    with tempfile.TemporaryDirectory(prefix="ftsf-verify-") as folder:
+        judged = Path(folder) / "emulated.onnx"
+        emulate(path, judged)
+        yield judged
 
 
 def judge_engine(path: Path, golden: Golden, engine: EngineEntry, *, batch: BatchRange, limits: Limits) -> Verdict:

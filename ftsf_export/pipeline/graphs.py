@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Golden, Island, TapSpec, sample_tap, sha256_of, write_golden
-from ftsf_export.config import ExportConfig
+from ftsf_export.config import BatchRange, ExportConfig
 from ftsf_export.parity.compare import collect
 from ftsf_export.parity.judge import Limits
 from ftsf_export.parity.weights import weight_digests
+from ftsf_export.pipeline.agreement import HeldOut, held_out_logits, judge_onnx_agreement
 from ftsf_export.pipeline.clips import JudgedClips
 from ftsf_export.pipeline.gates import FP32, judge_onnx
 from ftsf_export.pipeline.opinion import Opinion, second_opinion
@@ -63,14 +64,24 @@ class GraphMade:
 
 @dataclass(frozen=True)
 class _Reference:
-    """Eager PyTorch's logits (n, classes), and its taps at their sampled positions, name -> (n, S)."""
+    """Eager PyTorch's logits (n, classes), and its taps at their sampled positions, name -> (n, S).
+
+    ``held_out``: its logits of the held-out clips, where there are any.
+    """
 
     logits: Any
     taps: dict[str, Any]
+    held_out: Any = None
 
 
 def make_graph(
-    resolved: ResolvedExport, model: FastTimeSformer | None, clips: JudgedClips, *, folder: Path, stages: Stages
+    resolved: ResolvedExport,
+    model: FastTimeSformer | None,
+    clips: JudgedClips,
+    held_out: HeldOut | None = None,
+    *,
+    folder: Path,
+    stages: Stages,
 ) -> GraphMade:
     """Writes ``model.onnx`` and ``golden.npz`` into ``folder``.
 
@@ -81,7 +92,8 @@ def make_graph(
     from ftsf_export.graph.precision import to_precision
 
     config = resolved.config
-    graph, eager, module_config = _traced(resolved, model, clips, stages)
+    graph, eager, module_config = _traced(resolved, model, clips, held_out, stages)
+    agreement = _Agreement(held_out, eager.held_out, config)
     with stages("count the products"):
         work = _work(resolved, module_config)
     opinion = _second_opinion(resolved, model, clips, stages)
@@ -91,7 +103,7 @@ def make_graph(
     if config.precision != FP32:
         with stages("judge the FP32 graph"):
             check(graph)
-            verdicts.append(_judge_fp32(graph, folder / _FP32_NAME, golden_of.in_memory(), config))
+            verdicts += _judge_fp32(graph, folder / _FP32_NAME, golden_of.in_memory(), config, agreement)
         with stages(f"convert to {config.precision}"):
             graph = to_precision(graph, config.precision)
     with stages("check and write the graph"):
@@ -109,10 +121,10 @@ def make_graph(
         del graph
         golden = golden_of.write(folder / ONNX_NAME)
     with stages("judge the graph"):
-        verdicts.append(_judge(folder / ONNX_NAME, golden, config, config.precision, facts["taps"]))
-    verdicts = [_about_the_bundles_graph(verdict, verdicts[-1]) for verdict in verdicts]
+        final = _judge(folder / ONNX_NAME, golden, config, config.precision, facts["taps"])
+        verdicts += [final, *agreement.verdicts(folder / ONNX_NAME, config.precision)]
+    verdicts = [_about_the_bundles_graph(verdict, final) for verdict in verdicts]
     if opinion is not None:
-        final = verdicts[-1]
         about = {"subject": final.subject, "subject_sha256": final.subject_sha256}
         verdicts.insert(0, opinion.verdict(eager.logits, **about))
     whom = opinion.whom if opinion is not None and opinion.whom else _OURS
@@ -137,7 +149,7 @@ def _about_the_bundles_graph(verdict: Verdict, final: Verdict) -> Verdict:
     The bundle does not hold the FP32 graph, and what is true of the conversion's source is void once ``model.onnx``
     is another file.
     """
-    if verdict is final:
+    if verdict.subject == final.subject:
         return verdict
     origin = f"judged before the conversion, on the FP32 graph that {final.subject} was made from"
     reason = f"{verdict.reason}; {origin}" if verdict.reason else origin
@@ -145,7 +157,11 @@ def _about_the_bundles_graph(verdict: Verdict, final: Verdict) -> Verdict:
 
 
 def _traced(
-    resolved: ResolvedExport, model: FastTimeSformer | None, clips: JudgedClips, stages: Stages
+    resolved: ResolvedExport,
+    model: FastTimeSformer | None,
+    clips: JudgedClips,
+    held_out: HeldOut | None,
+    stages: Stages,
 ) -> tuple[OnnxModel, _Reference, TimeSformerConfig]:
     """The FP32 graph and the reference; the eager model does not outlive this call."""
     with stages("load PyTorch and the model"):
@@ -163,6 +179,9 @@ def _traced(
         graph = export_onnx(module, options)
     with stages("run eager PyTorch"):
         reference = _run_eager(module, graph.taps, clips)
+    if held_out is not None:
+        with stages("run eager PyTorch on the held-out videos"):
+            reference = replace(reference, held_out=_eager_logits(module, held_out))
     return graph, reference, module.config
 
 
@@ -193,6 +212,27 @@ def _run_eager(module: FastTimeSformer, taps: tuple[TapSpec, ...], clips: Judged
     return _Reference(stacked.pop("logits"), stacked)
 
 
+def _eager_logits(module: FastTimeSformer, held_out: HeldOut) -> Any:
+    from ftsf_export.runners.eager import EagerRunner
+
+    return held_out_logits(EagerRunner(module), held_out, batch=BatchRange(1, 8, 8))
+
+
+@dataclass(frozen=True)
+class _Agreement:
+    """What a file's answers on the held-out clips are judged by; without such clips there is no verdict."""
+
+    held_out: HeldOut | None
+    reference: Any
+    config: ExportConfig
+
+    def verdicts(self, path: Path, precision: str) -> list[Verdict]:
+        if self.held_out is None:
+            return []
+        batch = self.config.batch
+        return [judge_onnx_agreement(path, self.reference, self.held_out, precision=precision, batch=batch)]
+
+
 @dataclass(frozen=True)
 class _GoldenWriter:
     path: Path
@@ -214,10 +254,12 @@ class _GoldenWriter:
         )
 
 
-def _judge_fp32(graph: OnnxModel, path: Path, golden: Golden, config: ExportConfig) -> Verdict:
+def _judge_fp32(
+    graph: OnnxModel, path: Path, golden: Golden, config: ExportConfig, agreement: _Agreement
+) -> list[Verdict]:
     written = graph.save(path)
     try:
-        return _judge(path, golden, config, FP32, graph.taps)
+        return [_judge(path, golden, config, FP32, graph.taps), *agreement.verdicts(path, FP32)]
     finally:
         for file in written:
             file.unlink()

@@ -14,6 +14,7 @@ from ftsf_export.engine.choice import BuildPlanChoice
 from ftsf_export.engine.plan_gates import attentions_to_fuse
 from ftsf_export.engine.targets import default_opset
 from ftsf_export.errors import EnvironmentLacks, UsageError
+from ftsf_export.pipeline.agreement import agreement_gate
 from ftsf_export.pipeline.architecture import config_of
 from ftsf_export.pipeline.build import choose
 from ftsf_export.pipeline.gates import onnx_gate
@@ -21,6 +22,7 @@ from ftsf_export.pipeline.opinion import SECOND_OPINION
 from ftsf_export.pipeline.rewrites import known_rewrites
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.report import REPORT_NAMES
+from ftsf_export.video.class_folder import class_folder
 from ftsf_export.video.clip import default_preprocessing
 
 if TYPE_CHECKING:
@@ -81,6 +83,8 @@ class ResolvedExport:
         """What will be judged here; engines also run where there is a GPU for them."""
         opinion = [SECOND_OPINION] if self.checkpoint is not None and self.checkpoint.from_huggingface else []
         parity = dict.fromkeys((*opinion, onnx_gate("fp32"), onnx_gate(self.config.precision)))
+        if self.config.held_out is not None:
+            parity.update(dict.fromkeys((agreement_gate("fp32"), agreement_gate(self.config.precision))))
         made = ["engine.types", "plan.work", *(["plan.attentions"] if self._attentions else [])]
         return (*parity, *(f"{gate}-{job.builder}-{job.target.name}" for job in self.choice.jobs for gate in made))
 
@@ -132,12 +136,14 @@ def resolve_export(
             raise UsageError(f"video: expected a file, found none at {video}")
     check_free(Path(output).resolve(), overwrite)
     _require(_NEEDED, "to export a model", INSTALL)
-    if config.videos:
+    if config.held_out is not None:
+        class_folder(config.held_out)
+    if config.videos or config.held_out is not None:
         _require(_NEEDED_FOR_VIDEO, "to read a video", INSTALL_VIDEO)
     checkpoint = _described(config, on_progress)
     if checkpoint is not None:
         config = config_of(config, checkpoint.model)
-    if config.videos and config.channels != 3:
+    if (config.videos or config.held_out is not None) and config.channels != 3:
         raise UsageError(f"video: a video gives 3 channels, the model takes {config.channels}; judge it on noise alone")
     opset, operator = _form_of_attention(config, choice)
     return ResolvedExport(

@@ -45,7 +45,7 @@ def measured(measure: Mapping[str, Any] | None) -> str:
     if isinstance(value, (int, float)) and metric == "cosine":
         # Rounded to three digits, a cosine of 0.9996 would read as 1.
         return f"{value:.7f}"
-    if isinstance(value, (int, float)) and metric.endswith("agreement"):
+    if isinstance(value, (int, float)) and metric.endswith(("agreement", "accuracy")):
         return f"{100 * value:.4g}\u202f%"
     return number(value)
 
@@ -54,7 +54,7 @@ def limit_name(limit: float | None, metric: str) -> str:
     """A limit as it was written ("1e-5"), in the manner of its metric."""
     if limit is None:
         return ""
-    if metric.endswith("agreement"):
+    if metric.endswith(("agreement", "accuracy")):
         return measured({"metric": metric, "value": limit})
     return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].replace("+", ""), f"{limit:g}")
 
