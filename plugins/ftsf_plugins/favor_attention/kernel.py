@@ -194,7 +194,6 @@ def favor_long_kernel(
             rows, mask, positions, frequency_rows, token, tokens, WIDTH, AXES, HALVES, BLOCK_PAIRS
         )
         values = tl.load((rows + inner)[:, None] + column, mask=mask[:, None] & (column < WIDTH), other=0.0)
-        value_sum += tl.sum(values.to(tl.float32), axis=0)
         first, second = tl.trans(first), tl.trans(second)
         grown_keyed = ()
         grown_totals = ()
@@ -214,6 +213,8 @@ def favor_long_kernel(
             grown_keyed = grown_keyed + (grown,)
             grown_totals = grown_totals + (totals[sweep] * kept + tl.sum(phi.to(tl.float32), axis=1),)
             grown_tops = grown_tops + (new_top,)
+        # Last, where fewer registers are in use: earlier, the kernel spills.
+        value_sum += tl.sum(values.to(tl.float32), axis=0)
         keyed, totals, tops = grown_keyed, grown_totals, grown_tops
 
     # Now the keys' maximum over features and tokens is known: phi = E + eps for the features that there are, 0 beyond.

@@ -67,6 +67,4 @@ def _long(stream: Stream, features: int, constants: dict[str, int | float]) -> L
         groups=1,
         columns=columns,
         warps=8,
-        # With 2 the assembler for sm_120 runs out of registers in BF16.
-        stages=3,
     )
