@@ -1,0 +1,44 @@
+"""How many bytes a kernel loads and stores: the same number that the interpreter counts, without running anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ftsf_plugins.launch import ELEMENT_BYTES, ElementType, Launch
+from ftsf_plugins.stream import Stream
+
+FP32_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Moved:
+    """``bound_bytes``: the packed stream once, the output once. ``stream_bytes``: what of them the kernel moves.
+    ``constant_bytes``: weights, omega, positions and frequencies, which every program reads and the cache holds."""
+
+    bound_bytes: int
+    stream_bytes: int
+    constant_bytes: int
+
+    @property
+    def ratio(self) -> float:
+        """All bytes over the bound."""
+        return (self.stream_bytes + self.constant_bytes) / self.bound_bytes
+
+
+def moved(launch: Launch, stream: Stream, batch: int, element: ElementType, features: int = 0) -> Moved:
+    """Loads and stores of one launch. ``features``: M, for FAVOR+."""
+    size, axes = ELEMENT_BYTES[element], int(launch.constants["AXES"])
+    sequences, heads, columns = launch.grid(stream, batch)
+    part = batch * stream.frames * stream.tokens * stream.inner * size
+    # Queries and keys are needed whole by every program that takes some of a head's columns.
+    stream_bytes = (2 * columns + 2) * part
+    frequencies = axes * stream.width // 2 * FP32_BYTES
+    # A tile of several sequences asks for its rows' positions row by row in the short order of FAVOR+, else by token.
+    rows = launch.groups if launch.kernel == "favor_short_kernel" else 1
+    positions = 2 * rows * stream.attending * axes * FP32_BYTES
+    if features:
+        weights = features * stream.width * size
+    else:
+        weights = 2 * stream.width * FP32_BYTES
+    programs = sequences * heads * columns
+    return Moved(4 * part, stream_bytes, programs * (weights + frequencies + positions))
