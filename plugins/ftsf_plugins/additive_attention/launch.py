@@ -20,6 +20,9 @@ def additive_launch(stream: Stream, turns: Turns, element: ElementType) -> Launc
     rows = TILE_BYTES // (2 * pairs * ELEMENT_BYTES[element])
     tokens = min(rows, power_above(stream.attending))
     groups = min(MOST_GROUPS, rows // tokens)
+    if pairs > 32 and groups > 1:
+        # Sums of wide heads for several sequences: at the full tile the assembler spills.
+        groups //= 2
     constants = {
         "WIDTH": stream.width, **turns.constants(),
         "BLOCK_GROUPS": groups, "BLOCK_TOKENS": tokens, "BLOCK_PAIRS": pairs,

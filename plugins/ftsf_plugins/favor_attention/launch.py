@@ -67,4 +67,6 @@ def _long(stream: Stream, features: int, constants: dict[str, int | float]) -> L
         groups=1,
         columns=columns,
         warps=8,
+        # The registers are full: with 2 or 4 the assembler for sm_120 spills a few bytes.
+        stages=3,
     )
