@@ -41,7 +41,7 @@ class Motion:
     """
 
     directions: int = 4
-    frames: int = 8
+    frames: int = 4
     size: int = 32
 
     def __post_init__(self) -> None:
@@ -65,8 +65,8 @@ class Motion:
         # From end to end of the clip: a quarter to a half of the frame, whatever the number of frames.
         travel = self.size * (1 + float(torch.rand(1, generator=generator))) / 4
         paths = [self._path(way * travel, self.size - side, generator) for way in DIRECTIONS[self.labels[label]]]
-        clip = torch.randint(0, 110, (self.frames, self.size, self.size), generator=generator, dtype=torch.uint8)
-        square = torch.randint(150, 256, (side, side), generator=generator, dtype=torch.uint8)
+        clip = torch.randint(0, 64, (self.frames, self.size, self.size), generator=generator, dtype=torch.uint8)
+        square = torch.randint(160, 256, (side, side), generator=generator, dtype=torch.uint8)
         for frame, (top, left) in enumerate(zip(*paths, strict=True)):
             clip[frame, top : top + side, left : left + side] = square
         return clip, label
