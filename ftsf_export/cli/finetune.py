@@ -53,7 +53,7 @@ _TEACHING = ("temperature", "distill", "hidden_weight")
     "--make-motion", type=click.Path(path_type=Path), metavar="DIR", help="Only write the synthetic data set."
 )
 @click.option("--directions", type=int, default=4, show_default=True, metavar="4|8", help="Its classes.")
-@click.option("--clips", type=int, default=2048, show_default=True, help="Its clips to train on.")
+@click.option("--clips", type=int, default=4096, show_default=True, help="Its clips to train on.")
 @click.option("--held-out-clips", type=int, default=500, show_default=True, help="Its clips to judge on.")
 @terminal_options
 @pass_terminal
