@@ -2,6 +2,5 @@
 
 import os
 
-# The kernels of plugins/ are run by Triton's interpreter. Triton reads this when it is first imported, and torch imports
-# it.
+# The kernels of plugins/ run in Triton's interpreter. Triton reads this when it is first imported; torch imports it.
 os.environ.setdefault("TRITON_INTERPRET", "1")
