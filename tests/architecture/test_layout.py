@@ -38,7 +38,7 @@ def test_nothing_else_at_the_top(tracked: list[Path]) -> None:
     [
         ('x = "/home/me/file"', True),
         ("at C:\\Users\\me", True),
-        ("see /work/main/x.py:3", True),
+        ("see /mnt/disk/x.py:3", True),
         ("https://example.org/home/page", False),
         ("a/work/b", False),
         ("/tmp/x and /usr/lib", False),
