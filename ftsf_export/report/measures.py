@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 # For these, more is better: the share of the limit says nothing about how close the limit is.
-_MORE_IS_BETTER = ("agreement", "cosine")
+_MORE_IS_BETTER = re.compile(r"agreement$|cosine$|^share in ")
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def table_from_measures(measures: list[Mapping[str, Any]]) -> MeasureTable:
 def share_of_limit(measure: Mapping[str, Any]) -> float:
     """Value over limit; infinite for a value that is not finite or breaks a limit of zero; 0 where it has no sense."""
     value, limit = float(measure["value"]), measure["limit"]
-    if limit is None or measure["metric"].endswith(_MORE_IS_BETTER):
+    if limit is None or _MORE_IS_BETTER.search(measure["metric"]):
         return 0.0 if measure["passed"] else math.inf
     if not math.isfinite(value):
         return math.inf

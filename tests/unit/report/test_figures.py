@@ -78,6 +78,8 @@ def measure(
         (measure(0, 0), 0.0),
         (measure(1.0, 1.0, metric="top1_agreement"), 0.0),
         (measure(0.9, 1.0, metric="top1_agreement", passed=False), math.inf),
+        (measure(1.0, 0.99, metric="share in fp16"), 0.0),
+        (measure(0.5, 0.99, metric="share in fp16", passed=False), math.inf),
     ],
 )
 def test_share_of_limit(taken: dict[str, object], share: float) -> None:
