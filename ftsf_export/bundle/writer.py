@@ -65,6 +65,7 @@ class BundleWriter:
                 clear_leftovers(self._target)
                 self._staging, self._lock = make_staging(self._target)
             except BaseException:
+                # Also on Ctrl-C: no staging directory is left behind.
                 self._remove()
                 raise
         return self

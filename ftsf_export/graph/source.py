@@ -6,6 +6,7 @@ import torch
 
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.config import ExportConfig
+from ftsf_export.graph.architecture import architecture_from_config
 from ftsf_export.graph.checkpoint import Checkpoint, load_checkpoint, model_from_checkpoint
 
 
@@ -25,18 +26,4 @@ def load_model(config: ExportConfig, checkpoint: Checkpoint | None = None) -> Fa
 def _random_model(config: ExportConfig) -> FastTimeSformer:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return FastTimeSformer(
-            config.frames,
-            config.channels,
-            config.size.height,
-            config.size.width,
-            config.num_classes,
-            dim=config.dim,
-            patch_size=config.patch_size,
-            depth=config.depth,
-            heads=config.heads,
-            dim_head=config.dim_head,
-            rotary_emb=config.rotary,
-            attn_mechanism=config.attn,
-            attn_type=config.attn_type,
-        )
+        return FastTimeSformer.from_config(architecture_from_config(config))

@@ -32,6 +32,7 @@ def serve() -> None:
         except FtsfError as error:
             send(answers, {"error": type(error).__name__, "message": error.message, "details": error.details})
         except Exception:
+            # Whatever a runtime raises has to reach the parent: nobody reads this process's traceback.
             send(answers, {"error": "", "message": _last_line(), "details": traceback.format_exc()})
     if runner is not None and runner.is_active:
         runner.deactivate()

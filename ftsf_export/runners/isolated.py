@@ -52,6 +52,7 @@ class IsolatedRunner(BaseRunner):  # type: ignore[misc]
         try:
             head, _ = self._asked({"backend": self._backend, "path": str(self._path.resolve())}, {})
         except BaseException:
+            # Also on Ctrl-C: no child is left behind.
             self._stop()
             raise
         self._metadata = TensorMetadata()

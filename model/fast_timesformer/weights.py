@@ -165,5 +165,6 @@ def write_whole(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
+        # Also on Ctrl-C: no half-written file is left behind.
         temporary.unlink(missing_ok=True)
         raise

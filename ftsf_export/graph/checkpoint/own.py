@@ -9,6 +9,7 @@ from fast_timesformer import weights
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
+from ftsf_export.graph.architecture import architecture_from_config
 from ftsf_export.graph.checkpoint.found import FILTERS, MOST, Found, Pixels, check_bounds
 from ftsf_export.graph.checkpoint.names import own_origins
 from ftsf_export.graph.checkpoint.settings import Settings
@@ -79,21 +80,7 @@ def _pixels(said: Mapping[str, Any], model: TimeSformerConfig, tensors: TensorFi
 
 def _asked(config: ExportConfig) -> TimeSformerConfig:
     try:
-        return TimeSformerConfig(
-            frames=config.frames,
-            channels=config.channels,
-            height=config.size.height,
-            width=config.size.width,
-            num_classes=config.num_classes,
-            dim=config.dim,
-            patch_size=config.patch_size,
-            depth=config.depth,
-            heads=config.heads,
-            dim_head=config.dim_head,
-            rotary_emb=config.rotary,
-            attn_mechanism=config.attn,
-            attn_type=config.attn_type,
-        )
+        return architecture_from_config(config)
     except ValueError as error:
         raise UsageError(
             f"checkpoint: {config.checkpoint}: it has no configuration of its own, and: {error}"

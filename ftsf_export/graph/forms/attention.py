@@ -60,6 +60,8 @@ class HeadsForm(nn.Module):
             if softmax_scale.NAME in rewrites:
                 qkv, scale = softmax_scale.folded_qkv(qkv, attention.scale), None
             self.core = RegularCore(scale, rotation, operator=operator)
+        # Within frames a compiler would write the normed stream in another order for three products, in FP32: packed is
+        # the cheaper one there.
         self.apart = qkv_apart.NAME in rewrites and grid.along == "time"
         if self.apart:
             self.to_q, self.to_k, self.to_v = qkv_apart.apart(qkv)
