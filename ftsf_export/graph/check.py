@@ -1,7 +1,9 @@
-"""Is the graph what we promise? Standard operators, no float64, no control flow, no shape that depends on data."""
+"""Is the graph what we promise? Standard operators, or functions of such (plugins), no float64, no control flow, and no
+shape that depends on data."""
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 
 import onnx
@@ -9,6 +11,7 @@ import onnx_ir as ir
 
 from ftsf_export.errors import ExportError
 from ftsf_export.graph.onnx_model import OnnxModel
+from ftsf_export.graph.plugin_ops import DOMAIN, PLUGIN_OPS
 
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 # Their outputs' shapes depend on values, or they exist to compute shapes at run time.
@@ -17,11 +20,14 @@ SHAPES_FROM_DATA = frozenset({"NonZero", "Unique", "Compress", "TopK", "NonMaxSu
 
 def check(model: OnnxModel) -> None:
     """Our own promises, on the graph in memory. Raises ExportError with every node that breaks one."""
-    problems = [problem for node in model.model.graph for problem in _node_problems(node)]
+    functions = model.model.functions
+    problems = [problem for node in model.model.graph for problem in _node_problems(node, functions)]
     given = (*model.model.graph.inputs, *model.model.graph.initializers.values())
     problems += [f"{value.name}: float64" for value in given if value.dtype == ir.DataType.DOUBLE]
-    if model.model.functions:
-        problems.append(f"functions: {', '.join(str(key) for key in model.model.functions)}")
+    known = [f for f in functions.values() if f.domain == DOMAIN and f.name in PLUGIN_OPS]
+    problems += [f"{f.name}: {problem}" for f in known for node in f for problem in _node_problems(node, shapes=False)]
+    if strangers := [str(key) for key, function in functions.items() if function not in known]:
+        problems.append(f"functions: {', '.join(strangers)}")
     if problems:
         raise ExportError(f"graph: {len(problems)} promises broken; first: {problems[0]}", details="\n".join(problems))
 
@@ -36,9 +42,13 @@ def check_file(path: Path) -> None:
         ) from error
 
 
-def _node_problems(node: ir.Node) -> list[str]:
+def _node_problems(
+    node: ir.Node, functions: Container[ir.OperatorIdentifier] = (), *, shapes: bool = True
+) -> list[str]:
+    """``functions``: operators that the file explains. ``shapes``: whether each output has one; in a function, where
+    they differ from call to call, none does."""
     problems = []
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain not in ("", "ai.onnx") and node.op_identifier() not in functions:
         problems.append(f"{node.name}: operator {node.domain}.{node.op_type} is not a standard one")
     if node.op_type in CONTROL_FLOW:
         problems.append(f"{node.name}: control flow ({node.op_type})")
@@ -47,6 +57,6 @@ def _node_problems(node: ir.Node) -> list[str]:
     for value in node.outputs:
         if value.dtype == ir.DataType.DOUBLE:
             problems.append(f"{node.name}: float64")
-        if value.dtype is None or value.shape is None:
+        if value.dtype is None or (shapes and value.shape is None):
             problems.append(f"{node.name}: output without a type or a shape")
     return problems

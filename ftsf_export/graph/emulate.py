@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes import common as passes
 
 from ftsf_export.graph.onnx_model import write_model
 
@@ -29,6 +30,8 @@ def emulate(source: Path, target: Path) -> None:
     model = ir.load(source)
     # Constants beside the source are found from there alone; the emulation has its own, twice as wide.
     ir.external_data.load_to_model(model)
+    # A function's values are rounded as all others.
+    passes.InlinePass()(model)
     graph = model.graph
     kinds = {value: value.dtype for node in graph for value in node.outputs}
     for name in list(graph.initializers):

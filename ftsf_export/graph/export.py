@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -13,8 +14,10 @@ from ftsf_export.bundle import Island
 from ftsf_export.config import BatchRange
 from ftsf_export.graph.forms.island import islands_of
 from ftsf_export.graph.forms.model import ExportForm
+from ftsf_export.graph.functions import functions_of
 from ftsf_export.graph.names import name_all
 from ftsf_export.graph.onnx_model import OnnxModel
+from ftsf_export.graph.plugin_ops import ALONGS, DOMAIN, DOMAIN_VERSION
 from ftsf_export.graph.rewrite import ALL, Rewrites
 from ftsf_export.graph.scopes import is_within, keep_modules_only, module_of
 from ftsf_export.graph.trace import trace
@@ -36,6 +39,7 @@ class GraphOptions:
         attention_operator: softmax attention as one ``Attention`` node (opset 23 or later, half precision only:
             TensorRT has no FP32 kernel for it).
         rewrites: names of the exact rewrites to apply.
+        plugins: which linear attentions are one node of the domain ``ftsf``: along "time", "space" or both.
 
     Raises ValueError for a rewrite that does not exist, and for an opset without the operator that is asked for.
     """
@@ -44,12 +48,15 @@ class GraphOptions:
     opset: int = 20
     attention_operator: bool = False
     rewrites: Rewrites = ALL
+    plugins: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if unknown := self.rewrites - ALL:
             raise ValueError(f"rewrites: expected names of {', '.join(sorted(ALL))}; got {', '.join(sorted(unknown))}")
         if self.attention_operator and self.opset < ATTENTION_OPSET:
             raise ValueError(f"opset: the Attention operator needs {ATTENTION_OPSET} or later, got {self.opset}")
+        if unknown := self.plugins - set(ALONGS):
+            raise ValueError(f"plugins: expected some of {', '.join(ALONGS)}; got {', '.join(sorted(unknown))}")
 
 
 def export_onnx(model: FastTimeSformer, options: GraphOptions) -> OnnxModel:
@@ -58,7 +65,7 @@ def export_onnx(model: FastTimeSformer, options: GraphOptions) -> OnnxModel:
     Raises ExportError when the tracer or the converter refuses.
     """
     config = model.config
-    form = ExportForm(model, options.rewrites, operator=options.attention_operator)
+    form = ExportForm(model, options.rewrites, operator=options.attention_operator, plugins=options.plugins)
     clip_shape = (config.frames, config.channels, config.height, config.width)
     traced = trace(form, clip_shape, options.batch, options.opset)
     graph = traced.graph
@@ -69,22 +76,25 @@ def export_onnx(model: FastTimeSformer, options: GraphOptions) -> OnnxModel:
     _plain_reshapes(graph)
     passes.RemoveUnusedNodesPass()(traced)
     passes.TopologicalSortPass()(traced)
+    functions = functions_of(form, options.opset)
     return OnnxModel(
-        model=_bare(graph, options.opset),
+        model=_bare(graph, options.opset, functions),
         precision="fp32",
         opset=options.opset,
         taps=taps,
-        islands=_islands(graph, form),
+        islands=_islands(graph, form, functions),
         rewrites=tuple(sorted(options.rewrites)),
     )
 
 
-def _islands(graph: ir.Graph, form: ExportForm) -> tuple[Island, ...]:
+def _islands(graph: ir.Graph, form: ExportForm, functions: Sequence[ir.Function]) -> tuple[Island, ...]:
     """One entry for the same module of all blocks: ``blocks.*.spatial.attn.core``."""
     reasons = {re.sub(r"^blocks\.\d+\.", "blocks.*.", path): reason for path, reason in islands_of(form).items()}
+    modules = [module_of(node) for node in graph]
+    bodies = {function.name: [module_of(node) for node in function] for function in functions}
+    modules += [f"{module_of(node)}.{inner}" for node in graph for inner in bodies.get(node.op_type, ())]
     return tuple(
-        Island(scope, reason, sum(is_within(module_of(node), scope) for node in graph))
-        for scope, reason in reasons.items()
+        Island(scope, reason, sum(is_within(module, scope) for module in modules)) for scope, reason in reasons.items()
     )
 
 
@@ -95,13 +105,15 @@ def _plain_reshapes(graph: ir.Graph) -> None:
             node.attributes.pop("allowzero", None)
 
 
-def _bare(graph: ir.Graph, opset: int) -> ir.Model:
+def _bare(graph: ir.Graph, opset: int, functions: Sequence[ir.Function]) -> ir.Model:
     """A model with nothing in it but the graph: what the exporter notes elsewhere may name the machine."""
     graph.metadata_props.clear()
     graph.name = "ftsf"
     graph.doc_string = None
     graph.opset_imports.clear()
     graph.opset_imports[""] = opset
+    if functions:
+        graph.opset_imports[DOMAIN] = DOMAIN_VERSION
     for value in (*graph.inputs, *graph.outputs, *(v for node in graph for v in node.outputs)):
         value.metadata_props.clear()
         value.doc_string = None
@@ -109,4 +121,4 @@ def _bare(graph: ir.Graph, opset: int) -> ir.Model:
         value.metadata_props.clear()
         value.doc_string = None
     # IR 10 is the newest that every reader we name knows (TensorRT 10.3), and the oldest that knows opset 21 types.
-    return ir.Model(graph, ir_version=10, producer_name=PRODUCER)
+    return ir.Model(graph, ir_version=10, producer_name=PRODUCER, functions=functions)

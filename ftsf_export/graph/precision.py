@@ -8,6 +8,7 @@ float32.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import ml_dtypes
@@ -15,7 +16,9 @@ import numpy as np
 import onnx_ir as ir
 
 from ftsf_export.errors import ExportError
+from ftsf_export.graph.constants import constants_from_nodes, constants_to_nodes
 from ftsf_export.graph.onnx_model import MODULE_KEY, OnnxModel
+from ftsf_export.graph.plugin_ops import DOMAIN, PLUGIN_OPS
 from ftsf_export.graph.scopes import is_within, module_of
 
 HALF = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
@@ -35,8 +38,40 @@ def to_precision(source: OnnxModel, precision: str) -> OnnxModel:
     if precision not in HALF:
         raise ValueError(f"expected fp32, {' or '.join(HALF)}, got {precision!r}")
     model = source.model.clone()
-    _Narrowing(model.graph, precision, tuple(island.scope for island in source.islands)).run()
+    scopes = tuple(island.scope for island in source.islands)
+    for function in model.functions.values():
+        callers = [module_of(node) for node in model.graph if node.op_identifier() == function.identifier()]
+        _narrow_function(function, precision, _scopes_inside(scopes, callers))
+    narrowing = _Narrowing(model.graph, precision, scopes)
+    narrowing.run()
+    narrowing.widen_outputs()
     return replace(source, model=model, precision=precision)
+
+
+def _scopes_inside(scopes: tuple[str, ...], callers: Iterable[str]) -> tuple[str, ...]:
+    """Islands in a function's body, by their paths from there: those below one of the nodes that call it."""
+    inside = dict.fromkeys(
+        ".".join(scope.split(".")[len(module.split(".")) :])
+        for module in callers
+        for scope in scopes
+        if is_within(module, ".".join(scope.split(".")[: len(module.split("."))]))
+    )
+    return tuple(scope for scope in inside if scope)
+
+
+def _narrow_function(function: ir.Function, precision: str, islands: tuple[str, ...]) -> None:
+    """The body of a plugin's node: half in and out, and FP32 what the plugin takes in FP32."""
+    op = PLUGIN_OPS[function.name]
+    graph = function.graph
+    for slot, value in enumerate(graph.inputs):
+        if not op.stays_fp32(slot):
+            value.type = ir.TensorType(HALF[precision])
+    constants_from_nodes(graph)
+    _Narrowing(graph, precision, islands).run()
+    constants_to_nodes(graph)
+    for node in graph:
+        for value in node.outputs:
+            value.shape = None
 
 
 class _Narrowing:
@@ -52,12 +87,14 @@ class _Narrowing:
         self.homes: dict[ir.Value, str] = {}
 
     def run(self) -> None:
-        outputs = list(self.graph.outputs)
+        """Everything but the outputs."""
         for node in list(self.graph):
             island = self._island_of(node)
             kind = self.half if island is None else FLOAT
             for slot, value in enumerate(node.inputs):
-                if value is not None and value.dtype is not None and value.dtype.is_floating_point():
+                if value is None or value.dtype is None or not value.dtype.is_floating_point():
+                    continue
+                if not (node.domain == DOMAIN and PLUGIN_OPS[node.op_type].stays_fp32(slot)):
                     if self.homes.get(value, island) != island:
                         value = self._as(value, self.half, node)
                     node.replace_input_with(slot, self._as(value, kind, node))
@@ -66,10 +103,13 @@ class _Narrowing:
                     output.type = ir.TensorType(kind)
                     if island is not None:
                         self.homes[output] = island
-        for index, output in enumerate(outputs):
+        self._drop_unused_constants()
+
+    def widen_outputs(self) -> None:
+        """The graph's outputs stay float32."""
+        for index, output in enumerate(list(self.graph.outputs)):
             if output.dtype == self.half:
                 self._widen_output(index, output)
-        self._drop_unused_constants()
 
     def _island_of(self, node: ir.Node) -> str | None:
         """The path of the island module that the node belongs to."""

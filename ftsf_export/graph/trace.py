@@ -13,12 +13,13 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import onnx_ir as ir
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import ExportError
@@ -43,16 +44,26 @@ def trace(form: ExportForm, clip_shape: tuple[int, ...], batch: BatchRange, opse
     # With 1 as the example, torch.export would specialise on it.
     example = torch.zeros(batch.optimum if batch.static else max(2, batch.optimum), *clip_shape)
     dynamic = None if batch.static else ({0: torch.export.Dim("batch", min=batch.minimum, max=batch.maximum)},)
+    return converted(short, (example,), opset, dynamic, inputs=[INPUT], output=OUTPUT)
+
+
+def converted(
+    module: nn.Module, example: tuple[Tensor, ...], opset: int, dynamic: Any, *, inputs: Sequence[str], output: str
+) -> ir.Model:
+    """The graph of ``module`` called with ``example``. ``dynamic``: dimensions that vary, as torch.export takes them.
+
+    Raises ExportError when torch.export or the converter refuses.
+    """
     try:
         with _quiet():
             program = torch.onnx.export(
-                short,
-                (example,),
+                module,
+                example,
                 dynamo=True,
                 opset_version=opset,
                 dynamic_shapes=dynamic,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
+                input_names=list(inputs),
+                output_names=[output],
                 external_data=False,
                 verbose=False,
             )

@@ -9,6 +9,7 @@ from fast_timesformer.attention import Attention, FastAttention, PerformerAttent
 from ftsf_export.graph.forms.additive import AdditiveCore
 from ftsf_export.graph.forms.favor import FavorCore
 from ftsf_export.graph.forms.grid import Grid
+from ftsf_export.graph.forms.plugin import PluginForm
 from ftsf_export.graph.forms.product import Product, columns
 from ftsf_export.graph.forms.regular import RegularCore
 from ftsf_export.graph.forms.rotation import HalvesRotation, NeighbourRotation, RotaryTables, Rotation
@@ -157,13 +158,21 @@ class AdditiveForm(nn.Module):
         return (self.to_q, self.to_k, self.to_v) if self.apart else qkv_apart.apart(self.to_qkv)
 
 
-AttentionForm = HeadsForm | AdditiveForm
+AttentionForm = HeadsForm | AdditiveForm | PluginForm
 
 
 def attention_form(
-    attention: Attention, grid: Grid, tables: RotaryTables | None, rewrites: Rewrites, *, operator: bool = False
+    attention: Attention,
+    grid: Grid,
+    tables: RotaryTables | None,
+    rewrites: Rewrites,
+    *,
+    operator: bool = False,
+    plugin: bool = False,
 ) -> AttentionForm:
     """The export form of one of the model's attentions."""
+    if plugin:
+        return PluginForm(attention, grid, tables)
     if isinstance(attention, FastAttention):
         return AdditiveForm(attention, grid, tables, rewrites)
     return HeadsForm(attention, grid, tables, rewrites, operator=operator)

@@ -102,8 +102,10 @@ class ClassAttentionForm(nn.Module):
         self.attn: nn.Module
         if isinstance(attn, HeadsForm):
             self.attn = HeadsClassForm(attn, frames_apart=frames_apart)
-        else:
+        elif isinstance(attn, AdditiveForm):
             self.attn = AdditiveClassForm(attn, frames_apart=frames_apart)
+        else:
+            raise TypeError(f"expected a decomposed attention, got {type(attn).__name__}: it gives every token")
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         out: Tensor = self.attn(self.norm(x_BSD))

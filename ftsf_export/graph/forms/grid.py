@@ -28,14 +28,23 @@ class Grid:
         """N: how many tokens attend to each other."""
         return self.frames if self.along == "time" else self.tokens
 
+    @property
+    def split_order(self) -> tuple[int, ...]:
+        """(B, F, T, parts, H, K) -> (parts, B, groups, H, N, K)."""
+        return (3, 0, 2, 4, 1, 5) if self.along == "time" else (3, 0, 1, 4, 2, 5)
+
+    @property
+    def merge_order(self) -> tuple[int, ...]:
+        """(B, groups, H, N, K) -> tokens in place."""
+        return (0, 3, 1, 2, 4) if self.along == "time" else (0, 1, 3, 2, 4)
+
     def unfold(self, y_BSX: Tensor, parts: int) -> Tensor:
         """(B, S, parts * H * K) -> (B, F, T, parts, H, K)."""
         return y_BSX.reshape(-1, self.frames, self.tokens, parts, self.heads, self.width)
 
     def heads_first(self, y_BSX: Tensor, parts: int) -> tuple[Tensor, ...]:
         """(B, S, parts * H * K) -> ``parts`` tensors (B, groups, H, N, K)."""
-        order = (3, 0, 2, 4, 1, 5) if self.along == "time" else (3, 0, 1, 4, 2, 5)
-        stacked = self.unfold(y_BSX, parts).permute(*order)
+        stacked = self.unfold(y_BSX, parts).permute(*self.split_order)
         return tuple(stacked[part] for part in range(parts))
 
     def in_place(self, y_BSI: Tensor) -> Tensor:
@@ -48,7 +57,7 @@ class Grid:
 
     def heads_in_place(self, x_BGHNK: Tensor) -> Tensor:
         """(B, groups, H, n, K) -> tokens in place: (B, n, groups, H, K) over time, else (B, groups, n, H, K)."""
-        return x_BGHNK.permute(*((0, 3, 1, 2, 4) if self.along == "time" else (0, 1, 3, 2, 4)))
+        return x_BGHNK.permute(*self.merge_order)
 
     def tokens_first(self, x_BGHNK: Tensor) -> Tensor:
         """(B, groups, H, N, K) -> (B, S, H * K): inverse of ``heads_first_one``."""

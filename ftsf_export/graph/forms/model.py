@@ -25,6 +25,7 @@ from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.product import Norm, Product
 from ftsf_export.graph.forms.rotation import RotaryTables
 from ftsf_export.graph.forms.rows import Rows
+from ftsf_export.graph.forms.turns import joint_turns, space_turns, time_turns
 from ftsf_export.graph.rewrite import Rewrites, class_tail
 
 
@@ -122,10 +123,19 @@ class ExportForm(nn.Module):
         model: whose weights are taken over (copied where a rewrite changes them).
         rewrites: names of the exact rewrites to apply.
         operator: softmax attention as the ONNX ``Attention`` operator.
+        plugins: which linear attentions are one node, those along "time", "space" or both.
     """
 
-    def __init__(self, model: FastTimeSformer, rewrites: Rewrites, *, operator: bool = False) -> None:
+    def __init__(
+        self,
+        model: FastTimeSformer,
+        rewrites: Rewrites,
+        *,
+        operator: bool = False,
+        plugins: frozenset[str] = frozenset(),
+    ) -> None:
         super().__init__()
+        self.plugins = plugins
         config = model.config
         self.frames_apart = config.attn_type == "space"
         frames = 1 if config.attn_type == "joint" else config.frames
@@ -176,10 +186,12 @@ class ExportForm(nn.Module):
         block = model.blocks[index]
         name = "joint" if isinstance(block, JointBlock) else "spatial"
         branch = cast("SpatialBranch | JointBranch | FrameBranch", block.get_submodule(name))
-        attn = attention_form(branch.attn, self.grid, self.rotary_space, rewrites, operator=operator)
+        tail_only = class_tail.NAME in rewrites and index == model.config.depth - 1
+        plugin = self.grid.along in self.plugins and not tail_only
+        attn = attention_form(branch.attn, self.grid, self.rotary_space, rewrites, operator=operator, plugin=plugin)
         temporal = self._temporal(block, rewrites, operator=operator) if isinstance(block, DividedBlock) else None
         mlp = MlpForm(cast(MlpBranch, block.get_submodule("mlp")), rewrites)
-        if class_tail.NAME in rewrites and index == model.config.depth - 1:
+        if tail_only:
             tail = ClassAttentionForm(branch.norm, attn, frames_apart=isinstance(block, SpaceBlock))
             return TailBlockForm(name, temporal, tail, mlp, self.grid)
         tokens = TokensForm(branch.norm, attn, None if temporal is None else self.rows, rewrites)
@@ -188,7 +200,8 @@ class ExportForm(nn.Module):
     def _temporal(self, block: DividedBlock, rewrites: Rewrites, *, operator: bool) -> TemporalForm:
         branch = block.temporal
         along_time = replace(self.grid, along="time")
-        attn = attention_form(branch.attn, along_time, self.rotary_time, rewrites, operator=operator)
+        plugin = along_time.along in self.plugins
+        attn = attention_form(branch.attn, along_time, self.rotary_time, rewrites, operator=operator, plugin=plugin)
         return TemporalForm(branch.norm, attn, branch.fc, self.rows, rewrites)
 
 
@@ -196,6 +209,9 @@ def _tables(model: FastTimeSformer) -> tuple[RotaryTables | None, RotaryTables |
     """Tables over a frame's tokens (over the clip's in joint attention), and over the frames."""
     if model.rotary is None:
         return None, None
-    joint = model.config.attn_type == "joint"
-    space = RotaryTables(*(model.rotary.joint_NK() if joint else model.rotary.space_PK()), prefix=1)
-    return space, RotaryTables(*model.rotary.time_FK(), prefix=0)
+    rotary = model.rotary
+    if model.config.attn_type == "joint":
+        space = RotaryTables(*rotary.joint_NK(), prefix=1, turns=joint_turns(rotary))
+    else:
+        space = RotaryTables(*rotary.space_PK(), prefix=1, turns=space_turns(rotary))
+    return space, RotaryTables(*rotary.time_FK(), prefix=0, turns=time_turns(rotary))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ftsf_export.graph.forms.turns import Turns, with_prefix
 from ftsf_export.graph.rewrite import rotation_halves
 
 
@@ -22,28 +23,39 @@ class RotaryTables(nn.Module):
     in the layout that it needs, made once. The graph never computes on a table.
     """
 
-    def __init__(self, cos: Tensor, sin: Tensor, prefix: int) -> None:
-        """``prefix`` tokens, the class token, are put before the others and not turned."""
+    def __init__(self, cos: Tensor, sin: Tensor, prefix: int, turns: Turns | None = None) -> None:
+        """``prefix`` tokens, the class token, are put before the others and not turned. ``turns``: what the tables are
+        made of, for attentions that make them themselves."""
         super().__init__()
+        self._turns = None if turns is None else with_prefix(turns, prefix)
         still = cos.new_ones(prefix, cos.shape[-1])
         self._cos_NK = torch.cat((still, cos.detach()))
         self._sin_NK = torch.cat((torch.zeros_like(still), sin.detach()))
 
     def neighbours(self) -> tuple[Tensor, Tensor]:
         """(N, K), for pairs of neighbours."""
-        return self._made("neighbours", self._cos_NK, self._sin_NK)
+        return self._made(cos_neighbours=self._cos_NK, sin_neighbours=self._sin_NK)
 
     def halves(self) -> tuple[Tensor, Tensor]:
         """(N, K / 2): one value a pair."""
         width = self._cos_NK.shape[-1] // 2
         cos, sin = (rotation_halves.permuted(t)[..., :width] for t in (self._cos_NK, self._sin_NK))
-        return self._made("halves", cos, sin)
+        return self._made(cos_halves=cos, sin_halves=sin)
 
-    def _made(self, layout: str, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        for name, table in ((f"cos_{layout}", cos), (f"sin_{layout}", sin)):
+    def turns(self) -> tuple[nn.Parameter, nn.Parameter]:
+        """Positions (N, A) and frequencies (A, K / 2). Raises ValueError where they were not given."""
+        if self._turns is None:
+            raise ValueError("rotary tables: made without the positions and frequencies that a plugin's kernel needs")
+        positions, frequencies = (t.to(self._cos_NK) for t in self._turns)
+        return self._made(positions=positions, frequencies=frequencies)
+
+    def _made(self, **tables: Tensor) -> tuple[nn.Parameter, nn.Parameter]:
+        """The two ``tables`` as parameters of that name, made once."""
+        for name, table in tables.items():
             if name not in self._parameters:
                 self.register_parameter(name, nn.Parameter(table.clone(), requires_grad=False))
-        return self.get_parameter(f"cos_{layout}"), self.get_parameter(f"sin_{layout}")
+        first, second = (self.get_parameter(name) for name in tables)
+        return first, second
 
 
 class NeighbourRotation(nn.Module):

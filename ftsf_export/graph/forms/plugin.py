@@ -1,0 +1,258 @@
+"""Additive attention and FAVOR+ as one node each, from the packed product to the input of the output projection.
+
+Traced for ONNX a core is a node of the domain ``ftsf`` (``graph.plugin_ops``); run by PyTorch it computes its own
+``decomposed`` form, which ``graph.functions`` makes the node's function of. Inside a node no rewrite applies: it is the
+equation of the paper on the model's own weights, as the plugin's ``reference.py`` has it. What stands before and after
+it is rewritten as ever. The class token alone (the last block) needs no kernel over all tokens: it stays decomposed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from fast_timesformer.attention import Attention, FastAttention, PerformerAttention
+from ftsf_export.graph.forms.additive import AdditivePool
+from ftsf_export.graph.forms.grid import Grid
+from ftsf_export.graph.forms.island import FeatureExponential, Island, Quotient
+from ftsf_export.graph.forms.product import Product, columns
+from ftsf_export.graph.forms.rotation import RotaryTables
+from ftsf_export.graph.plugin_ops import ADDITIVE, DOMAIN, DOMAIN_VERSION, FAVOR, PluginOp
+from ftsf_export.graph.rewrite import temporal_fc
+
+# TensorRT hands a node's attributes to its plugin by type; ints, floats and strings are all it needs.
+Attribute = int | float | str | bool | Sequence[int] | Sequence[float] | Sequence[str] | Sequence[bool]
+
+
+class PluginForm(nn.Module):
+    """Normed stream (B, S, D) -> (B, S, D): one packed product, the node, the output projection.
+
+    Args:
+        attention: the model's module, fastformer's or performer's.
+        grid: which tokens attend to each other.
+        tables: of the attending tokens, the class token included; None: no rotation.
+    """
+
+    def __init__(self, attention: Attention, grid: Grid, tables: RotaryTables | None) -> None:
+        super().__init__()
+        self.inner = grid.heads * grid.width
+        self.to_qkv = Product.from_linear(attention.to_qkv)
+        self.core = plugin_core(attention, grid, tables)
+        self.to_out = Product.from_linear(attention.to_out)
+        # Additive attention adds its queries, or their product with the map that follows, after the projection.
+        self.adds_queries = isinstance(attention, FastAttention)
+        self.to_rest: Product | None = None
+
+    def forward(self, h_BSD: Tensor) -> Tensor:
+        qkv_BSX = self.to_qkv(h_BSD)
+        out: Tensor = self.to_out(self.core(qkv_BSX))
+        if not self.adds_queries:
+            return out
+        rest: Tensor = qkv_BSX[..., : self.inner] if self.to_rest is None else self.to_rest(h_BSD)
+        return out + rest
+
+    def fold(self, fc: Product) -> None:
+        """Take the linear map that follows into this attention's own products."""
+        self.to_out = temporal_fc.folded(self.to_out, fc)
+        if self.adds_queries:
+            self.to_rest = temporal_fc.folded_queries(columns(self.to_qkv, 0, self.inner), fc)
+
+
+class Turns(Island):
+    """Positions (N, A) and frequencies (A, I; turns a unit of position) -> cosines and sines (N, I)."""
+
+    reason = "angles are whole turns and a fraction: half precision rounds the fraction away"
+
+    def forward(self, positions: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
+        # Multiplied and summed: as a matrix product the compiler might take it in TF32.
+        turns = (positions[:, :, None] * frequencies).sum(dim=1)
+        angles = (turns - torch.round(turns)) * (2 * torch.pi)
+        return torch.cos(angles), torch.sin(angles)
+
+
+class FeatureSums(Island):
+    """Sum over the keys of their features (..., N, M), kept (..., 1, M)."""
+
+    reason = Quotient.reason
+
+    def forward(self, phi_k: Tensor) -> Tensor:
+        return phi_k.sum(dim=-2, keepdim=True)
+
+
+class FeatureWeights(Island):
+    """Weights of the features for every query, summing to one: features (..., N, M), key sums (..., 1, M)."""
+
+    reason = Quotient.reason
+
+    def forward(self, phi_q: Tensor, sums: Tensor) -> Tensor:
+        weighted = phi_q * sums
+        return weighted / weighted.sum(dim=-1, keepdim=True)
+
+
+class Split(nn.Module):
+    """Packed (B, S, 3 * H * K) -> q, k, v (B, groups, H, N, K)."""
+
+    def __init__(self, grid: Grid) -> None:
+        super().__init__()
+        self.grid = grid
+
+    def forward(self, qkv_BSX: Tensor) -> Tensor:
+        return self.grid.unfold(qkv_BSX, 3).permute(*self.grid.split_order)
+
+
+class Merge(nn.Module):
+    """(B, groups, H, N, K) -> (B, S, H * K)."""
+
+    def __init__(self, grid: Grid) -> None:
+        super().__init__()
+        self.grid = grid
+
+    def forward(self, x_BGHNK: Tensor) -> Tensor:
+        return self.grid.tokens_first(x_BGHNK)
+
+
+class PluginCore(nn.Module):
+    """One node: packed (B, S, 3 * H * K) -> (B, S, H * K).
+
+    Without rotation positions and frequencies are there, as the plugin's arguments, and nothing reads them.
+    """
+
+    op: ClassVar[PluginOp]
+    # The submodules whose one Transpose takes its order from the node's attribute of that name.
+    ordered: ClassVar[dict[str, str]] = {"split": "split_order", "merge": "merge_order"}
+
+    def __init__(self, grid: Grid, tables: RotaryTables | None, like: Tensor) -> None:
+        """``like``: a weight, for its element type."""
+        super().__init__()
+        self.grid, self.rotated = grid, tables is not None
+        if tables is None:
+            nothing = (like.new_zeros(grid.attending, 1), like.new_zeros(1, grid.width // 2))
+            positions, frequencies = (nn.Parameter(zeros, requires_grad=False) for zeros in nothing)
+        else:
+            positions, frequencies = tables.turns()
+            self.turns = Turns()
+        self.positions, self.frequencies = positions, frequencies
+        self.split, self.merge = Split(grid), Merge(grid)
+
+    def forward(self, qkv_BSX: Tensor) -> Tensor:
+        constants = [self.get_parameter(name) for name in self.op.inputs[1:]]
+        if not torch.onnx.is_in_onnx_export():
+            return self.decomposed(qkv_BSX, *constants)
+        grid = self.grid
+        return torch.onnx.ops.symbolic(
+            f"{DOMAIN}::{self.op.name}",
+            [qkv_BSX, *constants],
+            self.attributes(),
+            dtype=qkv_BSX.dtype,
+            shape=(qkv_BSX.shape[0], grid.frames * grid.tokens, grid.heads * grid.width),
+            version=DOMAIN_VERSION,
+        )
+
+    def attributes(self) -> dict[str, Attribute]:
+        """Of the node: what the plugin declares, where the plugin is found, and what the function refers to."""
+        grid = self.grid
+        return {
+            "frames": grid.frames,
+            "tokens": grid.tokens,
+            "heads": grid.heads,
+            "width": grid.width,
+            "along": grid.along,
+            "axes": self.positions.shape[1] if self.rotated else 0,
+            "pairs": "neighbours",
+            "plugin_namespace": DOMAIN,
+            "split_order": grid.split_order,
+            "merge_order": grid.merge_order,
+        }
+
+    def decomposed(self, qkv_BSX: Tensor, *constants: Tensor) -> Tensor:
+        """The same from standard operators; ``constants``: the node's other inputs, in order."""
+        *weights, positions, frequencies = constants
+        q, k, v = self.split(qkv_BSX).unbind()
+        if self.rotated:
+            cos, sin = self.turns(positions, frequencies)
+            q, k = turned(q, cos, sin), turned(k, cos, sin)
+        out: Tensor = self.merge(self.attend(q, k, v, *weights))
+        return out
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, *weights: Tensor) -> Tensor:
+        """(B, groups, H, N, K) each -> the same."""
+        raise NotImplementedError
+
+
+def turned(x: Tensor, cos_NI: Tensor, sin_NI: Tensor) -> Tensor:
+    """Every pair of neighbours (a, b) of x (..., N, K) -> (a cos - b sin, b cos + a sin)."""
+    pairs = x.reshape(*x.shape[:-1], x.shape[-1] // 2, 2)
+    a, b = pairs[..., 0], pairs[..., 1]
+    return torch.stack((a * cos_NI - b * sin_NI, b * cos_NI + a * sin_NI), dim=-1).reshape(x.shape)
+
+
+class AdditivePlugin(PluginCore):
+    """Additive attention: u_n = G * v_n (``forms.additive`` has the equations)."""
+
+    op = ADDITIVE
+
+    def __init__(self, attention: FastAttention, grid: Grid, tables: RotaryTables | None) -> None:
+        super().__init__(grid, tables, attention.w_q)
+        self.w_q = nn.Parameter(attention.w_q.detach().clone(), requires_grad=False)
+        self.w_k = nn.Parameter(attention.w_k.detach().clone(), requires_grad=False)
+        self.scale = grid.width**-0.5
+        self.pool_q = AdditivePool(None, as_attention=True)
+        self.pool_k = AdditivePool(None, as_attention=True)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, *weights: Tensor) -> Tensor:
+        weight_q, weight_k = (weight[:, None] * self.scale for weight in weights)
+        query = self.pool_q(q, weight_q)
+        out: Tensor = query * self.pool_k(k, weight_k * query) * v
+        return out
+
+
+class FavorPlugin(PluginCore):
+    """FAVOR+: phi(q) (phi(k)^T v) / (phi(q) sum_n phi(k_n)).
+
+    With s_m the sum of feature m over the keys, the weights phi(q)_m s_m / sum_m phi(q)_m s_m are of order one, and so
+    are the values' means (phi(k)^T v)_m / s_m: no sum over keys and features is ever held in half precision.
+    """
+
+    op = FAVOR
+
+    def __init__(self, attention: PerformerAttention, grid: Grid, tables: RotaryTables | None) -> None:
+        super().__init__(grid, tables, attention.omega)
+        self.omega = nn.Parameter(attention.omega.detach().clone(), requires_grad=False)
+        self.eps, self.kernel = attention.eps, attention.kernel
+        if self.kernel == "softmax":
+            self.exp_q, self.exp_k = FeatureExponential(self.eps, grid.width), FeatureExponential(self.eps, grid.width)
+        self.sums, self.means, self.weights = FeatureSums(), Quotient(), FeatureWeights()
+
+    def attributes(self) -> dict[str, Attribute]:
+        own: dict[str, Attribute] = {"features": self.omega.shape[0], "eps": self.eps, "feature": self.kernel}
+        return {**super().attributes(), **own}
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, *weights: Tensor) -> Tensor:
+        (omega_MK,) = weights
+        # The scale of x' = x / K^(1/4) belongs to the projection.
+        omega_KM = (omega_MK * omega_MK.shape[-1] ** -0.25).transpose(0, 1)
+        phi_q, phi_k = self._features(q, omega_KM, (-1,)), self._features(k, omega_KM, (-1, -2))
+        sums = self.sums(phi_k)
+        means = self.means(torch.matmul(phi_k.transpose(-1, -2), v), sums.transpose(-1, -2))
+        return torch.matmul(self.weights(phi_q, sums), means)
+
+    def _features(self, x: Tensor, omega_KM: Tensor, over: tuple[int, ...]) -> Tensor:
+        """(..., N, K) -> (..., N, M); the stabiliser is the maximum ``over`` these dimensions."""
+        projected = torch.matmul(x, omega_KM)
+        if self.kernel == "relu":
+            return torch.relu(projected) + self.eps
+        exponential = self.exp_q if len(over) == 1 else self.exp_k
+        features: Tensor = exponential(x, projected - projected.amax(dim=over, keepdim=True))
+        return features
+
+
+def plugin_core(attention: Attention, grid: Grid, tables: RotaryTables | None) -> PluginCore:
+    """The node of one of the model's attentions. Raises TypeError for one that has none."""
+    if isinstance(attention, FastAttention):
+        return AdditivePlugin(attention, grid, tables)
+    if isinstance(attention, PerformerAttention):
+        return FavorPlugin(attention, grid, tables)
+    raise TypeError(f"expected additive attention or FAVOR+, got {type(attention).__name__}")
