@@ -13,6 +13,7 @@ from ftsf_export.errors import ConfigError
 
 ATTENTIONS = ("fastformer", "performer", "regular")
 ATTENTION_TYPES = ("divided", "joint", "space")
+PLUGINS = ("none", "all", "auto")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
 BUILDERS = ("auto", "tensorrt", "rtx", "none")
 # int8 and fp8 are names of the interface, so that a target can say whether it knows them; no stage makes them yet.
@@ -81,11 +82,12 @@ class ExportConfig:
     """One export, as asked. Raises ConfigError with every bad field when made.
 
     The model: ``attn``, ``attn_type``, ``frames``, ``size``, ``channels``, ``patch_size``, ``dim``, ``depth``,
-    ``heads`` (None: dim // dim_head), ``dim_head``, ``num_classes``, ``rotary``; ``checkpoint`` (None: random
-    weights drawn from ``seed``). The file: ``precision``, ``opset`` (None: chosen by target), ``rewrites`` (names
-    of exact rewrites; None: all), ``batch``. The engine: ``builder``, ``targets``, ``workspace_mib`` (None: the
-    compiler's own limit). The proof: ``atol`` (largest absolute difference of the logits; None: not judged),
-    ``rtol`` (relative L2 error; None: by precision), ``videos`` (judged beside seeded noise),
+    ``heads`` (None: dim // dim_head), ``dim_head``, ``num_classes``, ``rotary``; ``checkpoint`` (None: random weights
+    drawn from ``seed``). The file: ``precision``, ``opset`` (None: chosen by target), ``rewrites`` (names of exact
+    rewrites; None: all), ``plugins`` (linear attentions as nodes that TensorRT plugins compute: ``none``, ``all``, or
+    ``auto``: where a plugin's kernel has the lower bound), ``batch``. The engine: ``builder``, ``targets``,
+    ``workspace_mib`` (None: the compiler's own limit). The proof: ``atol`` (largest absolute difference of the logits;
+    None: not judged), ``rtol`` (relative L2 error; None: by precision), ``videos`` (judged beside seeded noise),
     ``held_out`` (a folder CLASS/*.mp4: how often graph and eager PyTorch agree on the best class).
 
     ``checkpoint`` is a file, a directory or a hub id ("owner/name", "owner/name@revision"). It brings the model's
@@ -109,6 +111,7 @@ class ExportConfig:
     precision: str = "fp16"
     opset: int | None = None
     rewrites: tuple[str, ...] | None = None
+    plugins: str = "none"
     batch: BatchRange = BatchRange(1, 1, 1)
     builder: str = "auto"
     targets: tuple[str, ...] = ()
@@ -217,6 +220,7 @@ _CHECKS: tuple[tuple[str, field_checks.Check], ...] = (
     ("attn_type", field_checks.one_of(*ATTENTION_TYPES)),
     ("precision", field_checks.one_of(*PRECISIONS)),
     ("builder", field_checks.one_of(*BUILDERS)),
+    ("plugins", field_checks.one_of(*PLUGINS)),
     ("opset", field_checks.one_of(None, *OPSETS)),
     ("size", _check_size),
     ("batch", _check_batch),

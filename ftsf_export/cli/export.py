@@ -15,6 +15,7 @@ from ftsf_export.cli.options import (
     opset_option,
     output_options,
     parity_options,
+    plugins_option,
     precision_option,
     rewrite_options,
     terminal_options,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @precision_option
 @opset_option
 @rewrite_options
+@plugins_option
 @engine_options
 @parity_options
 @video_option
@@ -125,6 +127,9 @@ def _say_plan(terminal: Terminal, resolved: ResolvedExport) -> None:
     form = ", Attention operator" if resolved.attention_operator else ""
     terminal.say(f"graph      {config.precision}, opset {resolved.opset}{form}, batch {config.batch}")
     terminal.say(f"rewrites   {', '.join(resolved.rewrites) or 'none'}")
+    if config.plugins != "none":
+        along = ", ".join(resolved.plugins) or "known once a plan was read"
+        terminal.say(f"plugins    {config.plugins}: nodes for attention along {along}")
     for video in config.videos:
         terminal.say(
             f"video      {video}: {config.frames} frames, {resolved.preprocessing.stride} apart where it is long enough"

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ftsf_export.config import ATTENTION_TYPES, ATTENTIONS, BUILDERS, PRECISIONS, ExportConfig
+from ftsf_export.config import ATTENTION_TYPES, ATTENTIONS, BUILDERS, PLUGINS, PRECISIONS, ExportConfig
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
@@ -78,6 +78,17 @@ rewrite_options = _stack(
         metavar="NAME",
         help="Leave out this exact rewrite, or `all`; repeatable.  [default: none is left out]",
     ),
+)
+plugins_option = click.option(
+    "--plugins",
+    "plugins",
+    is_flag=False,
+    flag_value="all",
+    default=ExportConfig.plugins,
+    show_default=True,
+    metavar="[" + "|".join(PLUGINS) + "]",
+    help="Linear attentions as nodes for TensorRT plugins, each with a function of standard operators; auto: where "
+    "the plugin's kernel has the lower bound. Without a value: all.",
 )
 builder_option = _config_option("--builder", "builder", str, "Engine compiler.", "|".join(BUILDERS))
 target_option = _config_option("--target", "targets", str, "Machine to build for; repeatable.", "NAME")

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ftsf_export.engine.plan import is_inlined, nodes_named
 from ftsf_export.engine.request import Product
 
 # Layers of a network that multiply matrices. ATTENTION_OUTPUT carries the ONNX node of the two ATTENTION layers.
@@ -27,13 +28,21 @@ def products_of(trt: Any, network: Any) -> tuple[Product, ...]:
         inputs = [tensor for i in range(layer.num_inputs) if (tensor := layer.get_input(i)) is not None]
         found.append(
             Product(
-                node=layer.name.removesuffix("_AttentionInput"),
+                node=_node_of(layer),
                 kind="ATTENTION" if kind == _ATTENTION else kind,
                 types=tuple(_DTYPES.get(t.dtype.name, t.dtype.name.lower()) for t in inputs),
                 flops=_flops(trt, layer, kind, [tuple(t.shape) for t in inputs]),
             )
         )
     return tuple(found)
+
+
+def _node_of(layer: Any) -> str:
+    """The ONNX node's name. Layers from a function's body carry its short name with a number; their note says whose."""
+    note = getattr(layer, "metadata", "")
+    if is_inlined(note):
+        return nodes_named(note)[0]
+    return str(layer.name).removesuffix("_AttentionInput")
 
 
 def layers_of(network: Any) -> Iterator[Any]:

@@ -29,6 +29,8 @@ FLOAT_TYPES = ("fp32", "fp16", "bf16", "fp8", "fp4")
 # Synchronisation and shape arithmetic on the host: lines of the plan that launch nothing.
 _NOT_KERNELS = ("signal", "wait", "shape_call")
 _NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f]|$)")
+# A node of a function's body, and the node that called it: "pool_q/MatMul | blocks.0.temporal.attn.core/Op (Op)".
+_INLINED = re.compile(r"(.*) \| (.*)/[^/ ]+ \([^()]*\)")
 # Fused kernels are named after their operations, abbreviated: __myl_FcDivCastErf...; Fc and Dot are products.
 _FUSED_NAME = re.compile(r"__myl_([A-Za-z]+)_")
 PRODUCT_WORDS = {"Fc", "Dot", "Gemm", "Conv", "Matmul", "Bmm"}
@@ -39,6 +41,25 @@ _MEMORY_LINES = {
     "scratch_bytes": re.compile(r"Max Scratch Memory: (\d+)"),
     "weights_bytes": re.compile(r"Total Weights Memory: (\d+)"),
 }
+
+
+def nodes_named(metadata: str) -> tuple[str, ...]:
+    """Names of the ONNX nodes in the compiler's note on a layer. A node of a function's body stands below the one that
+    called it: ``blocks.0.temporal.attn.core.pool_q/MatMul``."""
+    return tuple(dict.fromkeys(_node_named(text) for text in _NODE.findall(metadata)))
+
+
+def is_inlined(metadata: str) -> bool:
+    """Whether the compiler's note names a node of a function's body."""
+    return any(_INLINED.fullmatch(text) for text in _NODE.findall(metadata))
+
+
+def _node_named(text: str) -> str:
+    match = _INLINED.fullmatch(text)
+    if match is None:
+        return text
+    inner, outer = match[1], match[2]
+    return f"{outer}.{inner}" if "/" in inner else f"{outer}/{inner}"
 
 
 def dtype_named(words: str) -> str:
@@ -221,7 +242,7 @@ def _kernel(record: Record) -> Kernel:
         inputs=_tensors(record, "Inputs"),
         constants=_tensors(record, "Constants"),
         outputs=_tensors(record, "Outputs"),
-        nodes=tuple(dict.fromkeys(_NODE.findall(_text(record, "Metadata")))),
+        nodes=nodes_named(_text(record, "Metadata")),
         tactic=_text(record, "TacticName"),
     )
 

@@ -63,9 +63,14 @@ class Work:
     savings: tuple[Saving, ...]
 
 
-def measure_work(config: TimeSformerConfig, rewrites: Rewrites, *, operator: bool = False) -> Work:
-    """Count the work of the model of ``config`` and of its export form with ``rewrites``. Runs no arithmetic."""
-    shapes = _Shapes(config)
+def measure_work(
+    config: TimeSformerConfig, rewrites: Rewrites, *, operator: bool = False, plugins: frozenset[str] = frozenset()
+) -> Work:
+    """Count the work of the model of ``config`` and of its export form with ``rewrites``. Runs no arithmetic.
+
+    Of a plugin's node the work of its function is counted.
+    """
+    shapes = _Shapes(config, plugins)
     graph = shapes.of_form(rewrites, operator)
     savings = [
         Saving(name, summary_of(name), shapes.of_form(rewrites - {name}, operator) - graph) for name in sorted(rewrites)
@@ -82,7 +87,8 @@ def summary_of(rewrite: str) -> str:
 class _Shapes:
     """The model of ``config`` on the meta device, at its own depth if that is small, else at two small depths."""
 
-    def __init__(self, config: TimeSformerConfig) -> None:
+    def __init__(self, config: TimeSformerConfig, plugins: frozenset[str]) -> None:
+        self._plugins = plugins
         self._beyond = max(config.depth - _FEW_BLOCKS, 0)
         depths = (_FEW_BLOCKS, _FEW_BLOCKS - 1) if self._beyond else (config.depth,)
         with torch.device("meta"):
@@ -94,7 +100,7 @@ class _Shapes:
 
     def of_form(self, rewrites: Rewrites, operator: bool) -> Cost:
         with torch.device("meta"):
-            forms = [ExportForm(model, rewrites, operator=operator) for model in self._models]
+            forms = [ExportForm(m, rewrites, operator=operator, plugins=self._plugins) for m in self._models]
         return self._along_depth([self._cost(form) for form in forms])
 
     def _along_depth(self, costs: Sequence[Cost]) -> Cost:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.config import ExportConfig
 from ftsf_export.graph.architecture import architecture_from_config
@@ -20,10 +21,11 @@ def load_model(config: ExportConfig, checkpoint: Checkpoint | None = None) -> Fa
         return model_from_checkpoint(checkpoint, seed=config.seed)
     if config.checkpoint is not None:
         return load_checkpoint(config.checkpoint, config)[0]
-    return _random_model(config).float().eval()
+    return random_model(architecture_from_config(config), config.seed)
 
 
-def _random_model(config: ExportConfig) -> FastTimeSformer:
+def random_model(architecture: TimeSformerConfig, seed: int) -> FastTimeSformer:
+    """Weights drawn from ``seed``, float32, in evaluation mode. The global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        return FastTimeSformer.from_config(architecture_from_config(config))
+        torch.manual_seed(seed)
+        return FastTimeSformer.from_config(architecture).float().eval()

@@ -23,6 +23,7 @@ from ftsf_export.pipeline.clips import judged_clips
 from ftsf_export.pipeline.engine_plans import EnginePlans, plans_of
 from ftsf_export.pipeline.gates import engine_verdict
 from ftsf_export.pipeline.graphs import GraphMade, make_graph
+from ftsf_export.pipeline.plugins import PluginChoice, choose_plugins
 from ftsf_export.pipeline.resolve import ResolvedExport, resolve_export
 from ftsf_export.pipeline.stages import Stages
 from ftsf_export.progress import OnProgress, silent
@@ -31,6 +32,7 @@ from ftsf_export.runners.driver import gpu_problem
 from ftsf_export.verdict import Verdict
 
 if TYPE_CHECKING:
+    from fast_timesformer.config import TimeSformerConfig
     from fast_timesformer.model import FastTimeSformer
 
 _TOOLS = (
@@ -87,10 +89,13 @@ def run_export(
     with BundleWriter(resolved.output, overwrite=overwrite) as writer:
         with stages("make the clips"):
             clips = judged_clips(resolved.preprocessing, seed=config.seed, videos=config.videos)
+        resolved, plugins = _with_plugins(resolved, model, stages, on_progress)
         with held_out_clips(config.held_out, resolved.preprocessing, resolved.labels, on_progress) as held_out:
             made = make_graph(resolved, model, clips, held_out, folder=writer.path, stages=stages)
         del clips
-        manifest = _manifest(resolved, made, weights="given by the caller" if model is not None else resolved.weights)
+        manifest = _manifest(
+            resolved, made, plugins, weights="given by the caller" if model is not None else resolved.weights
+        )
         with stages("build the engines"):
             built = _build(resolved, manifest, writer.path, on_progress)
         with stages("read the plans"):
@@ -108,7 +113,36 @@ def run_export(
     return _benchmarked(ExportResult(bundle, report), on_progress)
 
 
-def _manifest(resolved: ResolvedExport, made: GraphMade, *, weights: str) -> Manifest:
+def _with_plugins(
+    resolved: ResolvedExport, model: FastTimeSformer | None, stages: Stages, on_progress: OnProgress
+) -> tuple[ResolvedExport, PluginChoice]:
+    """The export with its plugins chosen."""
+    config = resolved.config
+    if config.plugins != "auto":
+        return resolved, PluginChoice(along=resolved.plugins, reason=f"{config.plugins} asked for")
+    with stages("choose the plugins"):
+        choice = choose_plugins(
+            config,
+            _architecture(resolved, model),
+            resolved.choice,
+            frozenset(resolved.rewrites),
+            opset=resolved.opset,
+            on_progress=on_progress,
+        )
+    return replace(resolved, plugins=choice.along), choice
+
+
+def _architecture(resolved: ResolvedExport, model: FastTimeSformer | None) -> TimeSformerConfig:
+    if model is not None:
+        return model.config
+    if resolved.checkpoint is not None:
+        return resolved.checkpoint.model
+    from ftsf_export.graph.architecture import architecture_from_config
+
+    return architecture_from_config(resolved.config)
+
+
+def _manifest(resolved: ResolvedExport, made: GraphMade, plugins: PluginChoice, *, weights: str) -> Manifest:
     config = resolved.config
     batch = config.batch.minimum if config.batch.static else "batch"
     clip = (batch, config.frames, config.channels, config.size.height, config.size.width)
@@ -118,6 +152,7 @@ def _manifest(resolved: ResolvedExport, made: GraphMade, *, weights: str) -> Man
         config={
             **config.as_dict(),
             "rewrites": list(made.rewrites),
+            "plugin_nodes": plugins.as_dict(),
             "work": made.work,
             "model": made.model_config,
             **_pretrained(resolved),

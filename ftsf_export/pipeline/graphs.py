@@ -175,6 +175,7 @@ def _traced(
             opset=resolved.opset,
             attention_operator=resolved.attention_operator,
             rewrites=frozenset(resolved.rewrites),
+            plugins=frozenset(resolved.plugins),
         )
         graph = export_onnx(module, options)
     with stages("run eager PyTorch"):
@@ -189,7 +190,12 @@ def _work(resolved: ResolvedExport, config: TimeSformerConfig) -> dict[str, Any]
     """JSON form: FLOPs of one clip's products in "eager" and "graph"; "rewrites": name, summary, saved_flops."""
     from ftsf_export.graph.cost import measure_work
 
-    work = measure_work(config, frozenset(resolved.rewrites), operator=resolved.attention_operator)
+    work = measure_work(
+        config,
+        frozenset(resolved.rewrites),
+        operator=resolved.attention_operator,
+        plugins=frozenset(resolved.plugins),
+    )
     return {
         "eager_flops": work.eager.flops,
         "graph_flops": work.graph.flops,

@@ -103,7 +103,7 @@ def plan(
     manifest = bundle.manifest
     clips = _batch(manifest, batch)
     asked = target_named(target or _usual_target(bundle))
-    builder, compiled = _builder(asked, manifest.precision, machine)
+    builder, compiled = compiler_for(asked, manifest.precision, machine)
     facts = GraphFacts.of_manifest(manifest, bundle.onnx_path, BatchRange(clips, clips, clips))
     engine = compile_at(facts, builder, compiled, timeout_s=timeout_s, on_progress=on_progress)
     return read_engine(engine, manifest, asked, clips, manifest.files[ONNX_NAME].sha256)
@@ -206,7 +206,7 @@ def _usual_target(bundle: Bundle) -> str:
     return next((engine.target for engine in bundle.engines), "rtx-30")
 
 
-def _builder(asked: Target, precision: str, machine: Machine | None) -> tuple[str, Target]:
+def compiler_for(asked: Target, precision: str, machine: Machine | None = None) -> tuple[str, Target]:
     """What compiles for the target, here: itself where that can be done, else TensorRT for RTX for its stand-in."""
     jobs = choose("auto", [asked.name], precision, machine=machine).jobs
     if jobs:

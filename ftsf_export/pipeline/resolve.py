@@ -12,6 +12,7 @@ from ftsf_export.bundle.place import check_free
 from ftsf_export.config import OFFERED_PRECISIONS, ExportConfig
 from ftsf_export.engine.choice import BuildPlanChoice
 from ftsf_export.engine.plan_gates import attentions_to_fuse
+from ftsf_export.engine.plugins import plugin_alongs, plugin_problem
 from ftsf_export.engine.targets import default_opset
 from ftsf_export.errors import EnvironmentLacks, UsageError
 from ftsf_export.pipeline.agreement import agreement_gate
@@ -19,6 +20,7 @@ from ftsf_export.pipeline.architecture import config_of
 from ftsf_export.pipeline.build import choose
 from ftsf_export.pipeline.gates import onnx_gate
 from ftsf_export.pipeline.opinion import SECOND_OPINION
+from ftsf_export.pipeline.plugins import require_compiler, takes_plugins
 from ftsf_export.pipeline.rewrites import known_rewrites
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.report import REPORT_NAMES
@@ -41,7 +43,8 @@ _NEEDED_FOR_VIDEO = ("av", "PIL")
 class ResolvedExport:
     """An export as it will be done: ``config`` as asked, and what follows from it and from this machine.
 
-    The model fields of ``config`` are those of the checkpoint, where it brings its architecture.
+    The model fields of ``config`` are those of the checkpoint, where it brings its architecture. ``plugins``: along
+    what ("time", "space") attentions are nodes for plugins; with ``auto`` that is known once a plan was read.
     """
 
     config: ExportConfig
@@ -51,6 +54,7 @@ class ResolvedExport:
     choice: BuildPlanChoice
     preprocessing: Preprocessing
     rewrites: tuple[str, ...]
+    plugins: tuple[str, ...] = ()
     checkpoint: Checkpoint | None = None
 
     @property
@@ -105,6 +109,7 @@ class ResolvedExport:
             "opset": self.opset,
             "attention_operator": self.attention_operator,
             "rewrites": list(self.rewrites),
+            "plugins": {"asked": self.config.plugins, "along": list(self.plugins)},
             "preprocessing": self.preprocessing.as_dict(),
             "engines": [{"builder": job.builder, "target": job.target.name} for job in self.choice.jobs],
             "deferred": [
@@ -154,6 +159,7 @@ def resolve_export(
         choice=choice,
         preprocessing=preprocessing_of(config, checkpoint),
         rewrites=rewrites,
+        plugins=_plugins(config, choice),
         checkpoint=checkpoint,
     )
 
@@ -197,6 +203,24 @@ def _form_of_attention(config: ExportConfig, choice: BuildPlanChoice) -> tuple[i
     targets = (*(job.target.name for job in choice.jobs), *(deferred.target.name for deferred in choice.deferred))
     known = opset >= ATTENTION_OPSET and default_opset(targets) >= ATTENTION_OPSET
     return opset, known and config.attn == "regular" and config.precision in ("fp16", "bf16")
+
+
+def _plugins(config: ExportConfig, choice: BuildPlanChoice) -> tuple[str, ...]:
+    """Along what attentions are nodes; with ``auto`` none yet.
+
+    Raises UsageError where all were asked for and there is no plugin for them, EnvironmentLacks where ``auto`` will
+    have a plan to read and no compiler.
+    """
+    if config.plugins == "none":
+        return ()
+    problem = plugin_problem(config.attn, config.dim_head)
+    if config.plugins == "all":
+        if problem:
+            raise UsageError(f"plugins: {problem}; leave --plugins out")
+        return plugin_alongs(config.attn_type)
+    if not problem and takes_plugins(choice):
+        require_compiler()
+    return ()
 
 
 def _require(packages: tuple[str, ...], purpose: str, install: str) -> None:

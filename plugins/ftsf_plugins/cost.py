@@ -1,4 +1,5 @@
-"""How many bytes a kernel loads and stores: the same number that the interpreter counts, without running anything."""
+"""How many bytes a kernel loads and stores, the same number that the interpreter counts, and how much work its products
+are: without running anything."""
 
 from __future__ import annotations
 
@@ -42,3 +43,22 @@ def moved(launch: Launch, stream: Stream, batch: int, element: ElementType, feat
         weights = 2 * stream.width * FP32_BYTES
     programs = sequences * heads * columns
     return Moved(4 * part, stream_bytes, programs * (weights + frequencies + positions))
+
+
+def flops(launch: Launch, stream: Stream, batch: int, features: int = 0) -> int:
+    """Products of one launch, two operations a multiplication and addition; pointwise work is not counted.
+
+    The operation's own: what tiles add, FAVOR+'s features beyond M and its second products for what rounding leaves of
+    a turned token, comes on top.
+    """
+    width = stream.width
+    if launch.kernel == "additive_attention_kernel":
+        # Two pools: each token with the weight, and into the sum.
+        each = 2 * (2 * width + 2 * width)
+    else:
+        projections = 2 * 2 * width * features
+        if launch.kernel == "favor_short_kernel":
+            each = projections + 2 * stream.attending * (features + width)
+        else:
+            each = projections + 2 * 2 * features * width
+    return batch * stream.frames * stream.tokens * stream.heads * each

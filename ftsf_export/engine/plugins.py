@@ -1,0 +1,174 @@
+"""What the kernels of ``plugins/`` take and what they would cost, to be read beside a plan. Needs no GPU, no Triton.
+
+Letters: F frames, T tokens a frame, H heads, K head width, M features of FAVOR+.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ftsf_export.engine.audit import Audit, KernelFacts
+from ftsf_export.engine.cards import Card
+from ftsf_plugins.additive_attention.launch import additive_launch
+from ftsf_plugins.cost import Moved, flops, moved
+from ftsf_plugins.favor_attention.launch import favor_launch
+from ftsf_plugins.launch import WIDTHS, ElementType, Turns
+from ftsf_plugins.stream import Along, Stream
+
+MECHANISMS = ("fastformer", "performer")
+# Where the attentions of each kind stand in the model, and along what they go.
+_BRANCHES: dict[str, tuple[tuple[str, Along], ...]] = {
+    "divided": (("temporal", "time"), ("spatial", "space")),
+    "joint": (("joint", "space"),),
+    "space": (("spatial", "space"),),
+}
+# Axes of the rotary positions: the frame; row and column; all three.
+_AXES = {"temporal": 1, "spatial": 2, "joint": 3}
+
+
+def plugin_problem(mechanism: str, width: int) -> str:
+    """Why attentions of that mechanism and head width have no plugin; empty where they have one."""
+    if mechanism not in MECHANISMS:
+        return f"{mechanism} attention has no plugin; expected attention {' or '.join(MECHANISMS)}"
+    if width not in WIDTHS:
+        return f"the kernels take even head widths from {WIDTHS[0]} to {WIDTHS[-1]}, got {width}"
+    return ""
+
+
+def plugin_alongs(attention_type: str) -> tuple[Along, ...]:
+    """Along what the attentions of a model go."""
+    return tuple(along for _, along in _BRANCHES[attention_type])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernels:
+    """Kernels that do the same: how many, what they move and multiply, and the least time by the card's data sheet."""
+
+    kernels: int
+    moved_bytes: int
+    flops: int
+    least_s: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "kernels": self.kernels,
+            "moved_bytes": self.moved_bytes,
+            "flops": self.flops,
+            "least_ms": None if self.least_s is None else self.least_s * 1e3,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionCost:
+    """The attentions of one kind, from the packed product to the input of the output projection.
+
+    Attributes:
+        along: "time" or "space"; ``module``: where they are, ``blocks.*.temporal.attn``.
+        attentions: how many of them a plugin can compute: not the last block's where its class token alone asks.
+        compiled: kernels of the plan that work for them. What the compiler fused into the products before and after is
+            not among them.
+        plugin: one kernel each, as modelled; its bytes count what every program reads, held in a cache or not.
+        bound_bytes: the packed stream once and the output once.
+    """
+
+    along: Along
+    module: str
+    attentions: int
+    compiled: Kernels
+    plugin: Kernels
+    bound_bytes: int
+
+    @property
+    def plugin_is_better(self) -> bool:
+        """By the least time where the target has a data sheet, else by bytes."""
+        if self.compiled.least_s is None or self.plugin.least_s is None:
+            return self.plugin.moved_bytes < self.compiled.moved_bytes
+        return self.plugin.least_s < self.compiled.least_s
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "along": self.along,
+            "module": self.module,
+            "attentions": self.attentions,
+            "compiled": self.compiled.as_dict(),
+            "plugin": self.plugin.as_dict(),
+            "bound_bytes": self.bound_bytes,
+            "plugin_is_better": self.plugin_is_better,
+        }
+
+
+def attention_costs(audit: Audit, model: Mapping[str, Any], precision: str, batch: int) -> tuple[AttentionCost, ...]:
+    """Each kind of attention in a plan, as it was compiled and as a plugin; empty where there is no plugin for it.
+
+    Args:
+        audit: the plan at ``batch`` clips in one call.
+        model: the model's own configuration, as the manifest holds it.
+    """
+    if plugin_problem(model["attn_mechanism"], model["dim_head"]):
+        return ()
+    found = []
+    for branch, along in _BRANCHES[model["attn_type"]]:
+        # Of the last block the class token alone is computed within frames.
+        blocks = model["depth"] - (branch != "temporal")
+        one, work = _modelled(model, branch, along, precision, batch)
+        modules = tuple(f"blocks.{block}.{branch}.attn" for block in range(blocks))
+        if modules:
+            found.append(
+                AttentionCost(
+                    along=along,
+                    module=f"blocks.*.{branch}.attn",
+                    attentions=blocks,
+                    compiled=_compiled([one for one in audit.kernels if _works_for(one, modules)]),
+                    plugin=_plugin(one, work, blocks, audit.card, precision),
+                    bound_bytes=one.bound_bytes * blocks,
+                )
+            )
+    return tuple(found)
+
+
+def _modelled(model: Mapping[str, Any], branch: str, along: Along, precision: str, batch: int) -> tuple[Moved, int]:
+    """Bytes and work of the kernel of one attention."""
+    patches = (model["height"] // model["patch_size"]) * (model["width"] // model["patch_size"])
+    frames, tokens = model["frames"], 1 + patches
+    if branch == "joint":
+        frames, tokens = 1, 1 + model["frames"] * patches
+    width = model["dim_head"]
+    stream = Stream(frames, tokens, model["heads"] or model["dim"] // width, width, along)
+    turns = Turns(_AXES[branch] if model["rotary_emb"] else 0)
+    element: ElementType = precision  # type: ignore[assignment]  # the same names
+    features = 0
+    if model["attn_mechanism"] == "performer":
+        features = model["performer_features"] or max(1, int(width * math.log(width)))
+        launch = favor_launch(stream, features, turns, element, eps=1.0, feature=model["performer_kernel"])
+    else:
+        launch = additive_launch(stream, turns, element)
+    return moved(launch, stream, batch, element, features), flops(launch, stream, batch, features)
+
+
+def _works_for(one: KernelFacts, modules: Sequence[str]) -> bool:
+    """Kernels of the core, and those between it and the products (a head split that is a copy)."""
+    return any(one.module == module or _is_within(one.module, f"{module}.core") for module in modules)
+
+
+def _is_within(module: str, scope: str) -> bool:
+    return module == scope or module.startswith(f"{scope}.")
+
+
+def _compiled(kernels: Sequence[KernelFacts]) -> Kernels:
+    times = [one.least_s for one in kernels]
+    known = [time for time in times if time is not None]
+    return Kernels(
+        kernels=len(kernels),
+        moved_bytes=sum(one.moved_bytes for one in kernels),
+        flops=sum(one.flops for one in kernels),
+        least_s=sum(known) if len(known) == len(times) else None,
+    )
+
+
+def _plugin(one: Moved, work: int, attentions: int, card: Card | None, precision: str) -> Kernels:
+    moved_bytes = one.stream_bytes + one.constant_bytes
+    least_s = None if card is None else card.least_s(moved_bytes, work, precision)[0] * attentions
+    return Kernels(kernels=attentions, moved_bytes=moved_bytes * attentions, flops=work * attentions, least_s=least_s)

@@ -1,0 +1,115 @@
+"""Which attentions become nodes for plugins: those that were asked for, or with ``auto`` those where a plan says so."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftsf_export.bundle import ONNX_NAME
+from ftsf_export.config import BatchRange, ExportConfig
+from ftsf_export.engine.audit import audit
+from ftsf_export.engine.cards import card_of
+from ftsf_export.engine.choice import INSTALL_RTX, BuildPlanChoice
+from ftsf_export.engine.machine import machine_here
+from ftsf_export.engine.plugins import AttentionCost, attention_costs, plugin_problem
+from ftsf_export.engine.targets import Target, target_named
+from ftsf_export.errors import EnvironmentLacks
+from ftsf_export.pipeline.build import GraphFacts
+from ftsf_export.pipeline.plan import compile_at, compiler_for
+from ftsf_export.progress import OnProgress, silent
+
+if TYPE_CHECKING:
+    from fast_timesformer.config import TimeSformerConfig
+
+# The first block, which all but the last are like, and the last.
+_DEPTH = 2
+_ANYWHERE = "rtx-30"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginChoice:
+    """``along``: "time", "space" or both; ``reason``: in words; ``costs``: what it was decided by, where a plan was."""
+
+    along: tuple[str, ...]
+    reason: str
+    costs: tuple[AttentionCost, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"along": list(self.along), "reason": self.reason, "costs": [cost.as_dict() for cost in self.costs]}
+
+
+def takes_plugins(choice: BuildPlanChoice) -> Target | None:
+    """The first machine whose engine TensorRT makes, which takes plugins; None where TensorRT for RTX makes them all.
+
+    A bundle for no machine in particular is planned for a usual one.
+    """
+    if not choice.jobs and not choice.deferred:
+        return target_named(_ANYWHERE)
+    targets = [job.target for job in choice.jobs if job.builder == "tensorrt"]
+    targets += [deferred.target for deferred in choice.deferred if "tensorrt" in deferred.target.builders]
+    return next(iter(targets), None)
+
+
+def require_compiler() -> None:
+    """Raises EnvironmentLacks unless a compiler is here whose plan ``auto`` can read."""
+    here = machine_here()
+    if not here.rtx_installed and not (here.tensorrt_installed and here.gpu_capability is not None):
+        raise EnvironmentLacks(
+            "plugins auto: reads a compiled plan, and no compiler is here (--plugins all and none need none)",
+            install=INSTALL_RTX,
+        )
+
+
+def choose_plugins(
+    config: ExportConfig,
+    model: TimeSformerConfig,
+    choice: BuildPlanChoice,
+    rewrites: frozenset[str],
+    *,
+    opset: int,
+    on_progress: OnProgress = silent,
+) -> PluginChoice:
+    """What ``--plugins auto`` picks: each kind of attention whose plugin has the lower bound than what is compiled.
+
+    The plan is that of two blocks of the model. Raises as ``compile_at``.
+    """
+    if problem := plugin_problem(model.attn_mechanism, model.dim_head):
+        return PluginChoice(along=(), reason=problem)
+    target = takes_plugins(choice)
+    if target is None:
+        return PluginChoice(along=(), reason="TensorRT for RTX takes no plugins: it would compile the nodes' functions")
+    usual = config.batch.optimum
+    builder, compiled_for = compiler_for(target, config.precision)
+    two = replace(model, depth=min(_DEPTH, model.depth))
+    with tempfile.TemporaryDirectory(prefix="ftsf-plugins-") as folder:
+        facts = _facts(config, two, Path(folder), rewrites, opset)
+        engine = compile_at(facts, builder, compiled_for, on_progress=on_progress)
+        read = audit(engine.plan, engine.products, card=card_of(target))
+    costs = attention_costs(read, asdict(two), config.precision, usual)
+    along = tuple(cost.along for cost in costs if cost.plugin_is_better)
+    said = "; ".join(f"along {cost.along} {'the plugin' if cost.plugin_is_better else 'decomposed'}" for cost in costs)
+    return PluginChoice(along=along, reason=f"by the plan of two blocks for {target.name}: {said}", costs=costs)
+
+
+def _facts(
+    config: ExportConfig, model: TimeSformerConfig, folder: Path, rewrites: frozenset[str], opset: int
+) -> GraphFacts:
+    """The decomposed graph of ``model`` with random weights, in a file."""
+    from ftsf_export.graph.export import GraphOptions, export_onnx
+    from ftsf_export.graph.precision import to_precision
+    from ftsf_export.graph.source import random_model
+
+    usual = config.batch.optimum
+    batch = BatchRange(usual, usual, usual)
+    graph = export_onnx(random_model(model, config.seed), GraphOptions(batch=batch, opset=opset, rewrites=rewrites))
+    path = folder / ONNX_NAME
+    to_precision(graph, config.precision).save(path)
+    return GraphFacts(
+        onnx_path=path,
+        precision=config.precision,
+        batch=batch,
+        input_name="clip",
+        clip_shape=(model.frames, model.channels, model.height, model.width),
+    )
