@@ -1,6 +1,7 @@
 """A hub of one model, on this machine: ``python hub_server.py FOLDER LOG`` prints its address and serves until killed.
 
-What a client asks for is written to LOG, one request a line. The first request for the weights is cut off half way.
+What a client asks for is written to LOG, one request a line, with the bytes it asks for. The first request for the
+weights is cut off half way. As on the hub, an ETag is the SHA-256 of a file's content.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Hub(BaseHTTPRequestHandler):
 
 
 def digest(data: bytes) -> str:
-    return hashlib.sha1(data).hexdigest()
+    return hashlib.sha256(data).hexdigest()
 
 
 if __name__ == "__main__":
