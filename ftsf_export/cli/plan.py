@@ -13,6 +13,7 @@ from ftsf_export.cli.terminal import Terminal, pass_terminal
 
 if TYPE_CHECKING:
     from ftsf_export.engine.audit import KernelFacts
+    from ftsf_export.engine.plugins import Kernels
     from ftsf_export.pipeline.plan import GraphPlan
 
 _VIEWS = ("block", "module", "kind")
@@ -91,6 +92,7 @@ def _say_plan(terminal: Terminal, bundle: Path, plan: GraphPlan) -> None:
     )
     terminal.say(f"memory     {said or 'not told by the compiler'}")
     _say_attentions(terminal, plan)
+    _say_plugins(terminal, plan)
     copied = sum(one.moved_bytes for one in read.copies)
     terminal.say(f"copies     {len(read.copies)} kernels only copy, transpose or convert: {megabytes(copied)}")
     made = read.fp32_intermediates(plan.islands) if plan.precision != "fp32" else ()
@@ -112,6 +114,28 @@ def _say_attentions(terminal: Terminal, plan: GraphPlan) -> None:
                 terminal.say(f"           not fused: {module}", style="red")
     else:
         terminal.say(f"attention  {len(plan.audit.fused_attentions)} fused kernels; none is expected of this graph")
+
+
+def _say_plugins(terminal: Terminal, plan: GraphPlan) -> None:
+    """Each kind of linear attention: as it was compiled, and as a plugin's kernel would do it."""
+    if plan.nodes and plan.builder == "rtx":
+        terminal.say(
+            f"plugins    nodes along {' and '.join(plan.nodes)}; TensorRT for RTX takes no plugins: what was compiled "
+            "is their function of standard operators"
+        )
+    for cost in plan.costs:
+        form = "node's function" if cost.along in plan.nodes and plan.builder == "rtx" else "compiled"
+        better = "--plugins auto takes the plugin" if cost.plugin_is_better else "--plugins auto leaves it decomposed"
+        terminal.say(
+            f"plugin     {cost.module}, {cost.attentions} of them, bound {megabytes(cost.bound_bytes)}: {better}"
+        )
+        terminal.say(f"           {form}: {_kernels(cost.compiled)}")
+        terminal.say(f"           plugin, modelled: {_kernels(cost.plugin)}")
+
+
+def _kernels(one: Kernels) -> str:
+    least = "" if one.least_s is None else f", at least {one.least_s * 1e3:.3f} ms"
+    return f"{one.kernels} kernels, {megabytes(one.moved_bytes)}, {one.flops / 1e9:.2f} GFLOP{least}"
 
 
 def _say_bound(terminal: Terminal, plan: GraphPlan) -> None:

@@ -18,6 +18,8 @@ from ftsf_plugins.favor_attention.launch import favor_launch
 from ftsf_plugins.launch import WIDTHS, ElementType, Turns
 from ftsf_plugins.stream import Along, Stream
 
+# Bounds that differ by less say nothing; starting a kernel costs microseconds that no bound holds.
+_CLOSE = 0.05
 MECHANISMS = ("fastformer", "performer")
 # Where the attentions of each kind stand in the model, and along what they go.
 _BRANCHES: dict[str, tuple[tuple[str, Along], ...]] = {
@@ -41,6 +43,11 @@ def plugin_problem(mechanism: str, width: int) -> str:
 def plugin_alongs(attention_type: str) -> tuple[Along, ...]:
     """Along what the attentions of a model go."""
     return tuple(along for _, along in _BRANCHES[attention_type])
+
+
+def plugin_nodes(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Along what the attentions of a graph are nodes for plugins, by its manifest's configuration."""
+    return tuple(config.get("plugin_nodes", {}).get("along", ()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +90,14 @@ class AttentionCost:
 
     @property
     def plugin_is_better(self) -> bool:
-        """By the least time where the target has a data sheet, else by bytes."""
-        if self.compiled.least_s is None or self.plugin.least_s is None:
-            return self.plugin.moved_bytes < self.compiled.moved_bytes
-        return self.plugin.least_s < self.compiled.least_s
+        """By the least time where the target has a data sheet, else by bytes; by the kernels where these are close."""
+        plugin, compiled = (
+            one.moved_bytes if None in (self.compiled.least_s, self.plugin.least_s) else one.least_s or 0.0
+            for one in (self.plugin, self.compiled)
+        )
+        if abs(plugin - compiled) <= _CLOSE * compiled:
+            return self.plugin.kernels < self.compiled.kernels
+        return plugin < compiled
 
     def as_dict(self) -> dict[str, Any]:
         return {

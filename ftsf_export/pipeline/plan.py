@@ -15,6 +15,7 @@ from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.machine import Machine
 from ftsf_export.engine.plan_gates import Compiled, attentions_to_fuse, fused_modules, judge_attentions, judge_work
+from ftsf_export.engine.plugins import AttentionCost, attention_costs, plugin_nodes
 from ftsf_export.engine.request import BuildRequest
 from ftsf_export.engine.targets import Target, dotted, stand_in, target_named
 from ftsf_export.engine.trtexec import trtexec_command
@@ -36,6 +37,8 @@ class GraphPlan:
         batch: clips in one call.
         attentions: modules whose attention was expected to become one kernel; ``fused``: those that did.
         islands: what stays in FP32 by design.
+        costs: the linear attentions as compiled, and as plugins would do them.
+        nodes: along what ("time", "space") they are nodes for plugins in the graph.
         trtexec: the equivalent command, to be typed inside the bundle.
     """
 
@@ -50,6 +53,8 @@ class GraphPlan:
     audit: Audit
     attentions: tuple[str, ...]
     islands: tuple[str, ...]
+    costs: tuple[AttentionCost, ...]
+    nodes: tuple[str, ...]
     trtexec: str
     verdicts: tuple[Verdict, ...]
 
@@ -80,6 +85,7 @@ class GraphPlan:
                 {"name": one.kernel.name, "module": one.module, "moved_bytes": one.moved_bytes}
                 for one in self.audit.fp32_intermediates(self.islands)
             ],
+            "plugins": {"nodes_along": list(self.nodes), "attentions": [cost.as_dict() for cost in self.costs]},
             "trtexec": self.trtexec,
         }
 
@@ -155,6 +161,8 @@ def read_engine(engine: Engine, manifest: Manifest, asked: Target, batch: int, s
         audit=read,
         attentions=expected,
         islands=islands,
+        costs=attention_costs(read, manifest.config["model"], manifest.precision, batch),
+        nodes=plugin_nodes(manifest.config),
         trtexec=trtexec_command(
             ONNX_NAME,
             input_name=clip.name,
