@@ -23,7 +23,8 @@ _INSTALL = "pip install 'ftsf-export[onnx]'"
 
 
 def weights(path: Path) -> Iterator[tuple[str, Array]]:
-    """Name and value of every constant: initializers, and the tensors of Constant nodes, in file order.
+    """Name and value of every constant: initializers, and the tensors of Constant nodes, in file order; those of a
+    function under its name.
 
     One at a time, so that a large file is never held twice. Raises EnvironmentLacks without the onnx package,
     BundleError when the file or its external data cannot be read.
@@ -34,14 +35,15 @@ def weights(path: Path) -> Iterator[tuple[str, Array]]:
     except ImportError as error:
         raise EnvironmentLacks("the onnx package is not installed", install=_INSTALL) from error
     try:
-        graph = onnx.load(str(path), load_external_data=False).graph
-        for tensor in graph.initializer:
+        model = onnx.load(str(path), load_external_data=False)
+        for tensor in model.graph.initializer:
             yield tensor.name, numpy_helper.to_array(tensor, base_dir=str(path.parent))
-        for node in graph.node:
-            if node.op_type == "Constant":
-                for attribute in node.attribute:
+        for prefix, nodes in (("", model.graph.node), *((f"{f.name}/", f.node) for f in model.functions)):
+            for node in nodes:
+                for attribute in node.attribute if node.op_type == "Constant" else ():
                     if attribute.name == "value":
-                        yield node.output[0], numpy_helper.to_array(attribute.t, base_dir=str(path.parent))
+                        value = numpy_helper.to_array(attribute.t, base_dir=str(path.parent))
+                        yield prefix + node.output[0], value
     except Exception as error:
         # onnx raises protobuf's, its own and plain ValueErrors for one and the same thing: a file that is not whole.
         raise BundleError(f"{path.name}: not a readable ONNX file ({' '.join(str(error).split())})") from error

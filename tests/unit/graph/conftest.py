@@ -50,9 +50,15 @@ def _model(*, disturbed: bool = True, **options: Any) -> FastTimeSformer:
 
 
 @cache
-def _graph(batch: str, opset: int, attention_operator: bool, rewrites: Rewrites, **options: Any) -> OnnxModel:
+def _graph(
+    batch: str, opset: int, attention_operator: bool, rewrites: Rewrites, plugins: frozenset[str], **options: Any
+) -> OnnxModel:
     asked = GraphOptions(
-        batch=BatchRange.parse(batch), opset=opset, attention_operator=attention_operator, rewrites=rewrites
+        batch=BatchRange.parse(batch),
+        opset=opset,
+        attention_operator=attention_operator,
+        rewrites=rewrites,
+        plugins=plugins,
     )
     return export_onnx(_model(**options), asked)
 
@@ -76,9 +82,10 @@ def graph_of() -> Callable[..., OnnxModel]:
         opset: int = 20,
         attention_operator: bool = False,
         rewrites: Rewrites = ALL,
+        plugins: frozenset[str] = frozenset(),
         **options: Any,
     ) -> OnnxModel:
-        return _graph(batch, opset, attention_operator, rewrites, **options)
+        return _graph(batch, opset, attention_operator, rewrites, plugins, **options)
 
     return make
 
