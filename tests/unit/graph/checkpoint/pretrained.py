@@ -35,6 +35,21 @@ def their_model(**fields: Any) -> TimesformerForVideoClassification:
     return model
 
 
+def their_logits(theirs: TimesformerForVideoClassification, clip: torch.Tensor) -> torch.Tensor:
+    """Theirs in float64, (clips, labels).
+
+    With ``space_only`` theirs gives logits a frame; frames are averaged before the last norm, as the original does.
+    """
+    theirs = theirs.double()
+    with torch.no_grad():
+        if theirs.config.attention_type != "space_only":
+            return theirs(clip).logits
+        base = theirs.timesformer
+        hidden = base.encoder(base.embeddings(clip), return_dict=True).last_hidden_state
+        frames = hidden[:, 0].unflatten(0, (len(clip), theirs.config.num_frames))
+        return theirs.classifier(base.layernorm(frames.mean(dim=1)))
+
+
 def write_huggingface(folder: Path, model: TimesformerForVideoClassification, *, weights: str = "safetensors") -> Path:
     """``config.json``, ``preprocessor_config.json`` and the tensors, as ``save_pretrained`` lays them out."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
 """Models that transformers makes from a configuration: read from its files, ours gives the same answers.
 
-The reference is built here by hand, not by the product. With ``space_only`` theirs gives logits a frame: frames are
-averaged before the last norm, as the original does it.
+The reference is built by hand, not by the product.
 """
 
 from __future__ import annotations
@@ -19,20 +18,9 @@ from ftsf_export.graph.checkpoint import describe_checkpoint, load_checkpoint
 from ftsf_export.graph.checkpoint.opinion import huggingface_logits, lacking
 from ftsf_export.pipeline.export import export
 from ftsf_export.verdict import Status
-from tests.unit.graph.checkpoint.pretrained import noise, relative, their_model, write_huggingface
+from tests.unit.graph.checkpoint.pretrained import noise, relative, their_logits, their_model, write_huggingface
 
 ATTENTION_TYPES = ("divided_space_time", "joint_space_time", "space_only")
-
-
-def their_logits(theirs: Any, clip: torch.Tensor) -> torch.Tensor:
-    theirs = theirs.double()
-    with torch.no_grad():
-        if theirs.config.attention_type != "space_only":
-            return theirs(clip).logits
-        base = theirs.timesformer
-        hidden = base.encoder(base.embeddings(clip), return_dict=True).last_hidden_state
-        frames = hidden[:, 0].unflatten(0, (len(clip), theirs.config.num_frames))
-        return theirs.classifier(base.layernorm(frames.mean(dim=1)))
 
 
 # Every attention type and both biases meet every length; sizes are odd numbers of patches, and those of the variants.
