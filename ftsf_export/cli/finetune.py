@@ -42,7 +42,10 @@ _TEACHING = ("temperature", "distill", "hidden_weight")
 @click.option("--train-precision", default="bf16", show_default=True, metavar="fp32|bf16|fp16", help="Of the products.")
 @click.option("--device", default=None, metavar="cpu|cuda", help="Where to train.  [default: the GPU if there is one]")
 @click.option(
-    "--redraw-every", type=int, default=100, show_default=True, help="Steps between FAVOR+ redraws; 0: never."
+    "--redraw-every", type=int, default=1000, show_default=True, help="Steps between FAVOR+ redraws; 0: never."
+)
+@click.option(
+    "--favor-weight", type=float, default=0.1, show_default=True, help="Weight of FAVOR+ queries and keys too long."
 )
 @click.option("--flip", is_flag=True, help="Mirror half of the clips; wrong where left and right are classes.")
 @click.option("--save-every", type=int, default=0, help="Steps between checkpoints.  [default: one an epoch]")
@@ -107,16 +110,8 @@ def _settings(options: dict[str, Any], *, taught: bool) -> TrainingSettings:
     except ImportError as error:
         raise EnvironmentLacks("training needs PyTorch", install="pip install 'ftsf-export[export]'") from error
     same = (
-        "epochs",
-        "batch",
-        "rate",
-        "warmup",
-        "weight_decay",
-        "redraw_every",
-        "flip",
-        "save_every",
-        "workers",
-        "seed",
+        *("epochs", "batch", "rate", "warmup", "weight_decay", "redraw_every", "favor_weight", "flip", "save_every"),
+        *("workers", "seed"),
     )
     try:
         how = {"temperature": options["temperature"], "weight": options["distill"]}

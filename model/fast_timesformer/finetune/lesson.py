@@ -1,4 +1,4 @@
-"""One batch's loss: the classes, and what a teacher makes of the same clips.
+"""One batch's loss: the classes, what a teacher makes of the same clips, and what keeps FAVOR+ alive.
 
 Letters: B clips, N tokens, D width.
 """
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fast_timesformer.finetune.favor import favor_loss, has_favor, projections
 from fast_timesformer.finetune.loss import distillation_loss, hidden_loss
 from fast_timesformer.finetune.settings import Distillation
 from fast_timesformer.model import FastTimeSformer
@@ -20,9 +21,15 @@ from fast_timesformer.model import FastTimeSformer
 
 class Lesson:
     """Raises ValueError where a teacher is there without ``Distillation``, or the other way round, or where the two
-    models cannot be held against each other."""
+    models cannot be held against each other. ``favor_weight``: see ``favor_loss``; without FAVOR+ it does nothing."""
 
-    def __init__(self, student: FastTimeSformer, teacher: FastTimeSformer | None, how: Distillation | None) -> None:
+    def __init__(
+        self,
+        student: FastTimeSformer,
+        teacher: FastTimeSformer | None,
+        how: Distillation | None,
+        favor_weight: float,
+    ) -> None:
         if (teacher is None) != (how is None):
             raise ValueError("a teacher and settings for distillation come together: expected both or neither")
         if teacher is not None and teacher.config.num_classes != student.config.num_classes:
@@ -31,6 +38,7 @@ class Lesson:
                 "distillation compares the same classes"
             )
         self._student, self._teacher, self._how = student, teacher, how
+        self._favor_weight = favor_weight if has_favor(student) else 0.0
         if teacher is not None and how is not None and how.hidden_weight > 0:
             _check_streams(student, teacher)
         if teacher is not None:
@@ -38,6 +46,13 @@ class Lesson:
 
     def loss(self, x_BFCHW: Tensor, classes_B: Tensor) -> Tensor:
         """A number in float32, with gradients to the student alone."""
+        if self._favor_weight == 0:
+            return self._taught(x_BFCHW, classes_B)
+        with projections(self._student) as projected:
+            loss = self._taught(x_BFCHW, classes_B)
+        return torch.add(loss, favor_loss(projected), alpha=self._favor_weight)
+
+    def _taught(self, x_BFCHW: Tensor, classes_B: Tensor) -> Tensor:
         if self._teacher is None or self._how is None:
             return functional.cross_entropy(self._student(x_BFCHW).float(), classes_B)
         how = self._how

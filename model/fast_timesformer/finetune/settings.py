@@ -48,6 +48,7 @@ class TrainingSettings:
         seed: of the order of the clips, and of dropout, stochastic depth and redrawn projections.
         redraw_every: steps after which FAVOR+ draws its projections anew (0: never). Not in the last quarter of the
             training: the weights have to settle on the projection that is saved with them.
+        favor_weight: of what the queries and keys of FAVOR+ are too long by (``favor_loss``); 0: let them grow.
         flip: mirrors half of the clips left to right. Wrong where left and right are classes.
         save_every: steps between checkpoints (0: at the end of each epoch alone).
         workers: processes that prepare clips; 0: this one.
@@ -62,7 +63,8 @@ class TrainingSettings:
     precision: str = "bf16"
     device: str = "cpu"
     seed: int = 0
-    redraw_every: int = 100
+    redraw_every: int = 1000
+    favor_weight: float = 0.1
     flip: bool = False
     save_every: int = 0
     workers: int = 0
@@ -87,8 +89,11 @@ class TrainingSettings:
             for name in ("rate", "clip_norm")
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0)
         ]
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            problems.append(f"weight_decay: expected a number of at least 0, got {self.weight_decay}")
+        problems += [
+            f"{name}: expected a number of at least 0, got {getattr(self, name)}"
+            for name in ("weight_decay", "favor_weight")
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0)
+        ]
         if not 0 <= self.warmup < 1:
             problems.append(f"warmup: expected a share of all steps, 0 to 1, got {self.warmup}")
         if self.precision not in PRECISIONS:

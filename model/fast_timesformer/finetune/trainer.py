@@ -81,7 +81,8 @@ class Trainer:
         self._examples, self._held_out, self._folder = examples, held_out, folder
         self._device = torch.device(settings.device)
         model.to(self._device)
-        self._lesson = Lesson(model, teacher.to(self._device) if teacher is not None else None, settings.distillation)
+        taught_by = teacher.to(self._device) if teacher is not None else None
+        self._lesson = Lesson(model, taught_by, settings.distillation, settings.favor_weight)
         self._optimizer = torch.optim.AdamW(_groups(model, settings.weight_decay), lr=settings.rate, betas=_BETAS)
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=settings.precision == "fp16")
         self._done = 0

@@ -144,8 +144,8 @@ def test_what_cannot_be_compared_is_refused(make_model: Make, settings: MakeSett
 
 
 def test_every_wrong_setting_is_named() -> None:
-    with pytest.raises(ValueError, match=r"epochs: .*got 0; .*rate: .*got -1.*warmup: .*fp16 trains on a GPU alone"):
-        TrainingSettings(epochs=0, rate=-1, warmup=1.0, precision="fp16")
+    with pytest.raises(ValueError, match=r"epochs: .*got 0; .*rate: .*-1.*favor_weight: .*nan.*warmup:.*fp16 trains"):
+        TrainingSettings(epochs=0, rate=-1, favor_weight=float("nan"), warmup=1.0, precision="fp16")
     with pytest.raises(ValueError, match=r"temperature: .*got 0.0; distillation weight: .*got 2"):
         Distillation(temperature=0.0, weight=2)
 

@@ -1,0 +1,79 @@
+"""Keeps the queries and keys of FAVOR+ where its random features tell them apart.
+
+A feature is at most exp(-|x'|^2 / 2), plus eps: the stabiliser takes the rest. Where |x'|^2 / 2 passes -ln eps = 9.2
+every feature of the token is eps: its attention is uniform, no gradient reaches its query or key, and it stays so.
+Adam's first steps from random weights go there (on the motion set, |x'|^2 is 13 to 35 after one epoch at a rate of
+2e-3, with more than nine features in ten at eps), and weights that were trained with softmax attention begin there
+(5 to 17). Well before that the estimate is noise: its relative variance grows as exp(|q' + k'|^2) (Choromanski et al.
+2020, lemma 2).
+
+Letters: B samples, N tokens, H heads, K head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from fast_timesformer.attention import PerformerAttention
+
+# |x'|^2 that costs nothing. Scores up to +-4, which is attention as sharp as e^8, and features well above eps.
+LIMIT = 4.0
+
+
+@dataclass(frozen=True)
+class Projected:
+    """What one attention made of its tokens: ``qkv`` (B, N, 3 H K)."""
+
+    attention: PerformerAttention
+    qkv: Tensor
+
+    def excess(self) -> Tensor:
+        """Mean over queries and keys of what |x'|^2 = |x|^2 / sqrt K has above LIMIT. The rotation changes no norm."""
+        heads = self.attention.heads
+        q_and_k = rearrange(self.qkv.float(), "b n (part h k) -> part b h n k", part=3, h=heads)[:2]
+        return torch.relu(q_and_k.square().sum(dim=-1) * self.attention.dim_head**-0.5 - LIMIT).mean()
+
+
+def favor_loss(projected: Sequence[Projected]) -> Tensor:
+    """Mean excess over the attentions; raises ValueError for none."""
+    if not projected:
+        raise ValueError("expected the projections of at least one FAVOR+ attention, got none")
+    return torch.stack([each.excess() for each in projected]).mean()
+
+
+def has_favor(model: nn.Module) -> bool:
+    """Whether a softmax kernel is estimated anywhere in it; the ReLU kernel has no exponential to sink."""
+    return bool(_attentions(model))
+
+
+@contextmanager
+def projections(model: nn.Module) -> Iterator[list[Projected]]:
+    """Collects what every FAVOR+ attention projects, while it lasts.
+
+    Nothing is computed here: where blocks are computed anew in the backward pass, both passes have to keep the same.
+    """
+    seen: list[Projected] = []
+
+    def keep(attention: PerformerAttention) -> Any:
+        def hook(_layer: nn.Module, _inputs: Any, output: Tensor) -> None:
+            seen.append(Projected(attention, output))
+
+        return hook
+
+    handles = [attention.to_qkv.register_forward_hook(keep(attention)) for attention in _attentions(model)]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _attentions(model: nn.Module) -> list[PerformerAttention]:
+    return [each for each in model.modules() if isinstance(each, PerformerAttention) and each.kernel == "softmax"]
