@@ -24,6 +24,9 @@ PROCESSOR_NAMES = ("preprocessor_config.json", "video_preprocessor_config.json")
 MODEL_TYPE = "timesformer"
 ATTENTION_TYPES = {"divided_space_time": "divided", "joint_space_time": "joint", "space_only": "space"}
 _LONGEST_LABEL = 512
+# Frames -> frames of the video apart, of TimeSformer-L (Bertasius et al. 2021, section 4.3): no file of theirs says it,
+# and it is not the 256 frames in all of the other variants, which is the default.
+_STRIDES = {96: 4}
 
 
 def open_directory(folder: Path, *, weights: Path | None = None) -> Found:
@@ -163,7 +166,14 @@ def _pixels(folder: Path, model: TimeSformerConfig) -> Pixels | None:
     mean, std = _statistics(settings, model.channels)
     resample = settings.whole("resample", 2, least=0, most=5)
     settings.finish()
-    return Pixels(resize_short_side=resize, crop=crop, mean=mean, std=std, resample=FILTERS[resample])
+    return Pixels(
+        resize_short_side=resize,
+        crop=crop,
+        mean=mean,
+        std=std,
+        resample=FILTERS[resample],
+        stride=_STRIDES.get(model.frames),
+    )
 
 
 def _short_side(settings: Settings) -> int | None:

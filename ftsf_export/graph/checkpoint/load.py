@@ -50,7 +50,7 @@ def describe_checkpoint(
         model=model,
         sha256=sha256_of(found.tensors.path),
         labels=found.labels,
-        pixels=None if found.pixels is None else _resized(found.pixels, model),
+        pixels=None if found.pixels is None else _resized(found.pixels, found.model, model),
         fresh=fresh,
         unused=(*unused, *found.set_aside),
         warnings=(*found.warnings, *_warnings(found.model, model, fresh)),
@@ -111,13 +111,13 @@ def _positioned(name: str, value: Tensor, trained: TimeSformerConfig, wanted: Ti
     return value
 
 
-def _resized(pixels: Pixels, model: TimeSformerConfig) -> Pixels:
+def _resized(pixels: Pixels, trained: TimeSformerConfig, model: TimeSformerConfig) -> Pixels:
     """For the model's size: the short side is cut as far as in training, and the stride spans as long a time."""
-    crop = (model.height, model.width)
-    if pixels.crop == crop or pixels.resize_short_side is None:
-        return replace(pixels, crop=crop)
-    side = max(max(crop), round(pixels.resize_short_side * max(crop) / max(pixels.crop)))
-    return replace(pixels, crop=crop, resize_short_side=side)
+    stride = None if pixels.stride is None else max(1, round(pixels.stride * trained.frames / model.frames))
+    crop, side = (model.height, model.width), pixels.resize_short_side
+    if pixels.crop != crop and side is not None:
+        side = max(max(crop), round(side * max(crop) / max(pixels.crop)))
+    return replace(pixels, crop=crop, resize_short_side=side, stride=stride)
 
 
 def _warnings(trained: TimeSformerConfig, model: TimeSformerConfig, fresh: tuple[str, ...]) -> tuple[str, ...]:

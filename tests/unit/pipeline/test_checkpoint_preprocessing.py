@@ -15,6 +15,7 @@ from transformers.models.videomae.image_processing_pil_videomae import VideoMAEI
 from ftsf_export.config import ExportConfig
 from ftsf_export.pipeline.resolve import resolve_export
 from ftsf_export.video.preprocess import preprocess
+from tests.unit.graph.checkpoint.pretrained import their_model, write_huggingface, write_pyth
 
 FRAMES, SIDE = 3, 32
 
@@ -70,6 +71,25 @@ def test_another_size_keeps_the_share_that_is_cut_off(checkpoint: Callable[..., 
     asked = ExportConfig(checkpoint=folder, size="64x48", frames=16, builder="none")  # type: ignore[arg-type]
     how = resolve_export(asked, output=tmp_path / "out").preprocessing
     assert (how.resize_short_side, how.crop, how.frames, how.stride) == (80, (64, 48), 16, 16)
+
+
+@pytest.mark.parametrize(("frames", "stride"), [(8, 32), (16, 16), (96, 4)])
+def test_the_variants_sample_as_they_were_trained(tmp_path: Path, frames: int, stride: int) -> None:
+    """Bertasius et al. 2021, section 4.3; the long variant spans 384 frames, the others 256."""
+    folder = write_huggingface(tmp_path / "m", their_model(num_frames=frames))
+    plan = resolve_export(ExportConfig(checkpoint=folder, builder="none"), output=tmp_path / "out")
+    assert plan.preprocessing.stride == stride
+
+
+def test_fewer_frames_span_as_long_a_time(tmp_path: Path) -> None:
+    """Four frames 16 apart become two 32 apart."""
+    path = write_pyth(tmp_path / "a.pyth", their_model(num_attention_heads=1, hidden_size=64))
+    config = ExportConfig(checkpoint=path, builder="none")
+    strides = [
+        resolve_export(config.replaced(frames=frames), output=tmp_path / "out").preprocessing.stride
+        for frames in (4, 2, 8)
+    ]
+    assert strides == [16, 32, 8]
 
 
 def test_a_processor_of_another_size_follows_the_model(checkpoint: Callable[..., Path], tmp_path: Path) -> None:
