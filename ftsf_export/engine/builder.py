@@ -33,6 +33,7 @@ from ftsf_export.engine.targets import dotted
 from ftsf_export.errors import BuildError, EnvironmentLacks, FtsfError, OutputError, UsageError
 from ftsf_export.progress import OnProgress, silent
 
+INSTALL_PLUGINS = "pip install 'ftsf-export[plugins]'"
 _WORKER = "ftsf_export.engine.worker"
 _LOG_TAIL_LINES = 40
 _FAULT_MARKS = ("INTERNAL_ERROR] ", "ERROR] ")
@@ -223,6 +224,8 @@ def _failure(request: BuildRequest, ending: Ending, reports: _Reports, folder: P
     if reports.ended == "lacks":
         install = INSTALL_RTX if request.builder == "rtx" else INSTALL_TENSORRT
         return EnvironmentLacks(reports.message, install=install, details=details)
+    if reports.ended == "lacks-triton":
+        return EnvironmentLacks(f"{who}: {reports.message}", install=INSTALL_PLUGINS, details=details)
     if reports.ended == "output":
         return OutputError(f"{who}: {reports.message}", details=details)
     if reports.ended == "build":

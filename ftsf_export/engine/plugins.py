@@ -12,8 +12,10 @@ from typing import Any
 
 from ftsf_export.engine.audit import Audit, KernelFacts
 from ftsf_export.engine.cards import Card
+from ftsf_plugins.additive_attention import plugin as additive
 from ftsf_plugins.additive_attention.launch import additive_launch
 from ftsf_plugins.cost import Moved, flops, moved
+from ftsf_plugins.favor_attention import plugin as favor
 from ftsf_plugins.favor_attention.launch import favor_launch
 from ftsf_plugins.launch import WIDTHS, ElementType, Turns
 from ftsf_plugins.stream import Along, Stream
@@ -43,6 +45,15 @@ def plugin_problem(mechanism: str, width: int) -> str:
 def plugin_alongs(attention_type: str) -> tuple[Along, ...]:
     """Along what the attentions of a model go."""
     return tuple(along for _, along in _BRANCHES[attention_type])
+
+
+def plugins_of(config: Mapping[str, Any], builder: str) -> tuple[str, ...]:
+    """Names of the operations that ``builder`` is to know for a graph; empty where it compiles the nodes' functions:
+    TensorRT for RTX takes no plugins, and not every operation has kernels for every precision."""
+    if builder != "tensorrt" or not plugin_nodes(config):
+        return ()
+    operation = {"fastformer": additive.OPERATION, "performer": favor.OPERATION}[config["attn"]]
+    return (operation.name,) if config["precision"] in operation.elements else ()
 
 
 def plugin_nodes(config: Mapping[str, Any]) -> tuple[str, ...]:

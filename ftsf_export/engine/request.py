@@ -16,7 +16,7 @@ REQUEST_FILE = "request.json"
 LAYERS_FILE = "layers.json"
 # How a worker ends: with "done", or with the class of our error that fits.
 DONE = "done"
-FAILURES = ("usage", "lacks", "build", "output")
+FAILURES = ("usage", "lacks", "lacks-triton", "build", "output")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,7 @@ class BuildRequest:
         workspace_mib: limit of the compiler's scratch memory; None is its own default.
         timing_cache: a file read before and updated after; None for none. Only TensorRT measures kernels.
         tf32: whether FP32 products may round their operands to TF32; off means true FP32.
+        plugins: operations of ``ftsf_plugins`` that TensorRT is to know; empty: their nodes' functions are compiled.
         timeout_s: after that the build, and nothing else, is killed.
         log_path: where the builder's verbose log is kept; None keeps it only for the error message.
     """
@@ -49,6 +50,7 @@ class BuildRequest:
     workspace_mib: int | None = None
     timing_cache: Path | None = None
     tf32: bool = False
+    plugins: tuple[str, ...] = ()
     timeout_s: float = 3600.0
     log_path: Path | None = None
 
@@ -70,6 +72,7 @@ class WorkOrder:
     workspace_mib: int | None
     timing_cache: str | None
     tf32: bool
+    plugins: list[str]
 
     @classmethod
     def of(cls, request: BuildRequest) -> WorkOrder:
@@ -82,6 +85,7 @@ class WorkOrder:
             workspace_mib=request.workspace_mib,
             timing_cache=None if request.timing_cache is None else str(request.timing_cache.resolve()),
             tf32=request.tf32,
+            plugins=list(request.plugins),
         )
 
     def to_json(self) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TextIO
 
+from ftsf_export.engine.functions import without_functions
 from ftsf_export.engine.network import layers_of, products_of
 from ftsf_export.engine.request import DONE, ENGINE_FILE, LAYERS_FILE, LOG_FILE, REQUEST_FILE, Built, WorkOrder
 
@@ -129,12 +130,35 @@ def _parsed(trt: Any, order: WorkOrder) -> tuple[Any, Any, Any]:
 
     # Strong typing is the only kind since TensorRT 11, which may drop the flag; on 10 it must be asked for.
     strongly_typed = hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
-    builder, network, parser = network_from_onnx_path(order.onnx_path, strongly_typed=strongly_typed)
+    if order.plugins:
+        builder, network, parser = _parsed_with_plugins(trt, order, strongly_typed=strongly_typed)
+    else:
+        builder, network, parser = network_from_onnx_path(order.onnx_path, strongly_typed=strongly_typed)
     if network.num_outputs == 0 or network.num_inputs == 0:
         raise RefusalError("usage", "the file holds no graph with inputs and outputs")
     _check_input(network, order)
     _settle_shape(network, order)
     _let_attentions_decompose(trt, network)
+    return builder, network, parser
+
+
+def _parsed_with_plugins(trt: Any, order: WorkOrder, *, strongly_typed: bool) -> tuple[Any, Any, Any]:
+    """The file without its functions, so that every parser takes the registered plugins."""
+    from polygraphy.backend.trt import create_network, get_trt_logger
+
+    from ftsf_plugins.register import register
+
+    try:
+        register(trt, order.plugins)
+    except ModuleNotFoundError as error:
+        message = f"the graph has nodes for plugins, whose kernels Triton compiles: {error}"
+        raise RefusalError("lacks-triton", message) from error
+    builder, network = create_network(strongly_typed=strongly_typed)
+    parser = trt.OnnxParser(network, get_trt_logger())
+    # The path says where the weights beside the file are.
+    if not parser.parse(without_functions(Path(order.onnx_path).read_bytes()), order.onnx_path):
+        said = parser.get_error(0).desc() if parser.num_errors else "it did not say why"
+        raise RefusalError("build", f"the parser refused the graph: {said}")
     return builder, network, parser
 
 

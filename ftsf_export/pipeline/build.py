@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ftsf_export.bundle import ENGINES_FOLDER, Bundle, EngineEntry, Manifest, record
 from ftsf_export.config import BatchRange
 from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.choice import BuildPlanChoice, Deferred, Job, resolve
 from ftsf_export.engine.machine import Machine, machine_here
+from ftsf_export.engine.plugins import plugins_of
 from ftsf_export.engine.request import BuildRequest
 from ftsf_export.engine.types import judge_types
 from ftsf_export.errors import UsageError
@@ -33,7 +35,10 @@ class BuildOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class GraphFacts:
-    """What a build must know of a graph, from a bundle or from an export that is not a bundle yet."""
+    """What a build must know of a graph, from a bundle or from an export that is not a bundle yet.
+
+    ``config``: the export's, which says what nodes for plugins are in the graph.
+    """
 
     onnx_path: Path
     precision: str
@@ -41,6 +46,7 @@ class GraphFacts:
     input_name: str
     clip_shape: tuple[int, ...]
     islands: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of_manifest(cls, manifest: Manifest, onnx_path: Path, batch: BatchRange | None = None) -> GraphFacts:
@@ -52,6 +58,7 @@ class GraphFacts:
             input_name=clip.name,
             clip_shape=tuple(size for size in clip.shape[1:] if isinstance(size, int)),
             islands=tuple(island.scope for island in manifest.islands),
+            config=manifest.config,
         )
 
 
@@ -194,6 +201,7 @@ def _request(job: Job, facts: GraphFacts, output: Path, options: BuildOptions) -
         output=output,
         workspace_mib=options.workspace_mib,
         timing_cache=options.timing_cache,
+        plugins=plugins_of(facts.config, job.builder),
         timeout_s=options.timeout_s,
         log_path=None if options.log_folder is None else options.log_folder / f"{output.stem}.log",
     )

@@ -15,7 +15,7 @@ from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.machine import Machine
 from ftsf_export.engine.plan_gates import Compiled, attentions_to_fuse, fused_modules, judge_attentions, judge_work
-from ftsf_export.engine.plugins import AttentionCost, attention_costs, plugin_nodes
+from ftsf_export.engine.plugins import AttentionCost, attention_costs, plugin_nodes, plugins_of
 from ftsf_export.engine.request import BuildRequest
 from ftsf_export.engine.targets import Target, dotted, stand_in, target_named
 from ftsf_export.engine.trtexec import trtexec_command
@@ -130,6 +130,7 @@ def compile_at(
             input_name=facts.input_name,
             clip_shape=facts.clip_shape,
             output=Path(folder) / "plan.engine",
+            plugins=plugins_of(facts.config, builder),
             timeout_s=timeout_s,
         )
         return build_engine(request, on_progress=on_progress)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ftsf_export.errors import ConfigError, RunError
 from ftsf_export.runners.flavour import MODULES
-from ftsf_export.runners.tensorrt import require_tensorrt
+from ftsf_export.runners.tensorrt import know_plugins, require_tensorrt
 
 
 def load_engine(path: Path, builder: str) -> tuple[Any, str]:
@@ -32,6 +32,7 @@ def load_engine(path: Path, builder: str) -> tuple[Any, str]:
             if severity in (library.ILogger.INTERNAL_ERROR, library.ILogger.ERROR):
                 errors.append(message)
 
+    know_plugins(builder)
     engine = library.Runtime(Log()).deserialize_cuda_engine(path.read_bytes())
     if engine is None:
         said = errors[0] if errors else "no reason given"

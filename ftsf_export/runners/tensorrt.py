@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from ftsf_export.errors import EnvironmentLacks, RunError
 from ftsf_export.runners.driver import require_gpu
 from ftsf_export.runners.flavour import INSTALLS, MODULES, choose_flavour
 from ftsf_export.runners.protocol import LOGITS, quiet_polygraphy
+from ftsf_plugins.register import register_for_runtime
 
 Array = NDArray[Any]
 
@@ -41,6 +44,8 @@ def engine_runner(path: Path, *, builder: str, name: str = "") -> Any:
     from polygraphy.backend.base import BaseRunner
     from polygraphy.backend.trt import EngineFromBytes, TrtRunner
     from polygraphy.exception import PolygraphyException
+
+    know_plugins(builder)
 
     class EngineRunner(BaseRunner):  # type: ignore[misc]
         def activate_impl(self) -> None:
@@ -74,6 +79,16 @@ def engine_runner(path: Path, *, builder: str, name: str = "") -> Any:
             self._inner.deactivate()
 
     return EngineRunner(name=name or f"{builder}:{path.name}")
+
+
+def know_plugins(builder: str) -> None:
+    """Registers what engines of TensorRT 10.3 ask for when they are loaded; later ones hold their plugins.
+
+    A library that cannot be imported is left for its next user to name.
+    """
+    if builder == "tensorrt":
+        with suppress(ImportError):
+            register_for_runtime(import_module(MODULES[builder]))
 
 
 def _output_names(engine: Any) -> list[str]:

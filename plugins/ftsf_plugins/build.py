@@ -19,6 +19,7 @@ from typing import Any
 from ftsf_plugins.additive_attention.launch import additive_launch
 from ftsf_plugins.compile import TARGETS, Compiled, CompileError, compiled
 from ftsf_plugins.favor_attention.launch import favor_launch
+from ftsf_plugins.kernels import kernel_of
 from ftsf_plugins.launch import ElementType, Launch, Turns
 from ftsf_plugins.stream import Along, Stream
 
@@ -64,17 +65,6 @@ def jobs(targets: Sequence[int], operations: Sequence[str], elements: Sequence[s
                     launch = favor_launch(stream, FEATURES, turns, element, eps=EPS)
                 for target in targets:
                     yield Job(operation, along, element, target, launch, stream)
-
-
-def kernel_of(launch: Launch) -> Any:
-    """The Triton function that a launch names."""
-    if launch.kernel == "additive_attention_kernel":
-        from ftsf_plugins.additive_attention import kernel as additive
-
-        return additive.additive_attention_kernel
-    from ftsf_plugins.favor_attention import kernel as favor
-
-    return getattr(favor, launch.kernel)
 
 
 def problems(operation: str, made: Compiled) -> list[str]:

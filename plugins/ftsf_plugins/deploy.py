@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ftsf_plugins.compile import TARGETS, compiled
-from ftsf_plugins.launch import ElementType, Launch, scalar_values
-from ftsf_plugins.stream import Stream
+from ftsf_plugins.launch import ElementType, scalar_values
+from ftsf_plugins.operation import Work
 
 NAMESPACE = "ftsf"
 
@@ -41,17 +41,16 @@ def target_here() -> int:
 def kernel_and_launch(
     trtp: Any,
     kernel: Any,
-    launch: Launch,
+    work: Work,
     element: ElementType,
-    stream: Stream,
     batch: Any,
-    features: int = 0,
     target: Callable[[], int] = target_here,
 ) -> tuple[str, str, Any, Any]:
     """What ``aot_impl`` returns: the entry's name, its PTX, the launch parameters, the scalars between in- and outputs.
 
     ``batch`` is symbolic: an engine with a dynamic batch starts more programs, and only their number depends on it.
     """
+    launch, stream = work.launch, work.stream
     made = compiled(kernel, launch, element, stream, target())
     parameters = trtp.KernelLaunchParams()
     sequences = batch * stream.groups
@@ -59,7 +58,7 @@ def kernel_and_launch(
     _, parameters.grid_y, parameters.grid_z = launch.grid(stream, 1)
     parameters.block_x = made.resources.threads
     parameters.shared_mem = made.resources.shared_bytes
-    values = scalar_values(launch, stream, 1, features)
+    values = scalar_values(launch, stream, 1, work.features)
     scalars = trtp.SymIntExprs(len(launch.scalars))
     for index, name in enumerate(launch.scalars):
         scalars[index] = trtp.SymInt32(sequences if name == "sequences" else values[name])

@@ -1,4 +1,5 @@
-"""Registers ``ftsf::FtsfAdditiveAttention`` with TensorRT (10.7 or later) as a quickly deployable plugin.
+"""``ftsf::FtsfAdditiveAttention``: what it takes, and its registration with TensorRT (10.7 or later) as a quickly
+deployable plugin. ``ftsf_plugins.plugin_v3`` registers it with TensorRT 10.3.
 
 Not with ``from __future__ import annotations``: TensorRT reads the annotations as types. It also reads the names of the
 arguments: they are those of the node, used or not.
@@ -7,16 +8,34 @@ arguments: they are those of the node, used or not.
 # ruff: noqa: ARG001
 # mypy: disable-error-code="untyped-decorator"
 
+from collections.abc import Mapping
 from typing import Any
 
 from ftsf_plugins.additive_attention.launch import additive_launch
 from ftsf_plugins.deploy import NAMESPACE, element_of, kernel_and_launch, target_here
-from ftsf_plugins.launch import Turns
+from ftsf_plugins.launch import ElementType, Turns
+from ftsf_plugins.operation import Operation, Work
 from ftsf_plugins.stream import Stream
 
 NAME = "FtsfAdditiveAttention"
 # Weights, positions and frequencies stay FP32: they are small, and the statistics that they enter are FP32.
 TYPES = "FP16|BF16|FP32, FP32, FP32, FP32, FP32, FP16|BF16|FP32"
+
+
+def work_of(attributes: Mapping[str, Any], element: ElementType) -> Work:
+    """The kernel for a node's attributes. Raises ValueError naming the wrong one."""
+    stream = Stream(*(attributes[name] for name in ("frames", "tokens", "heads", "width", "along")))
+    return Work(stream, additive_launch(stream, Turns(attributes["axes"], attributes["pairs"]), element))
+
+
+OPERATION = Operation(
+    name=NAME,
+    inputs=("qkv", "w_q", "w_k", "positions", "frequencies"),
+    like_stream=("qkv",),
+    attributes={"frames": int, "tokens": int, "heads": int, "width": int, "along": str, "axes": int, "pairs": str},
+    elements=("fp16", "bf16", "fp32"),
+    work=work_of,
+)
 
 
 def register(target: Any = target_here) -> None:
@@ -55,9 +74,12 @@ def register(target: Any = target_here) -> None:
     ) -> tuple[str | bytes, str | bytes, trtp.KernelLaunchParams, trtp.SymExprs]:  # fmt: skip
         from ftsf_plugins.additive_attention.kernel import additive_attention_kernel
 
-        stream = Stream(frames, tokens, heads, width, along)  # type: ignore[arg-type]  # it checks
-        element = element_of(qkv.dtype, trt, ("fp16", "bf16", "fp32"))
-        launch = additive_launch(stream, Turns(axes, pairs), element)  # type: ignore[arg-type]  # it checks
-        return kernel_and_launch(
-            trtp, additive_attention_kernel, launch, element, stream, qkv.shape_expr[0], target=target
-        )
+        element = element_of(qkv.dtype, trt, OPERATION.elements)
+        work = work_of(
+            {
+                "frames": frames, "tokens": tokens, "heads": heads, "width": width,
+                "along": along, "axes": axes, "pairs": pairs,
+            },
+            element,
+        )  # fmt: skip
+        return kernel_and_launch(trtp, additive_attention_kernel, work, element, qkv.shape_expr[0], target)

@@ -1,0 +1,81 @@
+"""Where a plugin's machine code comes from: compiled here by Triton, or ahead of time by ``scripts/build-plugins``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ftsf_plugins.compile import compiled
+from ftsf_plugins.launch import ElementType, Launch
+from ftsf_plugins.stream import Stream
+
+
+class NoKernel(Exception):
+    """There is no machine code for what was asked; the message says what there is and how to make it."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Machine code of one kernel, with what its launch must know."""
+
+    name: str
+    cubin: bytes
+    threads: int
+    shared_bytes: int
+
+
+def kernel_of(launch: Launch) -> Any:
+    """The Triton function that a launch names."""
+    if launch.kernel == "additive_attention_kernel":
+        from ftsf_plugins.additive_attention import kernel as additive
+
+        return additive.additive_attention_kernel
+    from ftsf_plugins.favor_attention import kernel as favor
+
+    return getattr(favor, launch.kernel)
+
+
+def compiled_kernel(launch: Launch, element: ElementType, stream: Stream, target: int) -> Kernel:
+    """By Triton, here. Raises NoKernel where it is not installed, CompileError where it refuses."""
+    try:
+        made = compiled(kernel_of(launch), launch, element, stream, target)
+    except ModuleNotFoundError as error:
+        raise NoKernel(
+            f"{launch.kernel} for sm_{target}: {error}; install it with pip install 'ftsf-export[plugins]', or compile "
+            "elsewhere with scripts/build-plugins"
+        ) from error
+    return Kernel(made.name, made.cubin, made.resources.threads, made.resources.shared_bytes)
+
+
+def prebuilt_kernel(folder: Path, launch: Launch, element: ElementType, target: int) -> Kernel:
+    """From a folder that ``scripts/build-plugins`` wrote: the kernel with these constants. Sizes that are no constants
+    (frames, tokens, batch) may differ from those that it was made at.
+
+    Raises NoKernel where the folder holds none, or another file than its manifest says.
+    """
+    entries = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["kernels"]
+    wanted = {"kernel": launch.kernel, "element": element, "target": f"sm_{target}"}
+    for entry in entries:
+        same = all(entry[key] == value for key, value in wanted.items())
+        if same and _rounded(entry["constants"]) == _rounded(launch.constants):
+            cubin = (folder / entry["file"]).read_bytes()
+            if hashlib.sha256(cubin).hexdigest() != entry["sha256"]:
+                raise NoKernel(
+                    f"{entry['file']}: not the file that its manifest names; run scripts/build-plugins again"
+                )
+            return Kernel(entry["kernel"], cubin, entry["threads"], entry["shared_bytes"])
+    raise NoKernel(
+        f"{folder.name}: none of its {len(entries)} kernels is {launch.kernel} for sm_{target} in {element} with "
+        f"constants {dict(launch.constants)}"
+    )
+
+
+def _rounded(constants: Mapping[str, int | float]) -> dict[str, float]:
+    """As an ONNX attribute holds them: a real number in FP32."""
+    return {name: float(np.float32(value)) for name, value in constants.items()}
