@@ -1,0 +1,215 @@
+"""What plugins would cost beside a plan, who takes them, and how a build makes them known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ftsf_export.engine import worker
+from ftsf_export.engine.audit import audit
+from ftsf_export.engine.cards import card_of
+from ftsf_export.engine.network import products_of
+from ftsf_export.engine.plan import Kernel, Plan, Tensor, nodes_named
+from ftsf_export.engine.plugins import (
+    AttentionCost,
+    Kernels,
+    attention_costs,
+    plugin_alongs,
+    plugin_problem,
+    plugins_of,
+)
+from ftsf_export.engine.request import WorkOrder
+from ftsf_export.engine.targets import target_named
+
+MODEL = {
+    "frames": 8, "height": 224, "width": 224, "patch_size": 16, "dim": 512, "heads": None, "dim_head": 64, "depth": 3,
+    "attn_type": "divided", "attn_mechanism": "fastformer", "rotary_emb": True, "performer_features": None,
+    "performer_kernel": "softmax",
+}  # fmt: skip
+# Queries, keys, values and outputs of one clip in half precision.
+BOUND = 4 * 8 * 197 * 512 * 2
+
+
+def kernel(node: str, elements: int = 1000) -> Kernel:
+    tensor = Tensor(node, (elements,), "fp16")
+    return Kernel(node, "kgen", (tensor,), (), (), (node,), "")
+
+
+def costs(model: dict[str, Any], *kernels: Kernel, target: str = "jetson-orin") -> tuple[AttentionCost, ...]:
+    return attention_costs(audit(Plan(kernels), (), card=card_of(target_named(target))), model, "fp16", 1)
+
+
+def test_kernels_of_an_attention_are_those_between_its_products() -> None:
+    """Also a head split that is a copy; not the products, nor the last block's, which stays decomposed."""
+    time, space = costs(
+        MODEL,
+        kernel("blocks.0.temporal.attn.core.pool_q/MatMul"), kernel("blocks.2.temporal.attn.core/Mul"),
+        kernel("blocks.1.temporal.attn/Transpose"), kernel("blocks.1.temporal.attn.to_out/MatMul"),
+        kernel("blocks.0.temporal.norm/Mul"), kernel("blocks.1.spatial.attn.core/Mul", 10),
+        kernel("blocks.2.spatial.attn.core/Mul"),
+    )  # fmt: skip
+    assert (time.module, time.attentions) == ("blocks.*.temporal.attn", 3)
+    assert (time.compiled.kernels, time.compiled.moved_bytes) == (3, 6000)
+    assert (space.along, space.attentions, space.compiled.kernels, space.compiled.moved_bytes) == ("space", 2, 1, 20)
+    assert (time.bound_bytes, space.bound_bytes) == (3 * BOUND, 2 * BOUND)
+
+
+@pytest.mark.parametrize(("along", "ratio"), [("time", 1.022), ("space", 1.039)])
+def test_additive_attention_moves_the_bound(along: str, ratio: float) -> None:
+    """The ratios of the operation's README; two pools of two products over K, of 64 multiplications and additions."""
+    cost = next(cost for cost in costs(MODEL) if cost.along == along)
+    assert cost.plugin.moved_bytes / cost.bound_bytes == pytest.approx(ratio, abs=5e-4)
+    assert cost.plugin.kernels == cost.attentions
+    assert cost.plugin.flops == cost.attentions * 8 * 197 * 8 * 8 * 64
+
+
+def test_favor_counts_its_features() -> None:
+    """266 of them at K 64: projections, then weights along time, sums of values along space."""
+    time, space = costs({**MODEL, "attn_mechanism": "performer"})
+    tokens = 8 * 197 * 8
+    assert time.plugin.flops == 3 * tokens * (4 * 64 * 266 + 2 * 8 * (266 + 64))
+    assert space.plugin.flops == 2 * tokens * (4 * 64 * 266 + 4 * 64 * 266)
+    assert time.plugin.moved_bytes / time.bound_bytes == pytest.approx(2.075, abs=5e-4)
+
+
+def test_joint_attention_is_one_frame() -> None:
+    (joint,) = costs({**MODEL, "attn_type": "joint"})
+    assert joint.module == "blocks.*.joint.attn"
+    assert joint.bound_bytes == 2 * 4 * (1 + 8 * 196) * 512 * 2
+
+
+@pytest.mark.parametrize("model", [{"attn_mechanism": "regular"}, {"dim_head": 16}])
+def test_no_plugin_no_cost(model: dict[str, Any]) -> None:
+    assert costs({**MODEL, **model}) == ()
+
+
+def cost(compiled: Kernels, plugin: Kernels) -> AttentionCost:
+    return AttentionCost(along="time", module="m", attentions=1, compiled=compiled, plugin=plugin, bound_bytes=1)
+
+
+@pytest.mark.parametrize(
+    ("compiled", "plugin", "better"),
+    [
+        ((3, 100, 2e-6), (1, 80, 1e-6), True),
+        ((3, 100, 1e-6), (1, 80, 2e-6), False),  # time goes before bytes
+        ((3, 100, None), (1, 80, None), True),
+        ((3, 100, None), (1, 120, None), False),
+        ((3, 100, None), (1, 104, None), True),  # close: fewer kernels
+        ((1, 100, 1e-6), (1, 100, 1e-6), False),
+    ],
+)
+def test_the_plugin_is_taken_where_its_bound_is_lower(compiled: Any, plugin: Any, better: bool) -> None:
+    one, other = (
+        Kernels(kernels=count, moved_bytes=moved, flops=0, least_s=least) for count, moved, least in (compiled, plugin)
+    )
+    assert cost(one, other).plugin_is_better is better
+
+
+def test_who_takes_plugins() -> None:
+    assert plugin_problem("fastformer", 64) == ""
+    assert "expected attention fastformer or performer" in plugin_problem("regular", 64)
+    assert "32 to 128, got 16" in plugin_problem("performer", 16)
+    assert (plugin_alongs("divided"), plugin_alongs("joint")) == (("time", "space"), ("space",))
+
+
+@pytest.mark.parametrize(
+    ("builder", "attn", "precision", "along", "names"),
+    [
+        ("tensorrt", "fastformer", "fp32", ["time"], ("FtsfAdditiveAttention",)),
+        ("tensorrt", "performer", "bf16", ["space"], ("FtsfFavorAttention",)),
+        ("tensorrt", "performer", "fp32", ["time"], ()),  # no such kernel: the function is compiled
+        ("tensorrt", "performer", "fp16", [], ()),
+        ("rtx", "fastformer", "fp16", ["time"], ()),
+    ],
+)
+def test_what_a_compiler_is_to_know(builder: str, attn: str, precision: str, along: Any, names: Any) -> None:
+    config = {"attn": attn, "precision": precision, "plugin_nodes": {"along": along}}
+    assert plugins_of(config, builder) == names
+    assert plugins_of({"attn": attn, "precision": precision}, builder) == ()
+
+
+NOTE = "[ONNX Layer: pool_q/MatMul | blocks.0.temporal.attn.core/FtsfAdditiveAttention (FtsfAdditiveAttention)]"
+
+
+def test_nodes_of_functions_stand_below_their_callers() -> None:
+    """The parser's words, recorded with tensorrt_rtx 1.7.1."""
+    assert nodes_named(NOTE) == ("blocks.0.temporal.attn.core.pool_q/MatMul",)
+    assert nodes_named(NOTE.replace("pool_q/", "")) == ("blocks.0.temporal.attn.core/MatMul",)
+    assert nodes_named("[ONNX Layer: a/b][ONNX Layer: c]") == ("a/b][ONNX Layer: c",)
+    assert nodes_named("[ONNX Layer: a/b]\x1f[ONNX Layer: c]") == ("a/b", "c")
+
+
+def test_products_of_functions_stand_below_their_callers() -> None:
+    tensor = SimpleNamespace(shape=(-1, 4), dtype=SimpleNamespace(name="HALF"))
+    layer = SimpleNamespace(
+        type=SimpleNamespace(name="MATRIX_MULTIPLY"), name="pool_q/MatMul_17", metadata=NOTE, num_inputs=2, op0=0,
+        get_input=lambda _: tensor, get_output=lambda _: tensor,
+    )  # fmt: skip
+    network = SimpleNamespace(num_layers=1, get_layer=lambda _: layer)
+    assert [product.node for product in products_of(None, network)] == ["blocks.0.temporal.attn.core.pool_q/MatMul"]
+
+
+class Parser:
+    """Notes what it is handed."""
+
+    handed: tuple[Any, ...] = ()
+    num_errors = 1
+    takes = True
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def parse(self, *handed: Any) -> bool:
+        Parser.handed = handed
+        return self.takes
+
+    def get_error(self, _: int) -> Any:
+        return SimpleNamespace(desc=lambda: "no plugin of that name")
+
+
+@pytest.fixture
+def build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """The step of the worker that parses with plugins, over stand-ins."""
+    monkeypatch.setattr("polygraphy.backend.trt.create_network", lambda **_: ("builder", "network"))
+    monkeypatch.setattr("polygraphy.backend.trt.get_trt_logger", lambda: None)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"\x08\x0a" + b"\xca\x01\x02ab" + b"\x3a\x01g")
+    order = WorkOrder(
+        onnx_path=str(path), builder="tensorrt", capabilities=[87], input_name="clip", profile=[], workspace_mib=None,
+        timing_cache=None, tf32=False, plugins=["FtsfAdditiveAttention"],
+    )  # fmt: skip
+
+    def run(**changes: Any) -> Any:
+        return worker._parsed_with_plugins(
+            SimpleNamespace(OnnxParser=Parser), replace(order, **changes), strongly_typed=True
+        )
+
+    return run
+
+
+def test_a_build_registers_first_and_parses_without_functions(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    registered: list[Any] = []
+    monkeypatch.setattr("ftsf_plugins.register.register", lambda _trt, names: registered.extend(names))
+    builder, network, parser = build()
+    assert registered == ["FtsfAdditiveAttention"]
+    assert (builder, network) == ("builder", "network")
+    assert isinstance(parser, Parser)
+    model, path = Parser.handed
+    assert model == b"\x08\x0a\x3a\x01g"
+    assert path.endswith("model.onnx")
+    monkeypatch.setattr(Parser, "takes", False)
+    with pytest.raises(worker.RefusalError, match="refused the graph: no plugin of that name"):
+        build()
+
+
+def test_a_build_without_triton_says_so(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(*_: Any) -> None:
+        raise ModuleNotFoundError("No module named 'triton'")
+
+    monkeypatch.setattr("ftsf_plugins.register.register", lacking)
+    with pytest.raises(worker.RefusalError, match="Triton compiles: No module named 'triton'") as refused:
+        build()
+    assert refused.value.kind == "lacks-triton"

@@ -1,0 +1,121 @@
+"""Which attentions become nodes: what is asked for, what is refused, and what ``auto`` reads out of a plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftsf_export.config import ExportConfig
+from ftsf_export.engine.machine import Machine
+from ftsf_export.errors import ConfigError, EnvironmentLacks, UsageError
+from ftsf_export.graph.architecture import architecture_from_config
+from ftsf_export.graph.rewrite import ALL
+from ftsf_export.pipeline.build import choose
+from ftsf_export.pipeline.plugins import choose_plugins, takes_plugins
+from ftsf_export.pipeline.resolve import resolve_export
+
+HERE = Machine(None, True, False)
+SMALL: dict[str, Any] = {"frames": 3, "size": (32, 48), "dim": 64, "depth": 3, "num_classes": 7}
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What this machine is taken for: TensorRT for RTX without a GPU, unless a test says otherwise."""
+
+    def be(here: Machine) -> None:
+        for module in ("build", "plugins"):
+            monkeypatch.setattr(f"ftsf_export.pipeline.{module}.machine_here", lambda: here)
+
+    be(HERE)
+    return be
+
+
+def along(tmp_path: Path, **fields: Any) -> tuple[str, ...]:
+    return resolve_export(ExportConfig(**fields), output=tmp_path / "out").plugins
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({}, ()),
+        ({"plugins": "none", "attn": "performer"}, ()),
+        ({"plugins": "all"}, ("time", "space")),
+        ({"plugins": "all", "attn": "performer", "attn_type": "joint"}, ("space",)),
+        ({"plugins": "auto"}, ()),  # until a plan was read
+        ({"plugins": "auto", "attn": "regular"}, ()),
+    ],
+)
+def test_what_was_asked_for(tmp_path: Path, fields: dict[str, Any], found: tuple[str, ...]) -> None:
+    assert along(tmp_path, **fields) == found
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="plugins: expected one of none, all, auto, got 'some'"):
+        ExportConfig(plugins="some")
+    with pytest.raises(UsageError, match="regular attention has no plugin; expected attention fastformer or performer"):
+        along(tmp_path, plugins="all", attn="regular")
+    with pytest.raises(UsageError, match="even head widths from 32 to 128, got 16"):
+        along(tmp_path, plugins="all", dim_head=16)
+
+
+def test_auto_needs_a_compiler_where_it_will_read_a_plan(machine: Any, tmp_path: Path) -> None:
+    machine(Machine(None, False, False))
+    with pytest.raises(EnvironmentLacks, match="no compiler is here") as lacks:
+        along(tmp_path, plugins="auto", targets=("jetson-orin",))
+    assert lacks.value.install == "pip install 'ftsf-export[rtx]'"
+    assert along(tmp_path, plugins="auto", attn="regular", targets=("jetson-orin",)) == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "target"),
+    [
+        ({"targets": ("rtx-40",)}, None),
+        ({"targets": ("rtx-40", "jetson-orin")}, "jetson-orin"),
+        ({"builder": "none"}, "rtx-30"),
+        ({"builder": "none", "targets": ("h100",)}, "h100"),
+    ],
+)
+def test_whose_plan_is_read(fields: dict[str, Any], target: str | None) -> None:
+    config = ExportConfig(**fields)
+    found = takes_plugins(choose(config.builder, config.targets, config.precision))
+    assert (found and found.name) == target
+
+
+def chosen(**fields: Any) -> Any:
+    config = ExportConfig(**SMALL, plugins="auto", **fields)
+    choice = choose(config.builder, config.targets, config.precision)
+    return choose_plugins(config, architecture_from_config(config), choice, ALL, opset=20)
+
+
+def test_tensorrt_for_rtx_gets_none() -> None:
+    assert chosen(targets=("rtx-40",)).as_dict() == {
+        "along": [],
+        "reason": "TensorRT for RTX takes no plugins: it would compile the nodes' functions",
+        "costs": [],
+    }
+    assert chosen(attn="regular", targets=("jetson-orin",)).along == ()
+
+
+def test_auto_follows_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The decomposed graph compiled here, and a kernel that along space would move a hundred times more than it does."""
+    pytest.importorskip("tensorrt_rtx", reason="a plan needs TensorRT for RTX")
+    from ftsf_export.engine import plugins
+
+    own = plugins.moved
+
+    def clumsy(launch: Any, stream: Any, *rest: Any) -> Any:
+        made = own(launch, stream, *rest)
+        more = 100 if stream.along == "space" else 1
+        return type(made)(made.bound_bytes, made.stream_bytes * more, made.constant_bytes)
+
+    monkeypatch.setattr(plugins, "moved", clumsy)
+    found = chosen(attn="fastformer", targets=("jetson-orin",))
+    assert found.along == ("time",)
+    assert found.reason == "by the plan of two blocks for jetson-orin: along time the plugin; along space decomposed"
+    time, space = found.costs
+    assert (time.attentions, time.plugin.kernels, space.attentions) == (2, 2, 1)
+    assert time.compiled.kernels > time.plugin.kernels
+    # The compiler's own words for the same products.
+    assert (time.compiled.flops, space.compiled.flops) == (time.plugin.flops, space.plugin.flops)
