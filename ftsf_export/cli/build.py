@@ -30,6 +30,12 @@ from ftsf_export.config import BatchRange
     metavar="FILE",
     help="TensorRT's measurements, read before and kept after.",
 )
+@click.option(
+    "--plugin-kernels",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="Plugins' kernels from scripts/build-plugins, for TensorRT 10.3 where Triton is not installed.",
+)
 @terminal_options
 @pass_terminal
 def command(
@@ -40,6 +46,7 @@ def command(
     batch: str | None,
     workspace_mib: int | None,
     timing_cache: Path | None,
+    plugin_kernels: Path | None,
 ) -> None:
     """Compile engines for BUNDLE and add them to it; exits 1 when a type came out lower than asked."""
     from ftsf_export.cli.summary import bundle_facts, require_passed, say_weights
@@ -52,7 +59,7 @@ def command(
             builder=builder,
             targets=targets,
             batch=None if batch is None else BatchRange.parse(batch),
-            options=BuildOptions(workspace_mib=workspace_mib, timing_cache=timing_cache),
+            options=BuildOptions(workspace_mib=workspace_mib, timing_cache=timing_cache, plugin_kernels=plugin_kernels),
             on_progress=on_progress,
         )
     done, stale = refresh_report(

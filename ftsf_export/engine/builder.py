@@ -59,6 +59,7 @@ class Engine:
         tf32: whether FP32 products may round to TF32.
         products: the parsed network's matrix products and attentions, with their operand types.
         plan: kernels and memory, as the builder told them.
+        plugins: "aot": it holds its plugins; "v3": who loads it registers them first; "": it has none.
     """
 
     path: Path
@@ -75,6 +76,7 @@ class Engine:
     tf32: bool
     products: tuple[Product, ...]
     plan: Plan
+    plugins: str = ""
 
     def sidecar(self) -> dict[str, Any]:
         """What stands beside the engine file: no time and no path, so that the same build says the same."""
@@ -89,6 +91,7 @@ class Engine:
             "input": self.input_name,
             "profile": dict(zip(("min", "opt", "max"), (list(shape) for shape in self.profile), strict=True)),
             "tf32": self.tf32,
+            "plugins": self.plugins,
             "kernels": len(self.plan.kernels),
             "kernels_by_kind": self.plan.kernels_by_kind(),
             "moved_bytes": self.plan.moved_bytes,
@@ -146,6 +149,7 @@ def _engine(request: BuildRequest, built: Built, plan: Plan, build_seconds: floa
         tf32=built.tf32,
         products=built.products,
         plan=plan,
+        plugins=built.plugins,
     )
 
 

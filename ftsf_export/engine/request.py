@@ -35,6 +35,7 @@ class BuildRequest:
         timing_cache: a file read before and updated after; None for none. Only TensorRT measures kernels.
         tf32: whether FP32 products may round their operands to TF32; off means true FP32.
         plugins: operations of ``ftsf_plugins`` that TensorRT is to know; empty: their nodes' functions are compiled.
+        plugin_kernels: a folder of ``scripts/build-plugins``, for a machine without Triton; None: Triton compiles.
         timeout_s: after that the build, and nothing else, is killed.
         log_path: where the builder's verbose log is kept; None keeps it only for the error message.
     """
@@ -51,6 +52,7 @@ class BuildRequest:
     timing_cache: Path | None = None
     tf32: bool = False
     plugins: tuple[str, ...] = ()
+    plugin_kernels: Path | None = None
     timeout_s: float = 3600.0
     log_path: Path | None = None
 
@@ -73,6 +75,7 @@ class WorkOrder:
     timing_cache: str | None
     tf32: bool
     plugins: list[str]
+    plugin_kernels: str | None
 
     @classmethod
     def of(cls, request: BuildRequest) -> WorkOrder:
@@ -86,6 +89,7 @@ class WorkOrder:
             timing_cache=None if request.timing_cache is None else str(request.timing_cache.resolve()),
             tf32=request.tf32,
             plugins=list(request.plugins),
+            plugin_kernels=None if request.plugin_kernels is None else str(request.plugin_kernels.resolve()),
         )
 
     def to_json(self) -> str:
@@ -112,13 +116,16 @@ class Product:
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What the worker says of a finished build. ``tf32``: read back from the configuration that was compiled."""
+    """What the worker says of a finished build. ``tf32``: read back from the configuration that was compiled.
+    ``plugins``: the way they were registered, "aot" (the engine holds them) or "v3" (it asks for them); "" for none.
+    """
 
     builder_version: str
     tf32: bool
     products: tuple[Product, ...]
     sha256: str
     size_bytes: int
+    plugins: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -132,4 +139,5 @@ class Built:
             products=products,
             sha256=data["sha256"],
             size_bytes=data["size_bytes"],
+            plugins=data.get("plugins", ""),
         )

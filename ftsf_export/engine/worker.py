@@ -74,6 +74,7 @@ def build(order: WorkOrder, channel: Channel) -> Built:
     with Path(LOG_FILE).open("w", encoding="utf-8", buffering=1) as log:
         _install_logger(trt, log)
         try:
+            plugins = _registered(trt, order)
             builder, network, parser = _parsed(trt, order)
             products = products_of(trt, network)
             config = _configured(trt, order, builder, network, channel)
@@ -90,6 +91,7 @@ def build(order: WorkOrder, channel: Channel) -> Built:
         products=products,
         sha256=hashlib.sha256(engine).hexdigest(),
         size_bytes=_written(engine),
+        plugins=plugins,
     )
 
 
@@ -142,17 +144,23 @@ def _parsed(trt: Any, order: WorkOrder) -> tuple[Any, Any, Any]:
     return builder, network, parser
 
 
+def _registered(trt: Any, order: WorkOrder) -> str:
+    """Make the plugins known; in which way, "" where there are none."""
+    if not order.plugins:
+        return ""
+    from ftsf_plugins.register import register
+
+    try:
+        return register(trt, order.plugins, None if order.plugin_kernels is None else Path(order.plugin_kernels))
+    except ModuleNotFoundError as error:
+        message = f"the graph has nodes for plugins, whose kernels Triton compiles: {error}"
+        raise RefusalError("lacks-triton", message) from error
+
+
 def _parsed_with_plugins(trt: Any, order: WorkOrder, *, strongly_typed: bool) -> tuple[Any, Any, Any]:
     """The file without its functions, so that every parser takes the registered plugins."""
     from polygraphy.backend.trt import create_network, get_trt_logger
 
-    from ftsf_plugins.register import register
-
-    try:
-        register(trt, order.plugins)
-    except ModuleNotFoundError as error:
-        message = f"the graph has nodes for plugins, whose kernels Triton compiles: {error}"
-        raise RefusalError("lacks-triton", message) from error
     builder, network = create_network(strongly_typed=strongly_typed)
     parser = trt.OnnxParser(network, get_trt_logger())
     # The path says where the weights beside the file are.

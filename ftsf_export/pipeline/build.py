@@ -25,12 +25,14 @@ DEFAULT_TIMEOUT_S = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """How engines are built. ``timing_cache`` is a file that TensorRT reads and updates; see ``BuildRequest``."""
+    """How engines are built. ``timing_cache`` is a file that TensorRT reads and updates, ``plugin_kernels`` a folder of
+    kernels made ahead of time; see ``BuildRequest``."""
 
     workspace_mib: int | None = None
     timing_cache: Path | None = None
     timeout_s: float = DEFAULT_TIMEOUT_S
     log_folder: Path | None = None
+    plugin_kernels: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +204,7 @@ def _request(job: Job, facts: GraphFacts, output: Path, options: BuildOptions) -
         workspace_mib=options.workspace_mib,
         timing_cache=options.timing_cache,
         plugins=plugins_of(facts.config, job.builder),
+        plugin_kernels=options.plugin_kernels,
         timeout_s=options.timeout_s,
         log_path=None if options.log_folder is None else options.log_folder / f"{output.stem}.log",
     )

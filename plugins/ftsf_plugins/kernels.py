@@ -53,9 +53,10 @@ def compiled_kernel(launch: Launch, element: ElementType, stream: Stream, target
     return Kernel(made.name, made.cubin, made.resources.threads, made.resources.shared_bytes)
 
 
-def prebuilt_kernel(folder: Path, launch: Launch, element: ElementType, target: int) -> Kernel:
+def prebuilt_kernel(folder: Path, launch: Launch, element: ElementType, _stream: Stream, target: int) -> Kernel:
     """From a folder that ``scripts/build-plugins`` wrote: the kernel with these constants. Sizes that are no constants
-    (frames, tokens, batch) may differ from those that it was made at.
+    (frames, tokens, batch) may differ from those that it was made at; the head's width, which makes rows begin at
+    multiples of 16 bytes, is one.
 
     Raises NoKernel where the folder holds none, or another file than its manifest says.
     """

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from ftsf_plugins import plugin_v3
 from ftsf_plugins.additive_attention import plugin as additive
 from ftsf_plugins.favor_attention import plugin as favor
+from ftsf_plugins.kernels import compiled_kernel, prebuilt_kernel
 from ftsf_plugins.operation import Operation
 
 OPERATIONS: dict[str, Operation] = {one.OPERATION.name: one.OPERATION for one in (additive, favor)}
@@ -23,17 +26,23 @@ def quick_plugins(trt: Any) -> bool:
     return hasattr(import_module(f"{trt.__name__}.plugin"), "aot_impl")
 
 
-def register(trt: Any, names: Sequence[str]) -> str:
+def register(trt: Any, names: Sequence[str], prebuilt: Path | None = None) -> str:
     """Register the operations ``names`` before a network is parsed. Returns the way: "aot", or "v3" of TensorRT 10.3.
 
-    Raises KeyError for a name that is none, ModuleNotFoundError where Triton is missing.
+    ``prebuilt``: a folder of ``scripts/build-plugins`` that "v3" takes machine code from; "aot" takes none but what
+    Triton compiles here. Raises KeyError for a name that is none, ModuleNotFoundError where Triton is missing.
     """
-    import_module("triton")
     if quick_plugins(trt):
+        import_module("triton")
         for name in names:
             _QUICK[name]()
         return "aot"
-    _keep.extend(plugin_v3.register(trt, [OPERATIONS[name] for name in names]))
+    kernels = compiled_kernel
+    if prebuilt is not None:
+        kernels = partial(prebuilt_kernel, prebuilt)
+    else:
+        import_module("triton")
+    _keep.extend(plugin_v3.register(trt, [OPERATIONS[name] for name in names], kernels=kernels))
     return "v3"
 
 

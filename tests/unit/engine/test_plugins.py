@@ -179,23 +179,22 @@ def build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     path.write_bytes(b"\x08\x0a" + b"\xca\x01\x02ab" + b"\x3a\x01g")
     order = WorkOrder(
         onnx_path=str(path), builder="tensorrt", capabilities=[87], input_name="clip", profile=[], workspace_mib=None,
-        timing_cache=None, tf32=False, plugins=["FtsfAdditiveAttention"],
+        timing_cache=None, tf32=False, plugins=["FtsfAdditiveAttention"], plugin_kernels="kernels",
     )  # fmt: skip
 
     def run(**changes: Any) -> Any:
-        return worker._parsed_with_plugins(
-            SimpleNamespace(OnnxParser=Parser), replace(order, **changes), strongly_typed=True
-        )
+        asked, trt = replace(order, **changes), SimpleNamespace(OnnxParser=Parser)
+        return worker._registered(trt, asked), *worker._parsed_with_plugins(trt, asked, strongly_typed=True)
 
     return run
 
 
 def test_a_build_registers_first_and_parses_without_functions(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     registered: list[Any] = []
-    monkeypatch.setattr("ftsf_plugins.register.register", lambda _trt, names: registered.extend(names))
-    builder, network, parser = build()
-    assert registered == ["FtsfAdditiveAttention"]
-    assert (builder, network) == ("builder", "network")
+    monkeypatch.setattr("ftsf_plugins.register.register", lambda _trt, *asked: registered.extend(asked) or "v3")
+    way, builder, network, parser = build()
+    assert registered == [["FtsfAdditiveAttention"], Path("kernels")]
+    assert (way, builder, network) == ("v3", "builder", "network")
     assert isinstance(parser, Parser)
     model, path = Parser.handed
     assert model == b"\x08\x0a\x3a\x01g"

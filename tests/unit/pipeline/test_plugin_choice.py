@@ -99,7 +99,7 @@ def test_tensorrt_for_rtx_gets_none() -> None:
 
 
 def test_auto_follows_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The decomposed graph compiled here, and a kernel that along space would move a hundred times more than it does."""
+    """The decomposed graph compiled here, and a kernel that along space would move a hundred times as much."""
     pytest.importorskip("tensorrt_rtx", reason="a plan needs TensorRT for RTX")
     from ftsf_export.engine import plugins
 

@@ -9,10 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from ftsf_plugins.additive_attention.launch import additive_launch
 from ftsf_plugins.build import ELEMENTS, jobs, problems
 from ftsf_plugins.compile import TARGETS, Compiled, CompileError, Resources, used, without_hidden_parameters
+from ftsf_plugins.favor_attention.launch import favor_launch
+from ftsf_plugins.kernels import NoKernel, prebuilt_kernel
+from ftsf_plugins.launch import Turns
+from ftsf_plugins.stream import Stream
 
 PTX = """.version 8.6
 .visible .entry kernel(
@@ -102,6 +108,38 @@ def test_machine_code_and_manifest_for_a_gpu_that_is_not_here(tmp_path: Path) ->
         assert one["spill_bytes"] == 0
         assert one["blocks_per_multiprocessor"] >= 2
     assert {path.name for path in out.iterdir()} == {"manifest.json", *(one["file"] for one in manifest["kernels"])}
+    _take_from(out)
+
+
+def _take_from(out: Path) -> None:
+    """What an engine builder without Triton does: more tokens are the same kernel, other heads are none."""
+    stream = Stream(8, 300, 4, 64, "time")
+    launch = additive_launch(stream, Turns(1), "fp16")
+    taken = prebuilt_kernel(out, launch, "fp16", stream, 87)
+    assert taken.cubin == (out / "additive_attention-time-fp16-sm_87.cubin").read_bytes()
+    assert (taken.name, taken.threads) == ("additive_attention_kernel", 32 * launch.warps)
+    wide = Stream(8, 300, 4, 80, "time")
+    for asked in ((launch, "bf16", stream, 87), (launch, "fp16", stream, 90),
+                  (additive_launch(wide, Turns(1), "fp16"), "fp16", wide, 87)):  # fmt: skip
+        with pytest.raises(NoKernel, match="none of its 2 kernels is additive_attention_kernel"):
+            prebuilt_kernel(out, *asked)  # type: ignore[arg-type]
+    (out / "additive_attention-time-fp16-sm_87.cubin").write_bytes(b"another")
+    with pytest.raises(NoKernel, match="not the file that its manifest names"):
+        prebuilt_kernel(out, launch, "fp16", stream, 87)
+
+
+def test_an_attribute_in_fp32_names_the_same_kernel(tmp_path: Path) -> None:
+    """ONNX holds eps in FP32, the build in float64."""
+    stream = Stream(8, 197, 8, 64, "time")
+    launch = favor_launch(stream, 266, Turns(1), "fp16", eps=1e-4)
+    entry = {"kernel": launch.kernel, "element": "fp16", "target": "sm_87", "constants": dict(launch.constants),
+             "file": "one.cubin", "sha256": hashlib.sha256(b"code").hexdigest(),
+             "threads": 128, "shared_bytes": 1}  # fmt: skip
+    (tmp_path / "one.cubin").write_bytes(b"code")
+    (tmp_path / "manifest.json").write_text(json.dumps({"kernels": [entry]}))
+    rounded = favor_launch(stream, 266, Turns(1), "fp16", eps=float(np.float32(1e-4)))
+    assert rounded.constants != launch.constants
+    assert prebuilt_kernel(tmp_path, rounded, "fp16", stream, 87).cubin == b"code"
 
 
 @pytest.mark.parametrize(
