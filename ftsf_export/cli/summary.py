@@ -26,6 +26,9 @@ def say_model(terminal: Terminal, manifest: Manifest) -> None:
         shape = " x ".join(str(size) for size in spec.shape)
         terminal.say(f"{role:<11}{spec.name}: {spec.dtype} {shape} ({spec.layout}), {spec.values}")
     terminal.say(f"graph      {manifest.precision}, opset {manifest.opset}, batch {manifest.batch}")
+    if along := manifest.config.get("plugin_nodes", {}).get("along"):
+        reason = manifest.config["plugin_nodes"]["reason"]
+        terminal.say(f"plugins    nodes for attention along {' and '.join(along)}: {reason}")
     by_reason: dict[str, list[Island]] = {}
     for island in manifest.islands:
         by_reason.setdefault(island.reason, []).append(island)

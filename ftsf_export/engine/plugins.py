@@ -122,19 +122,21 @@ class AttentionCost:
         }
 
 
-def attention_costs(audit: Audit, model: Mapping[str, Any], precision: str, batch: int) -> tuple[AttentionCost, ...]:
+def attention_costs(
+    audit: Audit, model: Mapping[str, Any], precision: str, batch: int, *, class_tail: bool = True
+) -> tuple[AttentionCost, ...]:
     """Each kind of attention in a plan, as it was compiled and as a plugin; empty where there is no plugin for it.
 
     Args:
         audit: the plan at ``batch`` clips in one call.
         model: the model's own configuration, as the manifest holds it.
+        class_tail: of the last block the class token alone is computed (the rewrite of that name).
     """
     if plugin_problem(model["attn_mechanism"], model["dim_head"]):
         return ()
     found = []
     for branch, along in _BRANCHES[model["attn_type"]]:
-        # Of the last block the class token alone is computed within frames.
-        blocks = model["depth"] - (branch != "temporal")
+        blocks = model["depth"] - (class_tail and branch != "temporal")
         one, work = _modelled(model, branch, along, precision, batch)
         modules = tuple(f"blocks.{block}.{branch}.attn" for block in range(blocks))
         if modules:

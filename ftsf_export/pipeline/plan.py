@@ -162,7 +162,13 @@ def read_engine(engine: Engine, manifest: Manifest, asked: Target, batch: int, s
         audit=read,
         attentions=expected,
         islands=islands,
-        costs=attention_costs(read, manifest.config["model"], manifest.precision, batch),
+        costs=attention_costs(
+            read,
+            manifest.config["model"],
+            manifest.precision,
+            batch,
+            class_tail="class-tail" in manifest.config["rewrites"],
+        ),
         nodes=plugin_nodes(manifest.config),
         trtexec=trtexec_command(
             ONNX_NAME,

@@ -87,7 +87,8 @@ def choose_plugins(
         facts = _facts(config, two, Path(folder), rewrites, opset)
         engine = compile_at(facts, builder, compiled_for, on_progress=on_progress)
         read = audit(engine.plan, engine.products, card=card_of(target))
-    costs = attention_costs(read, asdict(two), config.precision, usual)
+    tail = "class-tail" in rewrites
+    costs = attention_costs(read, asdict(two), config.precision, usual, class_tail=tail)
     along = tuple(cost.along for cost in costs if cost.plugin_is_better)
     said = "; ".join(f"along {cost.along} {'the plugin' if cost.plugin_is_better else 'decomposed'}" for cost in costs)
     return PluginChoice(along=along, reason=f"by the plan of two blocks for {target.name}: {said}", costs=costs)

@@ -57,13 +57,9 @@ def creator_of(trt: Any, operation: Operation, kernels: KernelSource, driver: Dr
             self.field_names = trt.PluginFieldCollection(
                 [trt.PluginField(name, b"", _field_type(trt, kind)) for name, kind in operation.attributes.items()]
             )
-            # TensorRT holds no reference of Python's to what it is given.
-            self.plugins: list[Any] = []
 
         def create_plugin(self, name: str, fields: Any, phase: Any) -> Any:
-            made = plugin_class(read_fields(fields, {**operation.attributes, **_MADE}))
-            self.plugins.append(made)
-            return made
+            return plugin_class(read_fields(fields, {**operation.attributes, **_MADE}))
 
     return Creator()
 
@@ -79,16 +75,14 @@ def _plugin_class(trt: Any, operation: Operation, kernels: KernelSource, driver:
             self.num_outputs = 1
             self.values = values
             self.function: ctypes.c_void_p | None = None
+            # The arrays that fields point into.
             self.fields: list[Any] = []
-            self.clones: list[Any] = []
 
         def get_capability_interface(self, kind: Any) -> Any:
             return self
 
         def clone(self) -> Any:
-            clone = KernelPlugin(dict(self.values))
-            self.clones.append(clone)
-            return clone
+            return KernelPlugin(dict(self.values))
 
         def attach_to_context(self, context: Any) -> Any:
             return self.clone()
@@ -134,7 +128,11 @@ def _plugin_class(trt: Any, operation: Operation, kernels: KernelSource, driver:
             return trt.PluginFieldCollection([field for field, _ in self.fields])
 
         def on_shape_change(self, inputs: list[Any], outputs: list[Any]) -> None:
-            return None
+            # Comes before a launch, which may be captured into a CUDA graph: loading may not.
+            values = self.values
+            if self.function is None:
+                load = (driver or Driver()).function
+                self.function = load(values["cubin"], values["kernel"], values["shared_bytes"])
 
         def set_tactic(self, tactic: int) -> None:
             return None
@@ -144,8 +142,7 @@ def _plugin_class(trt: Any, operation: Operation, kernels: KernelSource, driver:
             workspace: int, stream: int,
         ) -> None:  # fmt: skip
             values, cuda = self.values, driver or Driver()
-            if self.function is None:
-                self.function = cuda.function(values["cubin"], values["kernel"], values["shared_bytes"])
+            assert self.function is not None
             work = operation.work(values, values["element"])
             batch = int(input_desc[0].dims[0])
             arguments: list[ctypes.c_void_p | ctypes.c_int32] = [ctypes.c_void_p(address) for address in inputs]

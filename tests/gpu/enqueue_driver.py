@@ -72,6 +72,8 @@ def main(name: str, along: str) -> None:
     described = [SimpleNamespace(dims=tuple(qkv.shape))]
     addresses = [tensor.data_ptr() for tensor in inputs]
 
+    runtime.on_shape_change(described, [])
+
     def start() -> None:
         stream_now = torch.cuda.current_stream().cuda_stream
         runtime.enqueue(described, [], addresses, [out.data_ptr()], 0, stream_now)

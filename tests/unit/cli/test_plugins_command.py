@@ -66,6 +66,10 @@ def test_the_bundle_is_judged_on_the_functions(with_plugins: Path) -> None:
     assert sum(node.domain == "ftsf" for node in file.graph.node) == 3
 
 
+def test_info_says_it(say: Any, with_plugins: Path) -> None:
+    assert "plugins    nodes for attention along time and space: all asked for" in say("info", with_plugins).out
+
+
 def test_a_function_that_was_altered_is_named(say: Any, with_plugins: Path, tmp_path: Path) -> None:
     """Its constants are among the weights that ``verify`` knows."""
     altered = Path(shutil.copytree(with_plugins, tmp_path / "altered"))

@@ -82,6 +82,13 @@ def test_joint_attention_is_one_frame() -> None:
     assert joint.bound_bytes == 2 * 4 * (1 + 8 * 196) * 512 * 2
 
 
+def test_without_the_class_tail_the_last_block_counts_too() -> None:
+    (joint,) = attention_costs(
+        audit(Plan(()), (), card=None), {**MODEL, "attn_type": "joint"}, "fp16", 1, class_tail=False
+    )
+    assert joint.attentions == 3
+
+
 @pytest.mark.parametrize("model", [{"attn_mechanism": "regular"}, {"dim_head": 16}])
 def test_no_plugin_no_cost(model: dict[str, Any]) -> None:
     assert costs({**MODEL, **model}) == ()

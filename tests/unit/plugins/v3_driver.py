@@ -96,10 +96,12 @@ def driven(name: str) -> dict[str, Any]:
     clip, numbers = [3, 8 * 197, 1536], SimpleNamespace(constant=lambda value: value)
     answers["output_shape"] = built.get_output_shapes([clip], [], numbers)[0]
     built.configure_plugin([described(kind) for kind in inputs], [described("HALF")])
-    held = built.clone().get_fields_to_serialize()
+    clone = built.clone()
+    held = clone.get_fields_to_serialize()
     runtime = creator.create_plugin("node", held, trt.TensorRTPhase.RUNTIME).attach_to_context(None)
     for batch in (1, 3):
         addresses = [1000 * (at + 1) for at in range(len(inputs))]
+        runtime.on_shape_change([], [])
         runtime.enqueue([described("HALF", (batch, 8 * 197, 1536))], [], addresses, [9000], 0, 42)
     answers.update(compiled=compiled, values={k: v for k, v in runtime.values.items() if k != "cubin"},
                    loaded=cuda.loaded, started=cuda.started)  # fmt: skip
