@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,10 @@ _QUICK = {additive.NAME: additive.register, favor.NAME: favor.register}
 
 def quick_plugins(trt: Any) -> bool:
     """Whether this TensorRT has quickly deployable plugins with ahead-of-time kernels: then engines need no Python."""
-    if find_spec(f"{trt.__name__}.plugin") is None:
+    try:
+        return hasattr(import_module(f"{trt.__name__}.plugin"), "aot_impl")
+    except ModuleNotFoundError:
         return False
-    return hasattr(import_module(f"{trt.__name__}.plugin"), "aot_impl")
 
 
 def register(trt: Any, names: Sequence[str], prebuilt: Path | None = None) -> str:
