@@ -8,7 +8,7 @@ half operands cannot compute them in full, and one that reads FP32 was lowered b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from ftsf_export.engine.plan import PRODUCT_WORDS, Kernel, Plan
@@ -125,6 +125,7 @@ class _Reading:
 def _read(plan: Plan, precision: str, products: Sequence[Product], islands: Sequence[str]) -> _Reading:
     names = {product.node for product in products}
     reading = _Reading()
+    plan = _without_island_results(plan, islands)
     for kernel in plan.products:
         # A fused kernel's other nodes (casts, residual additions) say nothing about its product.
         nodes = [node for node in kernel.nodes if node in names] or list(kernel.nodes)
@@ -132,6 +133,27 @@ def _read(plan: Plan, precision: str, products: Sequence[Product], islands: Sequ
     for node, pieces in _in_pieces(plan, names).items():
         reading.add(pieces, [node], islands, good=_pieces_run_in(pieces, precision))
     return reading
+
+
+def _without_island_results(plan: Plan, islands: Sequence[str]) -> Plan:
+    """The plan, its kernels without the FP32 inputs that come out of an island: the compiler carries out the cast that
+    follows an island (of a rotary table, say) in the kernel that reads it."""
+    made = {
+        tensor.name
+        for kernel in plan.kernels
+        if kernel.nodes and all(in_islands(node, islands) for node in kernel.nodes)
+        for tensor in kernel.outputs
+        if tensor.dtype == "fp32"
+    }
+    return replace(
+        plan,
+        kernels=tuple(
+            replace(kernel, inputs=tuple(tensor for tensor in kernel.inputs if tensor.name not in made))
+            if kernel.is_attention
+            else kernel
+            for kernel in plan.kernels
+        ),
+    )
 
 
 def _in_pieces(plan: Plan, names: set[str]) -> dict[str, list[Kernel]]:

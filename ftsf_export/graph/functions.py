@@ -105,9 +105,11 @@ def _refer_to_orders(graph: ir.Graph, core: PluginCore) -> None:
     """Let the order of a transposition be the node's own attribute."""
     for module, attribute in core.ordered.items():
         found = [node for node in graph if node.op_type == "Transpose" and module_of(node) == module]
-        if len(found) != 1 or tuple(found[0].attributes["perm"].as_ints()) != core.attributes()[attribute]:
-            raise ExportError(f"{core.op.name}: expected one Transpose by {attribute} in {module}, got {found}")
-        found[0].attributes["perm"] = ir.RefAttr("perm", attribute, ir.AttributeType.INTS)
+        orders = {tuple(node.attributes["perm"].as_ints()) for node in found}
+        if orders != {core.attributes()[attribute]}:
+            raise ExportError(f"{core.op.name}: expected Transposes by {attribute} in {module}, got {orders or 'none'}")
+        for node in found:
+            node.attributes["perm"] = ir.RefAttr("perm", attribute, ir.AttributeType.INTS)
 
 
 def _keep_leading_sizes(graph: ir.Graph, core: PluginCore) -> None:

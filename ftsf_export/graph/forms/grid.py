@@ -30,8 +30,8 @@ class Grid:
 
     @property
     def split_order(self) -> tuple[int, ...]:
-        """(B, F, T, parts, H, K) -> (parts, B, groups, H, N, K)."""
-        return (3, 0, 2, 4, 1, 5) if self.along == "time" else (3, 0, 1, 4, 2, 5)
+        """(B, F, T, H, K) -> (B, groups, H, N, K)."""
+        return (0, 2, 3, 1, 4) if self.along == "time" else (0, 1, 3, 2, 4)
 
     @property
     def merge_order(self) -> tuple[int, ...]:
@@ -44,7 +44,8 @@ class Grid:
 
     def heads_first(self, y_BSX: Tensor, parts: int) -> tuple[Tensor, ...]:
         """(B, S, parts * H * K) -> ``parts`` tensors (B, groups, H, N, K)."""
-        stacked = self.unfold(y_BSX, parts).permute(*self.split_order)
+        order = (3, 0, 2, 4, 1, 5) if self.along == "time" else (3, 0, 1, 4, 2, 5)
+        stacked = self.unfold(y_BSX, parts).permute(*order)
         return tuple(stacked[part] for part in range(parts))
 
     def in_place(self, y_BSI: Tensor) -> Tensor:
@@ -53,7 +54,7 @@ class Grid:
 
     def heads_first_one(self, y_BSI: Tensor) -> Tensor:
         """(B, S, H * K) -> (B, groups, H, N, K)."""
-        return self.in_place(y_BSI).permute(*((0, 2, 3, 1, 4) if self.along == "time" else (0, 1, 3, 2, 4)))
+        return self.in_place(y_BSI).permute(*self.split_order)
 
     def heads_in_place(self, x_BGHNK: Tensor) -> Tensor:
         """(B, groups, H, n, K) -> tokens in place: (B, n, groups, H, K) over time, else (B, groups, n, H, K)."""

@@ -92,26 +92,35 @@ class FeatureWeights(Island):
         return weighted / weighted.sum(dim=-1, keepdim=True)
 
 
+class TokenWeights(Island):
+    """Weights of the tokens for every query (..., N, N), made to sum to one."""
+
+    reason = Quotient.reason
+
+    def forward(self, weights: Tensor) -> Tensor:
+        return weights / weights.sum(dim=-1, keepdim=True)
+
+
 class Split(nn.Module):
-    """Packed (B, S, 3 * H * K) -> q, k, v (B, groups, H, N, K)."""
+    """Queries, keys or values (B, S, H * K) -> (B, groups, H, N, K)."""
 
     def __init__(self, grid: Grid) -> None:
         super().__init__()
         self.grid = grid
 
-    def forward(self, qkv_BSX: Tensor) -> Tensor:
-        return self.grid.unfold(qkv_BSX, 3).permute(*self.grid.split_order)
+    def forward(self, x_BSI: Tensor) -> Tensor:
+        return self.grid.heads_first_one(x_BSI)
 
 
 class Merge(nn.Module):
-    """(B, groups, H, N, K) -> (B, S, H * K)."""
+    """(B, groups, H, n, K) -> tokens in place, (B, F or 1, T or 1, H, K)."""
 
     def __init__(self, grid: Grid) -> None:
         super().__init__()
         self.grid = grid
 
     def forward(self, x_BGHNK: Tensor) -> Tensor:
-        return self.grid.tokens_first(x_BGHNK)
+        return self.grid.heads_in_place(x_BGHNK)
 
 
 class PluginCore(nn.Module):
@@ -121,7 +130,7 @@ class PluginCore(nn.Module):
     """
 
     op: ClassVar[PluginOp]
-    # The submodules whose one Transpose takes its order from the node's attribute of that name.
+    # The submodules whose Transposes take their order from the node's attribute of that name.
     ordered: ClassVar[dict[str, str]] = {"split": "split_order", "merge": "merge_order"}
 
     def __init__(self, grid: Grid, tables: RotaryTables | None, like: Tensor) -> None:
@@ -170,15 +179,16 @@ class PluginCore(nn.Module):
     def decomposed(self, qkv_BSX: Tensor, *constants: Tensor) -> Tensor:
         """The same from standard operators; ``constants``: the node's other inputs, in order."""
         *weights, positions, frequencies = constants
-        q, k, v = self.split(qkv_BSX).unbind()
+        grid = self.grid
+        q_BSI, k_BSI, v_BSI = torch.split(qkv_BSX, grid.heads * grid.width, dim=-1)
+        q, k = self.split(q_BSI), self.split(k_BSI)
         if self.rotated:
             cos, sin = self.turns(positions, frequencies)
             q, k = turned(q, cos, sin), turned(k, cos, sin)
-        out: Tensor = self.merge(self.attend(q, k, v, *weights))
-        return out
+        return self.attend(q, k, v_BSI, *weights).reshape(-1, grid.frames * grid.tokens, grid.heads * grid.width)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, *weights: Tensor) -> Tensor:
-        """(B, groups, H, N, K) each -> the same."""
+    def attend(self, q: Tensor, k: Tensor, v_BSI: Tensor, *weights: Tensor) -> Tensor:
+        """Queries and keys (B, groups, H, N, K), values where they lie -> tokens in place (B, F, T, H, K)."""
         raise NotImplementedError
 
 
@@ -202,18 +212,19 @@ class AdditivePlugin(PluginCore):
         self.pool_q = AdditivePool(None, as_attention=True)
         self.pool_k = AdditivePool(None, as_attention=True)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, *weights: Tensor) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v_BSI: Tensor, *weights: Tensor) -> Tensor:
         weight_q, weight_k = (weight[:, None] * self.scale for weight in weights)
         query = self.pool_q(q, weight_q)
-        out: Tensor = query * self.pool_k(k, weight_k * query) * v
-        return out
+        key: Tensor = self.merge(query * self.pool_k(k, weight_k * query))
+        return key * self.grid.in_place(v_BSI)
 
 
 class FavorPlugin(PluginCore):
-    """FAVOR+: phi(q) (phi(k)^T v) / (phi(q) sum_n phi(k_n)).
+    """FAVOR+: phi(q) (phi(k)^T v) / (phi(q) sum_n phi(k_n)), the function in the order that suits frames.
 
-    With s_m the sum of feature m over the keys, the weights phi(q)_m s_m / sum_m phi(q)_m s_m are of order one, and so
-    are the values' means (phi(k)^T v)_m / s_m: no sum over keys and features is ever held in half precision.
+    Of few tokens weights are made, (phi(q) phi(k)^T) v. Otherwise, with s_m the sum of feature m over the keys, the
+    weights phi(q)_m s_m / sum_m phi(q)_m s_m are of order one, and so are the values' means (phi(k)^T v)_m / s_m. So no
+    sum over keys and features is ever held in half precision.
     """
 
     op = FAVOR
@@ -224,20 +235,33 @@ class FavorPlugin(PluginCore):
         self.eps, self.kernel = attention.eps, attention.kernel
         if self.kernel == "softmax":
             self.exp_q, self.exp_k = FeatureExponential(self.eps, grid.width), FeatureExponential(self.eps, grid.width)
-        self.sums, self.means, self.weights = FeatureSums(), Quotient(), FeatureWeights()
+        # Both kinds of attention share a function: the order is that for the tokens of a frame, where most work is, and
+        # is taken up to twice the number at which the products are equal, for what it spares along time.
+        features, width = attention.features, grid.width
+        self.of_tokens = max(grid.tokens, grid.frames) * (features + width) <= 4 * features * width
+        if self.of_tokens:
+            self.weights: nn.Module = TokenWeights()
+        else:
+            self.sums, self.means, self.weights = FeatureSums(), Quotient(), FeatureWeights()
 
     def attributes(self) -> dict[str, Attribute]:
         own: dict[str, Attribute] = {"features": self.omega.shape[0], "eps": self.eps, "feature": self.kernel}
         return {**super().attributes(), **own}
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, *weights: Tensor) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v_BSI: Tensor, *weights: Tensor) -> Tensor:
         (omega_MK,) = weights
+        v = self.split(v_BSI)
         # The scale of x' = x / K^(1/4) belongs to the projection.
         omega_KM = (omega_MK * omega_MK.shape[-1] ** -0.25).transpose(0, 1)
         phi_q, phi_k = self._features(q, omega_KM, (-1,)), self._features(k, omega_KM, (-1, -2))
+        if self.of_tokens:
+            weights_of_tokens = self.weights(torch.matmul(phi_q, phi_k.transpose(-1, -2)))
+            mixed: Tensor = self.merge(torch.matmul(weights_of_tokens, v))
+            return mixed
         sums = self.sums(phi_k)
         means = self.means(torch.matmul(phi_k.transpose(-1, -2), v), sums.transpose(-1, -2))
-        return torch.matmul(self.weights(phi_q, sums), means)
+        out: Tensor = self.merge(torch.matmul(self.weights(phi_q, sums), means))
+        return out
 
     def _features(self, x: Tensor, omega_KM: Tensor, over: tuple[int, ...]) -> Tensor:
         """(..., N, K) -> (..., N, M); the stabiliser is the maximum ``over`` these dimensions."""

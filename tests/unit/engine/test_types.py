@@ -201,3 +201,16 @@ def test_both_operands_cast_inside_one_kernel_pass() -> None:
 )
 def test_scopes_of_islands(node: str, scope: str, inside: bool) -> None:
     assert in_islands(node, (scope,)) is inside
+
+
+@pytest.mark.parametrize(("maker", "status"), [("a.core.turns/Cos", Status.PASSED), ("a/Cos", Status.FAILED)])
+def test_an_attention_may_read_what_an_fp32_island_made(maker: str, status: Status) -> None:
+    """The cast behind the island runs inside the attention; FP32 from elsewhere was lowered behind our back."""
+    table = Tensor("table", (8, 1, 32), "fp32")
+    tokens = Tensor("tokens", (1, 1576, 512), "fp16")
+    make = Kernel("__myl_Cos_1", "kgen", (), (), (table,), (maker,), "")
+    node = "a.core.pool_q/MatMul"
+    attend = Kernel("_gemv_mha_v1_myl0_6", "kgen", (table, tokens, tokens), (), (tokens,), (node,), "")
+    products = (Product(node, "MATRIX_MULTIPLY", ("fp16", "fp16")),)
+    found = judge(Plan((make, attend)), "fp16", products, islands=("a.core.turns",))
+    assert found.status is status

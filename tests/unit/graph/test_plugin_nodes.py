@@ -34,6 +34,8 @@ from ftsf_plugins.stream import Stream
 
 BOTH = frozenset({"time", "space"})
 SHAPE: dict[str, Any] = {"depth": 3, "dim_head": 32}
+# So few that FAVOR+'s function takes its other order of products, that of many tokens.
+FEW_FEATURES = {"performer_features": 1}
 PLUGINS = Path(__file__).parents[3] / "plugins" / "ftsf_plugins"
 FOLDERS = {"fastformer": "additive_attention", "performer": "favor_attention"}
 
@@ -61,6 +63,7 @@ def file_of(graph: OnnxModel, precision: str, folder: Path) -> Path:
         ("fastformer", {"rotary_emb": False, "qkv_bias": True}),
         ("performer", {"qkv_bias": True}),
         ("performer", {"rotary_emb": False, "performer_kernel": "relu"}),
+        ("performer", FEW_FEATURES),
     ],
 )
 def test_the_form_is_the_model(
@@ -138,8 +141,15 @@ def run_node(path: Path, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray
     return result
 
 
-@pytest.mark.parametrize("options", [{}, {"rotary_emb": False, "attn_type": "joint"}])
-@pytest.mark.parametrize("mechanism", ["fastformer", "performer"])
+@pytest.mark.parametrize(
+    ("mechanism", "options"),
+    [
+        ("fastformer", {}),
+        ("fastformer", {"rotary_emb": False, "attn_type": "joint"}),
+        ("performer", {}),
+        ("performer", {"attn_type": "joint", **FEW_FEATURES}),
+    ],
+)
 def test_the_function_is_the_reference(
     mechanism: str, options: dict[str, Any], graph_of: Graph, tmp_path: Path, distance: Any
 ) -> None:
