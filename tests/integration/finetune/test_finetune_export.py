@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from fast_timesformer.finetune import Distillation, Motion, MotionClips, Trainer
 from fast_timesformer.model import FastTimeSformer
 from fast_timesformer.weights import load_model, save_model
 from ftsf_export import ExportConfig, export
+from ftsf_export.cli.export import command as export_command
 from ftsf_export.cli.finetune import command
 from ftsf_export.cli.main import run
 from ftsf_export.errors import UsageError, VideoError
@@ -59,6 +61,14 @@ def test_the_script_trains_and_says_so(videos: Path, tmp_path: Path, capsys: pyt
     assert run(command, args, "finetune") == 2, "the output is there already"
 
 
+def test_the_demonstration_and_its_text_name_options_that_are_there() -> None:
+    """It trains for minutes, so no test runs it; each of its steps is run here at a smaller size."""
+    known = {"--demo", *(flag for each in (command, export_command) for option in each.params for flag in option.opts)}
+    for name in ("scripts/finetune", "docs/finetuning.md"):
+        text = (Path(__file__).parents[3] / name).read_text(encoding="utf-8")
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known | {"--help"}
+
+
 def test_the_trained_file_is_a_checkpoint_of_the_export(trained: Path, videos: Path, tmp_path: Path) -> None:
     config = ExportConfig(checkpoint=trained, builder="none", held_out=videos / "val")
     bundle = export(config, output=tmp_path / "bundle")
@@ -73,16 +83,17 @@ def test_the_trained_file_is_a_checkpoint_of_the_export(trained: Path, videos: P
     assert "agreement.fp16-emulated" in (bundle.path / "report.md").read_text(encoding="utf-8")
 
 
-def test_motion_is_learnt_and_survives_half_precision(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("attn", "rate"), [("fastformer", 2e-3), ("performer", 1e-3)])
+def test_motion_is_learnt_and_survives_half_precision(attn: str, rate: float, tmp_path: Path) -> None:
     """From chance (25%) to over 95% on clips never seen; then 40 videos of them through the FP16 graph."""
     motion = Motion()
     torch.manual_seed(0)
-    model = FastTimeSformer(4, 3, 32, 32, 4, dim=64, depth=2, dim_head=32, drop_path=0.0, attn_mechanism="fastformer")
+    model = FastTimeSformer(4, 3, 32, 32, 4, dim=64, depth=2, dim_head=32, drop_path=0.0, attn_mechanism=attn)
     held_out = MotionClips(motion, 200, seed=1)
     assert accuracy(model, held_out, batch=100) < 0.5
-    settings = TrainingSettings(epochs=12, rate=2e-3, precision="fp32")
+    settings = TrainingSettings(epochs=12, rate=rate, precision="fp32", redraw_every=0)
     trainer = Trainer(model, MotionClips(motion, 4096, seed=0), settings, held_out=held_out)
-    # About half of the epochs do; the others would only make the test longer.
+    # Half to three quarters of the epochs do; the others would only make the test longer.
     for epoch in trainer.fit():
         if epoch.accuracy is not None and epoch.accuracy > 0.97:
             break
