@@ -34,8 +34,8 @@ from ftsf_plugins.stream import Stream
 
 BOTH = frozenset({"time", "space"})
 SHAPE: dict[str, Any] = {"depth": 3, "dim_head": 32}
-# So few that FAVOR+'s function takes its other order of products, that of many tokens.
-FEW_FEATURES = {"performer_features": 1}
+# So few that FAVOR+'s function takes its other order of products in joint attention, that of many tokens.
+FEW_FEATURES = {"performer_features": 4}
 PLUGINS = Path(__file__).parents[3] / "plugins" / "ftsf_plugins"
 FOLDERS = {"fastformer": "additive_attention", "performer": "favor_attention"}
 
