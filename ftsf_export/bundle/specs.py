@@ -8,7 +8,7 @@ from typing import Any
 
 from ftsf_export.bundle.fields import Fields
 
-TOKENS = ("all", "class", "patches")
+TOKENS = ("all", "class")
 BATCH = "batch"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -124,16 +124,12 @@ class Island:
 class TapSpec:
     """A named value inside the graph that parity compares.
 
-    ``tokens`` says which tokens the model's own value holds or, with "class", that the graph computes only the class
-    token of it: the reference is then sliced to ``[:, :1]`` by name, never trimmed to fit. "patches": the value holds
-    no class token. ``frames`` above 0 says that the graph's value is (B, frames * T, D) with a class-token row before
-    the patches of each frame: the reference is laid out likewise, its class token repeated in each frame, or zeros
-    where the value holds none.
+    ``tokens``: "all" that the model's own value holds or, with "class", that the graph computes only the class token of
+    it: the reference is then sliced to ``[:, :1]`` by name, never trimmed to fit.
     """
 
     name: str
     tokens: str = "all"
-    frames: int = 0
 
     def __post_init__(self) -> None:
         if self.tokens not in TOKENS:
@@ -144,7 +140,7 @@ class TapSpec:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> TapSpec:
-        value = cls(fields.text("name"), fields.choice("tokens", TOKENS), fields.whole("frames", 0))
+        value = cls(fields.text("name"), fields.choice("tokens", TOKENS))
         fields.finish()
         return value
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
 from ftsf_export.errors import ExportError
 from ftsf_export.graph.constants import constants_to_nodes
+from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.plugin import PluginCore
 from ftsf_export.graph.onnx_model import MODULE_KEY
 from ftsf_export.graph.plugin_ops import DOMAIN, OWN_ATTRIBUTES
@@ -67,7 +70,7 @@ def _function(core: PluginCore, opset: int) -> ir.Function:
     for node in graph:
         node.metadata_props[MODULE_KEY] = module_of(node).removeprefix(_ROOT).removeprefix(".")
     _refer_to_orders(graph, core)
-    _keep_leading_sizes(graph, core)
+    _free_sizes(graph, core)
     for value, name in zip(graph.inputs, core.op.inputs, strict=True):
         value.name = name
     graph.outputs[0].name = "out"
@@ -112,11 +115,11 @@ def _refer_to_orders(graph: ir.Graph, core: PluginCore) -> None:
             node.attributes["perm"] = ir.RefAttr("perm", attribute, ir.AttributeType.INTS)
 
 
-def _keep_leading_sizes(graph: ir.Graph, core: PluginCore) -> None:
-    """Let a Reshape that cuts or joins the last dimensions say 0, "as in the input", for those before: groups and
-    tokens are other numbers along time than along space."""
+def _free_sizes(graph: ir.Graph, core: PluginCore) -> None:
+    """Let a Reshape say 0, "as in the input", for the dimensions before those that it cuts or joins, and -1 for the
+    tokens: groups and tokens are other numbers along time, where the class token takes no part, than along space."""
     for node in graph:
-        if node.op_type != "Reshape" or module_of(node) in core.ordered:
+        if node.op_type != "Reshape":
             continue
         source, shape = node.inputs
         assert source is not None
@@ -128,11 +131,20 @@ def _keep_leading_sizes(graph: ir.Graph, core: PluginCore) -> None:
             if axis == len(sizes) or sizes[axis] != (size if isinstance(size, int) else -1):
                 break
             sizes[axis] = 0
+        _infer_tokens(sizes, core.grid)
         name = f"{shape.name}/{len(graph.initializers)}"
         kept = ir.Value(name=name, type=shape.type, const_value=ir.tensor(sizes, name=name))
         graph.initializers.add(kept)
         node.replace_input_with(1, kept)
         node.attributes.pop("allowzero", None)
+
+
+def _infer_tokens(sizes: npt.NDArray[np.int64], grid: Grid) -> None:
+    """Put -1 for T in (0, F, T, ...) and for S in (0, S, ...)."""
+    if list(sizes[:3]) == [0, grid.frames, grid.tokens]:
+        sizes[2] = -1
+    elif list(sizes[:2]) == [0, grid.frames * grid.tokens]:
+        sizes[1] = -1
 
 
 def _kind(value: object) -> ir.AttributeType:

@@ -1,10 +1,10 @@
 """The operations that ``plugins/`` has kernels for, as they stand in the graph: nodes of the domain ``ftsf``.
 
 Each comes with the same operation as a model-local function of standard operators, so that the file runs where no
-plugin is. One function serves all attentions of a model, along time and along space: what differs between them, the
-orders of two transpositions, is an attribute that its body refers to. Two functions that differ in their overload alone
-would be legal ONNX, but TensorRT's parser knows functions by name and takes one for the other (seen with 1.7.1 for
-RTX, ``tests/unit/plugins/test_parser_order.py``).
+plugin is. One function serves all attentions of a model, along time and along space: what differs between them is
+inferred (the number of tokens) or an attribute that its body refers to (the orders of two transpositions). Two
+functions that differ in their overload alone would be legal ONNX, but TensorRT's parser knows functions by name and
+takes one for the other (seen with 1.7.1 for RTX, ``tests/unit/plugins/test_parser_order.py``).
 
 ``plugin_namespace`` tells TensorRT's parser where to look for the plugin; as an attribute of the node it must be one of
 the function, too. Needs neither torch nor ftsf_plugins: a test compares names and order with the registrations there.
@@ -19,7 +19,7 @@ DOMAIN_VERSION = 1
 # Whichever attentions are asked for: along time, and along space (within frames, or over the whole clip).
 ALONGS = ("time", "space")
 # What attentions of one model may differ in, and a body may not depend on but through a reference.
-OWN_ATTRIBUTES = ("along", "axes", "split_order", "merge_order")
+OWN_ATTRIBUTES = ("tokens", "along", "axes", "split_order", "merge_order")
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         return record
 
     def _canonical(self, tap: Tap, value: Tensor, clips: int) -> Tensor:
-        """The tap in the layout that the graph gives it: clips first, and only the class token where it says so."""
+        """The tap as the graph gives it: clips first, and only the class token where it says so."""
         if tap.name == FINAL_NORM:
             # The class token alone, (B, D), whether the module normalises all tokens or that one.
             return value[:, 0] if value.ndim == 3 else value
@@ -119,20 +119,12 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         if len(value) != clips:
             # attn_type "space": the stream is (B * F, 1 + P, D), frames of one clip together.
             value = value.reshape(clips, -1, value.shape[-1])
-        return _framed(value, tap) if tap.frames else value
+        return value
 
     def _array(self, value: Tensor) -> Array:
         wide = torch.float64 if value.dtype == torch.float64 else torch.float32
         array: Array = value.detach().to(device="cpu", dtype=wide).numpy()
         return array
-
-
-def _framed(value: Tensor, tap: Tap) -> Tensor:
-    """Tokens (B, n, D) -> (B, frames * T, D): before each frame's patches the class token, or zeros without one."""
-    first = 0 if tap.tokens == "patches" else 1
-    patches = value[:, first:].reshape(len(value), tap.frames, -1, value.shape[-1])
-    token = value[:, None, :1] if first else torch.zeros_like(patches[:, :1, :1])
-    return torch.cat((token.expand(-1, tap.frames, -1, -1), patches), dim=2).flatten(1, 2)
 
 
 _TAPPED = ("patch_embed", ".temporal", ".spatial", ".joint", ".mlp", FINAL_NORM)

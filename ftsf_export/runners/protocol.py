@@ -19,16 +19,13 @@ LOGITS = "logits"
 
 
 class Tap(Protocol):
-    """A named value inside the network: which tokens, in which layout (see ``ftsf_export.bundle.TapSpec``)."""
+    """A named value inside the network: and which tokens it holds (see ``ftsf_export.bundle.TapSpec``)."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def tokens(self) -> str: ...
-
-    @property
-    def frames(self) -> int: ...
 
 
 # Through Python's logging, errors alone, without its own decoration. Colours off: otherwise the first message prints a

@@ -58,10 +58,11 @@ class AdditiveCore(nn.Module):
         self.pool_k = AdditivePool(tables, as_attention=as_attention)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, is_class: Tensor | None = None) -> Tensor:
-        """``is_class`` (1, 1, T, 1): tokens whose pooled key is the mean over frames."""
+        """``is_class``, of the values' shape but for ones: tokens whose pooled key is the mean over the groups."""
         query = self.pool_q(q, self.w_q)
         key = self.grid.heads_in_place(query * self.pool_k(k, self.w_k * query))
         if is_class is None:
             return key * v
         # The products are selected, not the keys: selected keys would be as large as the values.
-        return torch.where(is_class[..., None], key.mean(dim=1, keepdim=True) * v, key * v)
+        mean = key.mean(dim=2 if self.grid.along == "time" else 1, keepdim=True)
+        return torch.where(is_class, mean * v, key * v)

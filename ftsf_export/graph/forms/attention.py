@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from fast_timesformer.attention import Attention, FastAttention, PerformerAttention
 from ftsf_export.graph.forms.additive import AdditiveCore
-from ftsf_export.graph.forms.favor import FavorCore
+from ftsf_export.graph.forms.favor import FavorCore, FeaturesCore, PairsCore, WeightsCore
+from ftsf_export.graph.forms.frames import Frames
 from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.plugin import PluginForm
 from ftsf_export.graph.forms.product import Product, columns
 from ftsf_export.graph.forms.regular import RegularCore
 from ftsf_export.graph.forms.rotation import HalvesRotation, NeighbourRotation, RotaryTables, Rotation
-from ftsf_export.graph.forms.rows import Rows
 from ftsf_export.graph.rewrite import (
     Rewrites,
     additive_fusion,
@@ -25,6 +25,12 @@ from ftsf_export.graph.rewrite import (
     temporal_fc,
 )
 
+_CORES: dict[favor_order.Order, type[FavorCore]] = {
+    "features": FeaturesCore,
+    "weights": WeightsCore,
+    "pairs": PairsCore,
+}
+
 
 class HeadsForm(nn.Module):
     """Softmax attention and FAVOR+: normed stream (B, S, D) -> (B, S, D).
@@ -34,54 +40,80 @@ class HeadsForm(nn.Module):
         grid: which tokens attend to each other.
         tables: of the attending tokens, the class token included; None: no rotation.
         operator: softmax attention as the ONNX operator.
+        class_only: the class token alone will ask.
     """
 
     def __init__(
-        self, attention: Attention, grid: Grid, tables: RotaryTables | None, rewrites: Rewrites, *, operator: bool
+        self,
+        attention: Attention,
+        grid: Grid,
+        tables: RotaryTables | None,
+        rewrites: Rewrites,
+        *,
+        operator: bool,
+        class_only: bool,
     ) -> None:
         super().__init__()
         self.grid = grid
         qkv = Product.from_linear(attention.to_qkv)
-        omega = attention.omega if isinstance(attention, PerformerAttention) else None
-        rotation: Rotation | None = None
-        if tables is not None and rotation_halves.NAME not in rewrites:
-            rotation = NeighbourRotation(tables)
-        elif tables is not None:
-            rotation = HalvesRotation(tables)
+        order = _favor_order(attention, grid, rewrites, class_only=class_only)
+        # Few tokens are mixed where they lie; products of matrices want the heads first.
+        self.in_place = order == "pairs"
+        halves = rotation_halves.NAME in rewrites
+        rotation = _rotation(tables, halves=halves, in_place=self.in_place)
+        if rotation is not None and halves:
             qkv = rotation_halves.permuted_qkv(qkv, grid.heads, grid.width)
-            omega = None if omega is None else rotation_halves.permuted(omega)
+        self.core: nn.Module
         if isinstance(attention, PerformerAttention):
-            assert omega is not None
-            order: favor_order.Order = "features"
-            if favor_order.NAME in rewrites:
-                order = favor_order.cheapest_order(grid, attention.features, attention.kernel)
-            self.core: nn.Module = FavorCore(omega, attention.eps, attention.kernel, rotation, order)
+            omega = rotation_halves.permuted(attention.omega) if rotation is not None and halves else attention.omega
+            self.core = _CORES[order or "features"](omega, attention.eps, attention.kernel, rotation)
         else:
             scale: float | None = attention.scale
             if softmax_scale.NAME in rewrites:
                 qkv, scale = softmax_scale.folded_qkv(qkv, attention.scale), None
             self.core = RegularCore(scale, rotation, operator=operator)
-        # Within frames a compiler would write the normed stream in another order for three products, in FP32: packed is
-        # the cheaper one there.
-        self.apart = qkv_apart.NAME in rewrites and grid.along == "time"
+        # Over whole frames in a row a compiler would write the normed stream in another order for three products, in
+        # FP32: packed is the cheaper one there.
+        packed = isinstance(self.core, FeaturesCore)
+        self.apart = qkv_apart.NAME in rewrites and grid.along == "time" and not packed
         if self.apart:
             self.to_q, self.to_k, self.to_v = qkv_apart.apart(qkv)
         else:
             self.to_qkv = qkv
         self.to_out = Product.from_linear(attention.to_out)
+        # Shared with all blocks, and no child of any of them.
+        self._frames: tuple[Frames | None] = (None,)
         self.query_bias: nn.Parameter | None = None
         if attention_bias.NAME in rewrites and self.apart and isinstance(self.core, RegularCore):
             self._move_biases(turned=rotation is not None)
 
     def forward(self, h_BSD: Tensor) -> Tensor:
+        grid = self.grid
         if self.apart:
-            q, k, v = (self.grid.heads_first_one(to(h_BSD)) for to in (self.to_q, self.to_k, self.to_v))
+            split = grid.in_place if self.in_place else grid.heads_first_one
+            q, k, v = (split(to(h_BSD)) for to in (self.to_q, self.to_k, self.to_v))
             if self.query_bias is not None:
                 q = q + self.query_bias
+        elif self.in_place:
+            q, k, v = grid.unfold(self.to_qkv(h_BSD), 3).unbind(3)
         else:
-            q, k, v = self.grid.heads_first(self.to_qkv(h_BSD), 3)
-        out: Tensor = self.to_out(self.grid.tokens_first(self.core(q, k, v)))
+            q, k, v = grid.heads_first(self.to_qkv(h_BSD), 3)
+        mixed = self.core(q, k, v)
+        mixed_BSI = (
+            mixed.reshape(-1, grid.frames * grid.tokens, grid.inner) if self.in_place else grid.tokens_first(mixed)
+        )
+        (frames,) = self._frames
+        out: Tensor = self.to_out(mixed_BSI if frames is None else frames.part(mixed_BSI, alike=False))
         return out
+
+    @property
+    def divides(self) -> bool:
+        """Whether a division comes after the last product."""
+        return isinstance(self.core, FeaturesCore)
+
+    def part(self, frames: Frames) -> None:
+        """From now on give (B, 1 + F * P, D): the class token once, with the mean of what its copies got."""
+        self._frames = (frames,)
 
     def fold(self, fc: Product) -> None:
         """Take the linear map that follows into this attention's own product."""
@@ -103,6 +135,21 @@ class HeadsForm(nn.Module):
             return Product(self.to_q.weight, bias), Product.side_by_side(self.to_k, self.to_v)
         inner = self.grid.heads * self.grid.width
         return columns(self.to_qkv, 0, inner), columns(self.to_qkv, inner, 3 * inner)
+
+
+def _favor_order(attention: Attention, grid: Grid, rewrites: Rewrites, *, class_only: bool) -> favor_order.Order | None:
+    """Of performer's products; None for another mechanism."""
+    if not isinstance(attention, PerformerAttention):
+        return None
+    if favor_order.NAME not in rewrites:
+        return "features"
+    return favor_order.cheapest_order(grid, attention.features, attention.kernel, class_only=class_only)
+
+
+def _rotation(tables: RotaryTables | None, *, halves: bool, in_place: bool) -> Rotation | None:
+    if tables is None:
+        return None
+    return HalvesRotation(tables, in_place=in_place) if halves else NeighbourRotation(tables, in_place=in_place)
 
 
 class AdditiveForm(nn.Module):
@@ -128,7 +175,8 @@ class AdditiveForm(nn.Module):
         self.to_out = Product.from_linear(attention.to_out)
         # What is added after the output projection: the queries, or their product with the map that follows.
         self.to_rest: Product | None = None
-        self.rows: Rows | None = None
+        # Shared with all blocks, and no child of any of them.
+        self._frames: tuple[Frames | None] = (None,)
 
     def forward(self, h_BSD: Tensor) -> Tensor:
         grid, inner = self.grid, self.grid.heads * self.grid.width
@@ -138,15 +186,16 @@ class AdditiveForm(nn.Module):
             q_BSI, k_BSI, v_BSI = torch.split(self.to_qkv(h_BSD), inner, dim=-1)
         q, k = grid.heads_first_one(q_BSI), grid.heads_first_one(k_BSI)
         v = grid.in_place(v_BSI)
-        is_class = None if self.rows is None else self.rows.is_class
+        (frames,) = self._frames
+        is_class = None if frames is None else frames.is_class[..., None]
         u_BSI = self.core(q, k, v, is_class).reshape(-1, grid.frames * grid.tokens, inner)
         rest: Tensor = q_BSI if self.to_rest is None else self.to_rest(h_BSD)
         out: Tensor = self.to_out(u_BSI) + rest
         return out
 
-    def share_class(self, rows: Rows) -> None:
-        """From now on give the class token's copies the mean over frames of what each of them would get."""
-        self.rows = rows
+    def share_class(self, frames: Frames) -> None:
+        """From now on give each of the class token's copies the mean over frames of what they would get."""
+        self._frames = (frames,)
 
     def fold(self, fc: Product) -> None:
         """Take the linear map that follows into this attention's own products."""
@@ -169,10 +218,11 @@ def attention_form(
     *,
     operator: bool = False,
     plugin: bool = False,
+    class_only: bool = False,
 ) -> AttentionForm:
-    """The export form of one of the model's attentions."""
+    """The export form of one of the model's attentions; arguments as of ``HeadsForm``, ``plugin``: as one node."""
     if plugin:
         return PluginForm(attention, grid, tables)
     if isinstance(attention, FastAttention):
         return AdditiveForm(attention, grid, tables, rewrites)
-    return HeadsForm(attention, grid, tables, rewrites, operator=operator)
+    return HeadsForm(attention, grid, tables, rewrites, operator=operator, class_only=class_only)

@@ -7,20 +7,16 @@ from torch import Tensor, nn
 
 from fast_timesformer.blocks import MlpBranch
 from ftsf_export.graph.forms.attention import AdditiveForm, AttentionForm, HeadsForm
-from ftsf_export.graph.forms.grid import Grid
-from ftsf_export.graph.forms.product import Norm, Product
-from ftsf_export.graph.forms.rows import Rows
-from ftsf_export.graph.rewrite import Rewrites, additive_class, geglu_split, temporal_fc
+from ftsf_export.graph.forms.favor import WeightsCore, even_tokens
+from ftsf_export.graph.forms.frames import Frames
+from ftsf_export.graph.forms.product import Norm, Product, columns
+from ftsf_export.graph.rewrite import Rewrites, additive_class, class_mean, class_values, geglu_split, temporal_fc
 
 
 class TemporalForm(nn.Module):
-    """Norm, attention over time, ``fc``. The class token's copies take no part: their rows come out as zero.
+    """Norm, attention over time, ``fc``: patches (B, F * P, D) -> the same. The class token takes no part."""
 
-    They do go through the attention, among themselves: leaving them out would cut a piece out of every tensor, which
-    costs a copy of it; taking them along costs F rows in S.
-    """
-
-    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, fc: nn.Linear, rows: Rows, rewrites: Rewrites) -> None:
+    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, fc: nn.Linear, rewrites: Rewrites) -> None:
         super().__init__()
         self.norm = Norm(norm)
         self.attn = attn
@@ -28,33 +24,36 @@ class TemporalForm(nn.Module):
         if temporal_fc.NAME in rewrites:
             attn.fold(self.fc)
             self.fc = None
-        self.rows = rows
 
-    def forward(self, x_BSD: Tensor) -> Tensor:
-        y = self.attn(self.norm(x_BSD))
-        if self.fc is not None:
-            y = self.fc(y)
-        return self.rows.without_class(y)
+    def forward(self, x_BND: Tensor) -> Tensor:
+        y: Tensor = self.attn(self.norm(x_BND))
+        return y if self.fc is None else self.fc(y)
 
 
 class TokensForm(nn.Module):
-    """Norm and attention within each frame (``spatial``) or over the whole clip (``joint``).
+    """Norm and attention within each frame (``spatial``) or over the whole clip (``joint``): (B, S, D) -> the same.
 
-    ``rows``, in divided blocks only: the class token's copies get the mean over frames of what each of them got.
+    ``frames``, in divided blocks only: the result holds the class token once, (B, 1 + F * P, D), with the mean over
+    frames of what its copies got.
     """
 
-    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, rows: Rows | None, rewrites: Rewrites) -> None:
+    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, frames: Frames | None, rewrites: Rewrites) -> None:
         super().__init__()
         self.norm = Norm(norm)
         self.attn = attn
-        self.rows = rows
-        if rows is not None and additive_class.NAME in rewrites and isinstance(attn, AdditiveForm):
-            attn.share_class(rows)
-            self.rows = None
+        self.alike = frames is not None and additive_class.NAME in rewrites and isinstance(attn, AdditiveForm)
+        if frames is not None and isinstance(attn, AdditiveForm) and self.alike:
+            attn.share_class(frames)
+        if frames is not None and isinstance(attn, HeadsForm) and attn.divides and class_mean.NAME in rewrites:
+            attn.part(frames)
+            frames = None
+        # Shared with all blocks, and no child of any of them.
+        self._frames = (frames,)
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         y_BSD: Tensor = self.attn(self.norm(x_BSD))
-        return y_BSD if self.rows is None else self.rows.share_class(y_BSD)
+        (frames,) = self._frames
+        return y_BSD if frames is None else frames.part(y_BSD, alike=self.alike)
 
 
 class MlpForm(nn.Module):
@@ -96,11 +95,13 @@ class ClassAttentionForm(nn.Module):
         frames_apart: each frame keeps a class token of its own; otherwise their mean over frames is the result.
     """
 
-    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, *, frames_apart: bool) -> None:
+    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, rewrites: Rewrites, *, frames_apart: bool) -> None:
         super().__init__()
         self.norm = Norm(norm)
         self.attn: nn.Module
-        if isinstance(attn, HeadsForm):
+        if isinstance(attn, HeadsForm) and isinstance(attn.core, WeightsCore) and class_values.NAME in rewrites:
+            self.attn = FavorClassForm(attn, attn.core, frames_apart=frames_apart)
+        elif isinstance(attn, HeadsForm):
             self.attn = HeadsClassForm(attn, frames_apart=frames_apart)
         elif isinstance(attn, AdditiveForm):
             self.attn = AdditiveClassForm(attn, frames_apart=frames_apart)
@@ -112,13 +113,8 @@ class ClassAttentionForm(nn.Module):
         return out
 
 
-def class_rows(x_BSD: Tensor, grid: Grid) -> Tensor:
-    """The class token's copy of each frame: (B, F, D)."""
-    return x_BSD.reshape(-1, grid.frames, grid.tokens, x_BSD.shape[-1])[:, :, 0]
-
-
 class HeadsClassForm(nn.Module):
-    """Softmax attention or FAVOR+ asked by the class token alone: normed stream (B, S, D) -> (B, 1 or F, D)."""
+    """Softmax attention or FAVOR+ asked by the class token alone: normed stream (B, S, D) -> (B, 1 or groups, D)."""
 
     def __init__(self, form: HeadsForm, *, frames_apart: bool) -> None:
         super().__init__()
@@ -130,12 +126,40 @@ class HeadsClassForm(nn.Module):
     def forward(self, h_BSD: Tensor) -> Tensor:
         grid = self.grid
         k, v = grid.heads_first(self.to_kv(h_BSD), 2)
-        q = self.to_q(class_rows(h_BSD, grid)).reshape(-1, grid.frames, grid.heads, 1, grid.width)
+        q = self.to_q(grid.first_rows(h_BSD)).reshape(-1, grid.groups, grid.heads, 1, grid.width)
         mixed = self.core(q, k, v, query_is_class=True)
         if not self.frames_apart:
             mixed = mixed.mean(dim=1, keepdim=True)
-        rows = grid.frames if self.frames_apart else 1
+        rows = grid.groups if self.frames_apart else 1
         out: Tensor = self.to_out(mixed.reshape(-1, rows, grid.heads * grid.width))
+        return out
+
+
+class FavorClassForm(nn.Module):
+    """The same for FAVOR+, with the values' product after the mixture (``graph.rewrite.class_values``)."""
+
+    def __init__(self, form: HeadsForm, core: WeightsCore, *, frames_apart: bool) -> None:
+        super().__init__()
+        self.grid, self.frames_apart = form.grid, frames_apart
+        self.to_q, to_kv = form.class_products()
+        inner = form.grid.heads * form.grid.width
+        self.to_k = columns(to_kv, 0, inner)
+        self.values = class_values.HeadValues(columns(to_kv, inner, 2 * inner), form.grid.heads)
+        self.core = core
+        self.to_out = form.to_out
+
+    def forward(self, h_BSD: Tensor) -> Tensor:
+        grid = self.grid
+        k = grid.heads_first_one(self.to_k(h_BSD))
+        q = self.to_q(grid.first_rows(h_BSD)).reshape(-1, grid.groups, grid.heads, 1, grid.width)
+        weights = self.core.weights(q, k, query_is_class=True)
+        # All heads mix the same normed tokens.
+        h_BGND = even_tokens(grid.grouped(h_BSD))
+        mixed = torch.matmul(weights.reshape(-1, grid.groups, grid.heads, h_BGND.shape[-2]), h_BGND)
+        if not self.frames_apart:
+            mixed = mixed.mean(dim=1, keepdim=True)
+        rows = grid.groups if self.frames_apart else 1
+        out: Tensor = self.to_out(self.values(mixed).reshape(-1, rows, grid.heads * grid.width))
         return out
 
 
@@ -153,7 +177,7 @@ class AdditiveClassForm(nn.Module):
         grid, inner = self.grid, self.grid.heads * self.grid.width
         q_BSI = self.to_q(h_BSD)
         q, k = grid.heads_first_one(q_BSI), grid.heads_first_one(self.to_k(h_BSD))
-        v = self.to_v(class_rows(h_BSD, grid)).reshape(-1, grid.frames, 1, grid.heads, grid.width)
-        u = self.core(q, k, v).reshape(-1, grid.frames, inner)
-        out: Tensor = self.to_out(u) + class_rows(q_BSI, grid)
+        v = self.to_v(grid.first_rows(h_BSD)).reshape(-1, grid.groups, grid.heads, 1, grid.width)
+        u = self.core(q, k, grid.heads_in_place(v)).reshape(-1, grid.groups, inner)
+        out: Tensor = self.to_out(u) + grid.first_rows(q_BSI)
         return out if self.frames_apart else out.mean(dim=1, keepdim=True)

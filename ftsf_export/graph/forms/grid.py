@@ -29,6 +29,16 @@ class Grid:
         return self.frames if self.along == "time" else self.tokens
 
     @property
+    def inner(self) -> int:
+        """Width of all heads."""
+        return self.heads * self.width
+
+    @property
+    def groups(self) -> int:
+        """How many groups of tokens attend among themselves."""
+        return self.tokens if self.along == "time" else self.frames
+
+    @property
     def split_order(self) -> tuple[int, ...]:
         """(B, F, T, H, K) -> (B, groups, H, N, K)."""
         return (0, 2, 3, 1, 4) if self.along == "time" else (0, 1, 3, 2, 4)
@@ -47,6 +57,16 @@ class Grid:
         order = (3, 0, 2, 4, 1, 5) if self.along == "time" else (3, 0, 1, 4, 2, 5)
         stacked = self.unfold(y_BSX, parts).permute(*order)
         return tuple(stacked[part] for part in range(parts))
+
+    def first_rows(self, y_BSX: Tensor) -> Tensor:
+        """The first token of each group: (B, groups, X)."""
+        y_BFTX = y_BSX.reshape(-1, self.frames, self.tokens, y_BSX.shape[-1])
+        return y_BFTX[:, 0] if self.along == "time" else y_BFTX[:, :, 0]
+
+    def grouped(self, y_BSX: Tensor) -> Tensor:
+        """(B, S, X) -> (B, groups, N, X)."""
+        y_BFTX = y_BSX.reshape(-1, self.frames, self.tokens, y_BSX.shape[-1])
+        return y_BFTX.transpose(1, 2) if self.along == "time" else y_BFTX
 
     def in_place(self, y_BSI: Tensor) -> Tensor:
         """(B, S, H * K) -> (B, F, T, H, K)."""

@@ -6,7 +6,8 @@ nothing else. The reason travels to the manifest.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import math
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,41 +58,73 @@ class FeatureExponential(Island):
         self.half_inverse_root = width**-0.5 / 2
 
     def forward(self, x: Tensor, difference: Tensor) -> Tensor:
+        return features(x, difference, self.half_inverse_root, self.eps)
+
+
+def features(x: Tensor, difference: Tensor, half_inverse_root: float, eps: float) -> Tensor:
+    """exp(difference - |x'|^2 / 2) + eps."""
+    half_square = (x * x).sum(dim=-1, keepdim=True) * half_inverse_root
+    return torch.exp(difference - half_square) + eps
+
+
+class QueryFeatures(FeatureExponential):
+    """phi(q) of FAVOR+ but for a factor for each query, which cancels. Args of forward: queries ``x`` (..., N, K);
+    ``projected`` (..., N, M), whose maximum is taken here: one kernel then reads them once.
+
+    With h = |x'|^2 / 2 the factor is exp(min(h, -log eps)): the largest feature then lies between 1 and 2, however long
+    the query, and what is summed over features stays in half precision's range.
+    """
+
+    def forward(self, x: Tensor, projected: Tensor) -> Tensor:
         half_square = (x * x).sum(dim=-1, keepdim=True) * self.half_inverse_root
-        return torch.exp(difference - half_square) + self.eps
+        factor = half_square.clamp(max=-math.log(self.eps))
+        difference = projected - projected.amax(dim=-1, keepdim=True)
+        return torch.exp(difference - (half_square - factor)) + self.eps * torch.exp(factor)
 
 
-class PairWeights(FeatureExponential):
-    """FAVOR+ weights of every query and key, normalised over the keys, from both tokens' exponents.
+class PairMix(Island):
+    """FAVOR+ of few tokens from both tokens' exponents: values mixed by weights that sum to one.
 
-    Args of forward: queries and keys side by side, ``x`` (2, ..., N, K) and ``difference`` (2, ..., N, M). Returns
-    (..., N, N).
+    Args of forward: queries and keys side by side, ``x`` (2, B, N, G, H, K) and ``difference`` (2, B, N, G, H, M),
+    their projections less the stabiliser; values (B, N, G, H, K). Returns the values' shape.
     """
 
     reason = FeatureExponential.reason + "; the weights' sums and quotients are denominators as well"
 
-    def forward(self, x: Tensor, difference: Tensor) -> Tensor:
-        phi = super().forward(x, difference)
-        weights = (phi[0][..., :, None, :] * phi[1][..., None, :, :]).sum(dim=-1)
-        return weights / weights.sum(dim=-1, keepdim=True)
+    def __init__(self, eps: float, width: int) -> None:
+        super().__init__()
+        self.eps = eps
+        self.half_inverse_root = width**-0.5 / 2
+
+    def forward(self, x: Tensor, difference: Tensor, v: Tensor) -> Tensor:
+        phi = features(x, difference, self.half_inverse_root, self.eps)
+        weights_BNNGH = (phi[0][:, :, None] * phi[1][:, None]).sum(dim=-1)
+        # Sums over few keys are written out: that makes one kernel of the whole mixture.
+        keys = range(v.shape[1])
+        weights = [weights_BNNGH[:, :, key, ..., None] for key in keys]
+        mixed = sum(weight * v[:, key, None] for key, weight in zip(keys, weights, strict=True))
+        return cast(Tensor, mixed) / cast(Tensor, sum(weights))
 
 
 class Quotient(Island):
     """numerator (..., N, K) / denominator (..., N, 1) of FAVOR+."""
 
-    reason = "the denominators of FAVOR+ are sums over all keys and features: they leave the range of half precision"
+    reason = (
+        "FAVOR+ divides by sums over all keys and features: where no product makes them they leave the range of half "
+        "precision, and the error of a quotient is in every value"
+    )
 
     def forward(self, numerator: Tensor, denominator: Tensor) -> Tensor:
         return numerator / denominator
 
 
-class RowSum(Island):
-    """Sum of FAVOR+ weights (..., N, N) over the keys, kept (..., N, 1)."""
+class Shares(Island):
+    """FAVOR+ weights (..., N, N) divided by their sum over the keys."""
 
     reason = Quotient.reason
 
     def forward(self, weights: Tensor) -> Tensor:
-        return weights.sum(dim=-1, keepdim=True)
+        return weights / weights.sum(dim=-1, keepdim=True)
 
 
 class FeatureDenominator(Island):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,17 +14,17 @@ from fast_timesformer.blocks import (
     JointBlock,
     JointBranch,
     MlpBranch,
-    SpaceBlock,
     SpatialBranch,
 )
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.bundle import TapSpec
 from ftsf_export.graph.forms.attention import attention_form
-from ftsf_export.graph.forms.branches import ClassAttentionForm, MlpForm, TemporalForm, TokensForm, class_rows
+from ftsf_export.graph.forms.blocks import BlockForm, DividedBlockForm, DividedTailBlockForm, TailBlockForm
+from ftsf_export.graph.forms.branches import ClassAttentionForm, MlpForm, TemporalForm, TokensForm
+from ftsf_export.graph.forms.frames import Frames
 from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.product import Norm, Product
 from ftsf_export.graph.forms.rotation import RotaryTables
-from ftsf_export.graph.forms.rows import Rows
 from ftsf_export.graph.forms.turns import joint_turns, space_turns, time_turns
 from ftsf_export.graph.rewrite import Rewrites, class_tail
 
@@ -76,46 +76,6 @@ class TokensTable(nn.Module):
         return padded.reshape(-1, self.frames * (1 + self.patches), width) + self.table
 
 
-class BlockForm(nn.Module):
-    """One block: stream (B, S, D) -> stream. ``temporal`` only in divided blocks; ``tokens_name`` is spatial or joint.
-
-    In divided blocks every frame carries a copy of the class token; what its copies got from the spatial attention is
-    averaged over frames, so that they stay equal.
-    """
-
-    def __init__(
-        self, tokens_name: str, temporal: TemporalForm | None, tokens: nn.Module, mlp: MlpForm, grid: Grid
-    ) -> None:
-        super().__init__()
-        self.tokens_name, self.grid = tokens_name, grid
-        if temporal is not None:
-            self.temporal = temporal
-        self.divided = temporal is not None
-        self.add_module(tokens_name, tokens)
-        self.mlp = mlp
-
-    def forward(self, x_BSD: Tensor) -> Tensor:
-        if self.divided:
-            x_BSD = x_BSD + self.temporal(x_BSD)
-        x_BSD = x_BSD + self.get_submodule(self.tokens_name)(x_BSD)
-        out: Tensor = x_BSD + self.mlp(x_BSD)
-        return out
-
-
-class TailBlockForm(BlockForm):
-    """The last block, for the class token alone: stream (B, S, D) -> (B, 1, D); (B, F, D) where frames stay apart."""
-
-    def forward(self, x_BSD: Tensor) -> Tensor:
-        if self.divided:
-            x_BSD = x_BSD + self.temporal(x_BSD)
-        rows = class_rows(x_BSD, self.grid)
-        if self.divided:
-            rows = rows[:, :1]
-        rows = rows + self.get_submodule(self.tokens_name)(x_BSD)
-        out: Tensor = rows + self.mlp(rows)
-        return out
-
-
 class ExportForm(nn.Module):
     """The model as it is traced. Module paths are the model's own, so that nodes and weights keep their names.
 
@@ -143,9 +103,10 @@ class ExportForm(nn.Module):
         self.grid = Grid(frames, tokens, config.num_heads, config.dim_head, "space")
         # What all blocks share comes first: a shared constant is known by its first name.
         self.rotary_space, self.rotary_time = _tables(model)
-        self.rows = Rows(self.grid, model.head.weight.dtype)
+        self.frames, self.frame_major = Frames(self.grid), Frames(self.grid, frame_major=True)
         self.patch_embed = PatchEmbedForm(model)
-        self.tokens = TokensTable(model, frames)
+        self.class_tokens = config.frames if self.frames_apart else 1
+        self.tokens = TokensTable(model, self.class_tokens)
         self.blocks = nn.ModuleList(
             self._block(model, index, rewrites, operator=operator) for index in range(config.depth)
         )
@@ -157,7 +118,8 @@ class ExportForm(nn.Module):
         x = self.tokens(self.patch_embed(clip))
         for block in self.blocks:
             x = block(x)
-        rows = x if isinstance(self.blocks[-1], TailBlockForm) else class_rows(x, self.grid)
+        # A class token for each frame, or one; a tail has left nothing else.
+        rows = x.reshape(-1, self.class_tokens, x.shape[1] // self.class_tokens, x.shape[-1])[:, :, 0]
         row = rows.mean(dim=1) if self.frames_apart else rows[:, 0]
         logits: Tensor = self.head(self.norm(row))
         return logits
@@ -165,21 +127,17 @@ class ExportForm(nn.Module):
     @property
     def tail(self) -> bool:
         """Whether the last block computes the class token alone."""
-        return isinstance(self.blocks[-1], TailBlockForm)
+        return isinstance(self.blocks[-1], TailBlockForm | DividedTailBlockForm)
 
     def taps(self) -> tuple[TapSpec, ...]:
-        """The graph's taps in network order, and how each value is laid out."""
+        """The graph's taps in network order, and which tokens each holds."""
         taps = [TapSpec("patch_embed", "all")]
         last = len(self.blocks) - 1
         for index, block in enumerate(cast("list[BlockForm]", list(self.blocks))):
-            framed = self.grid.frames if block.divided else 0
-            if block.divided:
-                taps.append(TapSpec(f"blocks.{index}.temporal", "patches", framed))
-            for name in (block.tokens_name, "mlp"):
-                if self.tail and index == last:
-                    taps.append(TapSpec(f"blocks.{index}.{name}", "class"))
-                else:
-                    taps.append(TapSpec(f"blocks.{index}.{name}", "all", framed))
+            if isinstance(block, DividedBlockForm):
+                taps.append(TapSpec(f"blocks.{index}.temporal", "all"))
+            tokens: Literal["all", "class"] = "class" if self.tail and index == last else "all"
+            taps += [TapSpec(f"blocks.{index}.{name}", tokens) for name in (block.tokens_name, "mlp")]
         return (*taps, TapSpec("norm", "all"))
 
     def _block(self, model: FastTimeSformer, index: int, rewrites: Rewrites, *, operator: bool) -> BlockForm:
@@ -188,21 +146,30 @@ class ExportForm(nn.Module):
         branch = cast("SpatialBranch | JointBranch | FrameBranch", block.get_submodule(name))
         tail_only = class_tail.NAME in rewrites and index == model.config.depth - 1
         plugin = self.grid.along in self.plugins and not tail_only
-        attn = attention_form(branch.attn, self.grid, self.rotary_space, rewrites, operator=operator, plugin=plugin)
-        temporal = self._temporal(block, rewrites, operator=operator) if isinstance(block, DividedBlock) else None
+        # A plugin's kernel takes a frame's tokens side by side.
+        frames = self.frame_major if plugin else self.frames
+        grid = frames.grid if isinstance(block, DividedBlock) else self.grid
+        attn = attention_form(
+            branch.attn, grid, self.rotary_space, rewrites, operator=operator, plugin=plugin, class_only=tail_only
+        )
         mlp = MlpForm(cast(MlpBranch, block.get_submodule("mlp")), rewrites)
+        tokens: nn.Module
         if tail_only:
-            tail = ClassAttentionForm(branch.norm, attn, frames_apart=isinstance(block, SpaceBlock))
-            return TailBlockForm(name, temporal, tail, mlp, self.grid)
-        tokens = TokensForm(branch.norm, attn, None if temporal is None else self.rows, rewrites)
-        return BlockForm(name, temporal, tokens, mlp, self.grid)
+            tokens = ClassAttentionForm(branch.norm, attn, rewrites, frames_apart=self.frames_apart)
+        else:
+            tokens = TokensForm(branch.norm, attn, frames if isinstance(block, DividedBlock) else None, rewrites)
+        if isinstance(block, DividedBlock):
+            temporal = self._temporal(block, rewrites, operator=operator)
+            kind = DividedTailBlockForm if tail_only else DividedBlockForm
+            return kind(temporal, tokens, mlp, frames)
+        return TailBlockForm(name, tokens, mlp, self.class_tokens) if tail_only else BlockForm(name, tokens, mlp)
 
     def _temporal(self, block: DividedBlock, rewrites: Rewrites, *, operator: bool) -> TemporalForm:
         branch = block.temporal
-        along_time = replace(self.grid, along="time")
+        along_time = replace(self.grid, along="time", tokens=self.grid.tokens - 1)
         plugin = along_time.along in self.plugins
         attn = attention_form(branch.attn, along_time, self.rotary_time, rewrites, operator=operator, plugin=plugin)
-        return TemporalForm(branch.norm, attn, branch.fc, self.rows, rewrites)
+        return TemporalForm(branch.norm, attn, branch.fc, rewrites)
 
 
 def _tables(model: FastTimeSformer) -> tuple[RotaryTables | None, RotaryTables | None]:

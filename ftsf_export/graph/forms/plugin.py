@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fast_timesformer.attention import Attention, FastAttention, PerformerAttention
 from ftsf_export.graph.forms.additive import AdditivePool
 from ftsf_export.graph.forms.grid import Grid
-from ftsf_export.graph.forms.island import FeatureExponential, Island, Quotient
+from ftsf_export.graph.forms.island import FeatureExponential, Island, Quotient, Shares
 from ftsf_export.graph.forms.product import Product, columns
 from ftsf_export.graph.forms.rotation import RotaryTables
 from ftsf_export.graph.plugin_ops import ADDITIVE, DOMAIN, DOMAIN_VERSION, FAVOR, PluginOp
@@ -90,15 +90,6 @@ class FeatureWeights(Island):
     def forward(self, phi_q: Tensor, sums: Tensor) -> Tensor:
         weighted = phi_q * sums
         return weighted / weighted.sum(dim=-1, keepdim=True)
-
-
-class TokenWeights(Island):
-    """Weights of the tokens for every query (..., N, N), made to sum to one."""
-
-    reason = Quotient.reason
-
-    def forward(self, weights: Tensor) -> Tensor:
-        return weights / weights.sum(dim=-1, keepdim=True)
 
 
 class Split(nn.Module):
@@ -240,7 +231,7 @@ class FavorPlugin(PluginCore):
         features, width = attention.features, grid.width
         self.of_tokens = max(grid.tokens, grid.frames) * (features + width) <= 4 * features * width
         if self.of_tokens:
-            self.weights: nn.Module = TokenWeights()
+            self.weights: nn.Module = Shares()
         else:
             self.sums, self.means, self.weights = FeatureSums(), Quotient(), FeatureWeights()
 

@@ -32,15 +32,20 @@ class RotaryTables(nn.Module):
         self._cos_NK = torch.cat((still, cos.detach()))
         self._sin_NK = torch.cat((torch.zeros_like(still), sin.detach()))
 
-    def neighbours(self) -> tuple[Tensor, Tensor]:
-        """(N, K), for pairs of neighbours."""
-        return self._made(cos_neighbours=self._cos_NK, sin_neighbours=self._sin_NK)
+    def neighbours(self, *, in_place: bool) -> tuple[Tensor, Tensor]:
+        """For pairs of neighbours: (N, K), or (N, 1, 1, K) for tokens ``in_place``, (B, N, groups, H, K)."""
+        return self._layout("neighbours", self._cos_NK, self._sin_NK, in_place=in_place)
 
-    def halves(self) -> tuple[Tensor, Tensor]:
-        """(N, K / 2): one value a pair."""
+    def halves(self, *, in_place: bool) -> tuple[Tensor, Tensor]:
+        """One value a pair: (N, K / 2), or (N, 1, 1, K / 2)."""
         width = self._cos_NK.shape[-1] // 2
         cos, sin = (rotation_halves.permuted(t)[..., :width] for t in (self._cos_NK, self._sin_NK))
-        return self._made(cos_halves=cos, sin_halves=sin)
+        return self._layout("halves", cos, sin, in_place=in_place)
+
+    def _layout(self, name: str, cos: Tensor, sin: Tensor, *, in_place: bool) -> tuple[Tensor, Tensor]:
+        if in_place:
+            name, cos, sin = f"{name}_in_place", cos[:, None, None], sin[:, None, None]
+        return self._made(**{f"cos_{name}": cos, f"sin_{name}": sin})
 
     def turns(self) -> tuple[nn.Parameter, nn.Parameter]:
         """Positions (N, A) and frequencies (A, K / 2). Raises ValueError where they were not given."""
@@ -59,11 +64,11 @@ class RotaryTables(nn.Module):
 
 
 class NeighbourRotation(nn.Module):
-    """x (..., N, K) -> the same, token n turned by its angles; pairs are neighbours."""
+    """x (..., N, K) -> the same, token n turned by its angles; pairs are neighbours. ``in_place``: (B, N, G, H, K)."""
 
-    def __init__(self, tables: RotaryTables) -> None:
+    def __init__(self, tables: RotaryTables, *, in_place: bool = False) -> None:
         super().__init__()
-        self.cos, self.sin = tables.neighbours()
+        self.cos, self.sin = tables.neighbours(in_place=in_place)
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.cos + quarter_turn(x) * self.sin
@@ -72,9 +77,9 @@ class NeighbourRotation(nn.Module):
 class HalvesRotation(nn.Module):
     """The same for pairs (i, i + K/2)."""
 
-    def __init__(self, tables: RotaryTables) -> None:
+    def __init__(self, tables: RotaryTables, *, in_place: bool = False) -> None:
         super().__init__()
-        self.cos, self.sin = tables.halves()
+        self.cos, self.sin = tables.halves(in_place=in_place)
 
     def forward(self, x: Tensor) -> Tensor:
         half = x.shape[-1] // 2

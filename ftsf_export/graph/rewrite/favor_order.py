@@ -22,12 +22,15 @@ Order = Literal["features", "weights", "pairs"]
 MOST_TOKENS_IN_PAIRS = 16
 
 
-def cheapest_order(grid: Grid, features: int, kernel: str) -> Order:
-    """The order to take. The ReLU kernel has no exponentials to fuse.
+def cheapest_order(grid: Grid, features: int, kernel: str, *, class_only: bool = False) -> Order:
+    """The order to take. ``class_only``: of one query, for which weights are always cheaper.
 
-    Pairs over time alone: within a frame the class token may be the one query, and pairs need as many queries as keys.
+    Pairs for the softmax kernel alone, ReLU has no exponentials to fuse; and only where the tokens that attend to each
+    other come one after the other with their groups side by side, (N, groups), as pairs are mixed in place.
     """
+    if class_only:
+        return "weights"
     if grid.attending * (features + grid.width) >= 2 * features * grid.width:
         return "features"
-    few = grid.along == "time" and grid.attending <= MOST_TOKENS_IN_PAIRS
+    few = grid.attending <= MOST_TOKENS_IN_PAIRS and grid.along == "time"
     return "pairs" if few and kernel == "softmax" else "weights"

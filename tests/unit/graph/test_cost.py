@@ -54,8 +54,8 @@ def test_deep_models_lie_on_the_line_of_two_small_ones(attn: str, attn_type: str
 def test_each_rewrite_is_told_with_what_it_saves() -> None:
     found = {one.name: one for one in measure_work(replace(CONFIG, attn_mechanism="regular"), ALL).savings}
     assert set(found) == ALL
-    tokens, dim = 2 * (1 + 6), CONFIG.dim
-    # One product of D x D for each token of the temporal branch, in each block; the class token's copies take part.
+    tokens, dim = 2 * 6, CONFIG.dim
+    # One product of D x D for each token of the temporal branch, in each block; the class token takes no part.
     assert found["temporal-fc"].saved.flops == 2 * CONFIG.depth * tokens * dim * dim
     assert found["class-tail"].saved.flops > 0
     assert found["softmax-scale"].saved == Cost(0, 0)

@@ -111,9 +111,7 @@ def test_every_weight_of_the_form_matters(
         assert distance(form(clip).numpy(), whole) == 0
     parts = (".to_out.weight", ".w_q" if mechanism == "fastformer" else ".fc2.weight")
     assert all(any(name.endswith(part) for name in moved) for part in parts)
-    # Rows that frames share: only divided blocks have them.
-    idle = set() if kind == "divided" else {"rows.patches"}
-    assert {name for name, d in moved.items() if not d > LEAST} == idle
+    assert {name for name, d in moved.items() if not d > LEAST} == set()
 
 
 def test_frames_first_is_the_clips_layout_alone(

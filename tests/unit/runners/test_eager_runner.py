@@ -79,21 +79,6 @@ def test_the_class_token_is_sliced_where_the_tap_says_so() -> None:
     np.testing.assert_array_equal(sliced, whole[:, :1])
 
 
-def test_framed_taps_have_a_class_token_row_before_the_patches_of_each_frame() -> None:
-    """As the graph lays them out: (B, frames * (1 + P), D), the class token repeated, or zeros where there is none."""
-    model = small()
-    plain = run(model, [TapSpec("blocks.0.temporal"), TapSpec("blocks.0.spatial")], clip_of(model))
-    taps = [TapSpec("blocks.0.temporal", "patches", 2), TapSpec("blocks.0.spatial", "all", 2)]
-    framed = run(model, taps, clip_of(model))
-    temporal = framed["blocks.0.temporal"].reshape(2, 2, 5, 64)
-    np.testing.assert_array_equal(temporal[:, :, 0], 0)
-    np.testing.assert_array_equal(temporal[:, :, 1:].reshape(2, 8, 64), plain["blocks.0.temporal"])
-    spatial = framed["blocks.0.spatial"].reshape(2, 2, 5, 64)
-    for frame in range(2):
-        np.testing.assert_array_equal(spatial[:, frame, 0], plain["blocks.0.spatial"][:, 0])
-    np.testing.assert_array_equal(spatial[:, :, 1:].reshape(2, 8, 64), plain["blocks.0.spatial"][:, 1:])
-
-
 def test_a_norm_of_all_tokens_gives_the_class_tokens_row() -> None:
     class Whole(torch.nn.Module):
         """A classifier that normalises every token before it takes the first."""

@@ -29,20 +29,21 @@ def test_the_mean_of_products_is_the_product_of_the_mean() -> None:
 
 
 def test_the_branch_gives_what_it_gave(model_of: Callable[..., FastTimeSformer]) -> None:
-    """On streams whose class tokens are equal in all frames, as they are in divided blocks."""
+    """On frames whose class tokens are equal, as they are in divided blocks."""
     model = model_of(attn_mechanism="fastformer", qkv_bias=True)
     plain, rewritten = (
         ExportForm(model, rewrites).double().get_submodule("blocks.0.spatial")
         for rewrites in (frozenset(), frozenset({additive_class.NAME}))
     )
-    x_BFTD = double(2, FRAMES, TOKENS, WIDTH, seed=6)
-    x_BFTD[:, :, 0] = x_BFTD[:, :1, 0]
+    # The frames of one position lie side by side: the class token's copies are the first rows.
+    x_BSD = double(2, TOKENS * FRAMES, WIDTH, seed=6)
+    x_BSD[:, :FRAMES] = x_BSD[:, :1]
     with torch.no_grad():
-        expected, got = (branch(x_BFTD.flatten(1, 2)).reshape(x_BFTD.shape) for branch in (plain, rewritten))
+        expected, got = plain(x_BSD), rewritten(x_BSD)
+        assert got.shape == (2, 1 + FRAMES * (TOKENS - 1), WIDTH)
         assert torch.allclose(got, expected, rtol=1e-11, atol=1e-12)
-        assert torch.allclose(got[:, 0, 0], got[:, 2, 0], rtol=1e-12, atol=1e-13)
         # It is another computation: where class tokens differ, so do the results.
-        x_BFTD[:, 1, 0] = double(2, WIDTH, seed=7)
-        expected, got = (branch(x_BFTD.flatten(1, 2)).reshape(x_BFTD.shape) for branch in (plain, rewritten))
-    assert not torch.allclose(got[:, :, 0], expected[:, :, 0], rtol=1e-2)
-    assert torch.allclose(got[:, :, 1:], expected[:, :, 1:], rtol=1e-11, atol=1e-12)
+        x_BSD[:, 1] = double(2, WIDTH, seed=7)
+        expected, got = plain(x_BSD), rewritten(x_BSD)
+    assert not torch.allclose(got[:, 0], expected[:, 0], rtol=1e-2)
+    assert torch.allclose(got[:, 1:], expected[:, 1:], rtol=1e-11, atol=1e-12)

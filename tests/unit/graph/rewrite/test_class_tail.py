@@ -39,27 +39,26 @@ def test_the_last_block_gives_the_class_row_of_the_whole_block(
     model = model_of(attn_mechanism=mechanism, attn_type=kind, qkv_bias=True)
     whole = ExportForm(model, frozenset()).double().blocks[-1]
     tail = ExportForm(model, CLASS_TAIL).double().blocks[-1]
-    frames, tokens = (1, 19) if kind == "joint" else (3, 7)
+    # A class token for each frame, or one.
+    frames, tokens = (3, 7) if kind == "space" else (1, 19)
     x_BFTD = double((2, frames, tokens, 64), 4)
-    if kind == "divided":
-        x_BFTD[:, :, 0] = x_BFTD[:, :1, 0]
     x_BSD = x_BFTD.flatten(1, 2)
     with torch.no_grad():
         expected = whole(x_BSD).reshape(x_BFTD.shape)[:, :, 0]
         got = tail(x_BSD)
-    assert got.shape == (2, frames if kind == "space" else 1, 64)
-    assert torch.allclose(got, expected[:, : got.shape[1]], rtol=1e-11, atol=1e-12)
+    assert got.shape == (2, frames, 64)
+    assert torch.allclose(got, expected, rtol=1e-11, atol=1e-12)
 
 
 def test_taps_of_the_last_block_hold_the_class_token(model_of: Callable[..., Any]) -> None:
     assert ExportForm(model_of(), CLASS_TAIL).taps() == (
         TapSpec("patch_embed"),
-        TapSpec("blocks.0.temporal", "patches", 3),
-        TapSpec("blocks.0.spatial", "all", 3),
-        TapSpec("blocks.0.mlp", "all", 3),
-        TapSpec("blocks.1.temporal", "patches", 3),
+        TapSpec("blocks.0.temporal"),
+        TapSpec("blocks.0.spatial"),
+        TapSpec("blocks.0.mlp"),
+        TapSpec("blocks.1.temporal"),
         TapSpec("blocks.1.spatial", "class"),
         TapSpec("blocks.1.mlp", "class"),
         TapSpec("norm"),
     )
-    assert {tap.tokens for tap in ExportForm(model_of(), frozenset()).taps()} == {"all", "patches"}
+    assert {tap.tokens for tap in ExportForm(model_of(), frozenset()).taps()} == {"all"}

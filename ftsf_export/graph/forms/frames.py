@@ -1,0 +1,63 @@
+"""Divided blocks between their two shapes: every token once, and every frame with a copy of the class token.
+
+The stream (B, 1 + F * P, D) holds every token once. Spatial attention sees F frames of T = 1 + P tokens, in each of
+which the class token comes first: (B, S, D), S = F * T. There the frames of one position lie side by side, (T, F): head
+and frame then are one stride, so that a fused attention reads its values where the product left them, and the class
+token's copies are the first F rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ftsf_export.graph.forms.grid import Grid
+
+# Up to here a sum over frames is written out: additions of rows become part of the kernel that reads them anyway, a
+# reduction would be a kernel of its own and have its operand copied.
+MOST_FRAMES_WRITTEN_OUT = 16
+
+
+class Frames(nn.Module):
+    """Joins and parts the frames. All blocks share one, for its constant.
+
+    Args:
+        grid: F frames of T tokens each.
+        frame_major: keep each frame's tokens side by side, (F, T), for kernels that want them so.
+    """
+
+    is_class: Tensor
+
+    def __init__(self, grid: Grid, *, frame_major: bool = False) -> None:
+        super().__init__()
+        self.frames, self.tokens, self.frame_major = grid.frames, grid.tokens, frame_major
+        # In the other order the tokens of a frame are as far apart as the frames of a position were.
+        self.grid = grid if frame_major else replace(grid, frames=grid.tokens, tokens=grid.frames, along="time")
+        self.register_buffer("is_class", torch.arange(grid.tokens).reshape(1, -1, 1, 1) == 0)
+
+    def join(self, token_B1D: Tensor, patches_BND: Tensor) -> Tensor:
+        """Class token (B, 1, D) and patches (B, F * P, D) -> frames (B, S, D). Nothing asks for the batch's size."""
+        width = patches_BND.shape[-1]
+        patches_BPFD = patches_BND.reshape(-1, self.frames, self.tokens - 1, width).transpose(1, 2)
+        padded_BTFD = torch.nn.functional.pad(patches_BPFD, (0, 0, 0, 0, 1, 0))
+        framed = torch.where(self.is_class, token_B1D[:, None], padded_BTFD)
+        return (framed.transpose(1, 2) if self.frame_major else framed).reshape(-1, self.frames * self.tokens, width)
+
+    def part(self, y_BSD: Tensor, *, alike: bool) -> Tensor:
+        """Frames -> stream: of the class token's copies their mean, or the first where all are ``alike``."""
+        width = y_BSD.shape[-1]
+        if self.frame_major:
+            y_BTFD = y_BSD.reshape(-1, self.frames, self.tokens, width).transpose(1, 2)
+        else:
+            y_BTFD = y_BSD.reshape(-1, self.tokens, self.frames, width)
+        patches = y_BTFD[:, 1:].transpose(1, 2).reshape(-1, self.frames * (self.tokens - 1), width)
+        return torch.cat((y_BTFD[:, :1, 0] if alike else self._mean_of_copies(y_BTFD), patches), dim=1)
+
+    def _mean_of_copies(self, y_BTFD: Tensor) -> Tensor:
+        if self.frames > MOST_FRAMES_WRITTEN_OUT:
+            return y_BTFD[:, :1].mean(dim=2)
+        copies = (y_BTFD[:, :1, frame] for frame in range(self.frames))
+        return cast(Tensor, sum(copies)) * (1 / self.frames)
