@@ -8,7 +8,8 @@ from ftsf_plugins.stream import Stream
 # Bytes of a tile: 8 warps keep it in registers and leave room for a second block on every target's multiprocessor
 # (scripts/build-plugins checks it).
 TILE_BYTES = 8192
-# Sequences a tile: as many as make the weights' bytes small beside the tokens' (one token a sequence: 6%).
+# Sequences a tile: as many as make the weights' bytes small beside the tokens'. Of one token each there are twice as
+# many, where they fit into the registers: in half precision, with narrow heads.
 MOST_GROUPS = 16
 
 
@@ -19,7 +20,8 @@ def additive_launch(stream: Stream, turns: Turns, element: ElementType) -> Launc
     pairs = power_above(checked_width(stream.width) // 2)
     rows = TILE_BYTES // (2 * pairs * ELEMENT_BYTES[element])
     tokens = min(rows, power_above(stream.attending))
-    groups = min(MOST_GROUPS, rows // tokens)
+    doubled = tokens == 1 and pairs <= 32 and ELEMENT_BYTES[element] == 2
+    groups = min(MOST_GROUPS * (2 if doubled else 1), rows // tokens)
     if pairs > 32 and groups > 1:
         # Sums of wide heads for several sequences: at the full tile the assembler spills.
         groups //= 2

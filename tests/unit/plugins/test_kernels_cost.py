@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
 
+from ftsf_plugins.additive_attention.launch import additive_launch
 from ftsf_plugins.cost import moved
+from ftsf_plugins.launch import ElementType, Turns
+from ftsf_plugins.stream import Stream
 
 
 @pytest.mark.parametrize(
@@ -29,3 +33,16 @@ def test_bytes_as_modelled(
     cost = moved(outcome.launch, case.stream, case.batch, case.element, features)
     assert cost.bound_bytes == outcome.bound_bytes
     assert cost.stream_bytes + cost.constant_bytes == traffic.read_bytes + traffic.written_bytes
+
+
+@pytest.mark.parametrize("element", ["fp16", "bf16", "fp32"])
+def test_additive_attention_keeps_to_the_bound_for_every_length(element: ElementType) -> None:
+    """K 64, N 1 to 1,024, few sequences and many, along time and space: at most a tenth more, from 22 tokens on."""
+    for groups, tokens in itertools.product((1, 3, 8, 17, 64, 197), range(1, 1025)):
+        if groups * tokens >= 22:
+            for stream, axes in (
+                (Stream(groups, tokens, 8, 64, "space"), 2),
+                (Stream(tokens, groups, 8, 64, "time"), 1),
+            ):
+                launch = additive_launch(stream, Turns(axes), element)
+                assert moved(launch, stream, 1, element).ratio <= 1.1, (groups, tokens, axes)
