@@ -156,7 +156,8 @@ def attention_costs(
 def _modelled(model: Mapping[str, Any], branch: str, along: Along, precision: str, batch: int) -> tuple[Moved, int]:
     """Bytes and work of the kernel of one attention."""
     patches = (model["height"] // model["patch_size"]) * (model["width"] // model["patch_size"])
-    frames, tokens = model["frames"], 1 + patches
+    # The class token takes no part along time.
+    frames, tokens = model["frames"], patches + (branch != "temporal")
     if branch == "joint":
         frames, tokens = 1, 1 + model["frames"] * patches
     width = model["dim_head"]
