@@ -11,7 +11,7 @@ from ftsf_export.graph.forms.favor import FavorCore, FeaturesCore, PairsCore, We
 from ftsf_export.graph.forms.frames import Frames
 from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.plugin import PluginForm
-from ftsf_export.graph.forms.product import Product, columns
+from ftsf_export.graph.forms.product import Norm, Product, columns
 from ftsf_export.graph.forms.regular import RegularCore
 from ftsf_export.graph.forms.rotation import HalvesRotation, NeighbourRotation, RotaryTables, Rotation
 from ftsf_export.graph.rewrite import (
@@ -19,6 +19,7 @@ from ftsf_export.graph.rewrite import (
     additive_fusion,
     attention_bias,
     favor_order,
+    norm_affine,
     qkv_apart,
     rotation_halves,
     softmax_scale,
@@ -37,6 +38,7 @@ class HeadsForm(nn.Module):
 
     Args:
         attention: the model's module.
+        qkv: its packed product, which may hold more than its own weights (``graph.rewrite.norm_affine``).
         grid: which tokens attend to each other.
         tables: of the attending tokens, the class token included; None: no rotation.
         operator: softmax attention as the ONNX operator.
@@ -46,6 +48,7 @@ class HeadsForm(nn.Module):
     def __init__(
         self,
         attention: Attention,
+        qkv: Product,
         grid: Grid,
         tables: RotaryTables | None,
         rewrites: Rewrites,
@@ -55,7 +58,6 @@ class HeadsForm(nn.Module):
     ) -> None:
         super().__init__()
         self.grid = grid
-        qkv = Product.from_linear(attention.to_qkv)
         order = _favor_order(attention, grid, rewrites, class_only=class_only)
         # Few tokens are mixed where they lie; products of matrices want the heads first.
         self.in_place = order == "pairs"
@@ -155,10 +157,11 @@ def _rotation(tables: RotaryTables | None, *, halves: bool, in_place: bool) -> R
 class AdditiveForm(nn.Module):
     """Additive attention: normed stream (B, S, D) -> (B, S, D). Tokens stay where they are; nothing is transposed."""
 
-    def __init__(self, attention: FastAttention, grid: Grid, tables: RotaryTables | None, rewrites: Rewrites) -> None:
+    def __init__(
+        self, attention: FastAttention, qkv: Product, grid: Grid, tables: RotaryTables | None, rewrites: Rewrites
+    ) -> None:
         super().__init__()
         self.grid = grid
-        qkv = Product.from_linear(attention.to_qkv)
         self.apart = qkv_apart.NAME in rewrites
         if self.apart:
             self.to_q, self.to_k, self.to_v = qkv_apart.apart(qkv)
@@ -211,6 +214,7 @@ AttentionForm = HeadsForm | AdditiveForm | PluginForm
 
 
 def attention_form(
+    norm: nn.LayerNorm,
     attention: Attention,
     grid: Grid,
     tables: RotaryTables | None,
@@ -219,10 +223,11 @@ def attention_form(
     operator: bool = False,
     plugin: bool = False,
     class_only: bool = False,
-) -> AttentionForm:
-    """The export form of one of the model's attentions; arguments as of ``HeadsForm``, ``plugin``: as one node."""
+) -> tuple[Norm, AttentionForm]:
+    """Export forms of a norm and of the attention behind it; arguments as of ``HeadsForm``. ``plugin``: one node."""
+    normed, qkv = norm_affine.entered(norm, attention.to_qkv, rewrites)
     if plugin:
-        return PluginForm(attention, grid, tables)
+        return normed, PluginForm(attention, qkv, grid, tables)
     if isinstance(attention, FastAttention):
-        return AdditiveForm(attention, grid, tables, rewrites)
-    return HeadsForm(attention, grid, tables, rewrites, operator=operator, class_only=class_only)
+        return normed, AdditiveForm(attention, qkv, grid, tables, rewrites)
+    return normed, HeadsForm(attention, qkv, grid, tables, rewrites, operator=operator, class_only=class_only)

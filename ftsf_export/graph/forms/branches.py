@@ -10,15 +10,23 @@ from ftsf_export.graph.forms.attention import AdditiveForm, AttentionForm, Heads
 from ftsf_export.graph.forms.favor import WeightsCore, even_tokens
 from ftsf_export.graph.forms.frames import Frames
 from ftsf_export.graph.forms.product import Norm, Product, columns
-from ftsf_export.graph.rewrite import Rewrites, additive_class, class_mean, class_values, geglu_split, temporal_fc
+from ftsf_export.graph.rewrite import (
+    Rewrites,
+    additive_class,
+    class_mean,
+    class_values,
+    geglu_split,
+    norm_affine,
+    temporal_fc,
+)
 
 
 class TemporalForm(nn.Module):
     """Norm, attention over time, ``fc``: patches (B, F * P, D) -> the same. The class token takes no part."""
 
-    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, fc: nn.Linear, rewrites: Rewrites) -> None:
+    def __init__(self, norm: Norm, attn: AttentionForm, fc: nn.Linear, rewrites: Rewrites) -> None:
         super().__init__()
-        self.norm = Norm(norm)
+        self.norm = norm
         self.attn = attn
         self.fc: Product | None = Product.from_linear(fc)
         if temporal_fc.NAME in rewrites:
@@ -37,9 +45,9 @@ class TokensForm(nn.Module):
     frames of what its copies got.
     """
 
-    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, frames: Frames | None, rewrites: Rewrites) -> None:
+    def __init__(self, norm: Norm, attn: AttentionForm, frames: Frames | None, rewrites: Rewrites) -> None:
         super().__init__()
-        self.norm = Norm(norm)
+        self.norm = norm
         self.attn = attn
         self.alike = frames is not None and additive_class.NAME in rewrites and isinstance(attn, AdditiveForm)
         if frames is not None and isinstance(attn, AdditiveForm) and self.alike:
@@ -61,9 +69,8 @@ class MlpForm(nn.Module):
 
     def __init__(self, branch: MlpBranch, rewrites: Rewrites) -> None:
         super().__init__()
-        self.norm = Norm(branch.norm)
+        self.norm, fc1 = norm_affine.entered(branch.norm, branch.fc1, rewrites)
         self.gated = branch.gated
-        fc1 = Product.from_linear(branch.fc1)
         self.split = branch.gated and geglu_split.NAME in rewrites
         if self.split:
             self.fc1_value, self.fc1_gate = geglu_split.split(fc1)
@@ -95,9 +102,9 @@ class ClassAttentionForm(nn.Module):
         frames_apart: each frame keeps a class token of its own; otherwise their mean over frames is the result.
     """
 
-    def __init__(self, norm: nn.LayerNorm, attn: AttentionForm, rewrites: Rewrites, *, frames_apart: bool) -> None:
+    def __init__(self, norm: Norm, attn: AttentionForm, rewrites: Rewrites, *, frames_apart: bool) -> None:
         super().__init__()
-        self.norm = Norm(norm)
+        self.norm = norm
         self.attn: nn.Module
         if isinstance(attn, HeadsForm) and isinstance(attn.core, WeightsCore) and class_values.NAME in rewrites:
             self.attn = FavorClassForm(attn, attn.core, frames_apart=frames_apart)

@@ -149,15 +149,22 @@ class ExportForm(nn.Module):
         # A plugin's kernel takes a frame's tokens side by side.
         frames = self.frame_major if plugin else self.frames
         grid = frames.grid if isinstance(block, DividedBlock) else self.grid
-        attn = attention_form(
-            branch.attn, grid, self.rotary_space, rewrites, operator=operator, plugin=plugin, class_only=tail_only
+        norm, attn = attention_form(
+            branch.norm,
+            branch.attn,
+            grid,
+            self.rotary_space,
+            rewrites,
+            operator=operator,
+            plugin=plugin,
+            class_only=tail_only,
         )
         mlp = MlpForm(cast(MlpBranch, block.get_submodule("mlp")), rewrites)
         tokens: nn.Module
         if tail_only:
-            tokens = ClassAttentionForm(branch.norm, attn, rewrites, frames_apart=self.frames_apart)
+            tokens = ClassAttentionForm(norm, attn, rewrites, frames_apart=self.frames_apart)
         else:
-            tokens = TokensForm(branch.norm, attn, frames if isinstance(block, DividedBlock) else None, rewrites)
+            tokens = TokensForm(norm, attn, frames if isinstance(block, DividedBlock) else None, rewrites)
         if isinstance(block, DividedBlock):
             temporal = self._temporal(block, rewrites, operator=operator)
             kind = DividedTailBlockForm if tail_only else DividedBlockForm
@@ -168,8 +175,10 @@ class ExportForm(nn.Module):
         branch = block.temporal
         along_time = replace(self.grid, along="time", tokens=self.grid.tokens - 1)
         plugin = along_time.along in self.plugins
-        attn = attention_form(branch.attn, along_time, self.rotary_time, rewrites, operator=operator, plugin=plugin)
-        return TemporalForm(branch.norm, attn, branch.fc, rewrites)
+        norm, attn = attention_form(
+            branch.norm, branch.attn, along_time, self.rotary_time, rewrites, operator=operator, plugin=plugin
+        )
+        return TemporalForm(norm, attn, branch.fc, rewrites)
 
 
 def _tables(model: FastTimeSformer) -> tuple[RotaryTables | None, RotaryTables | None]:

@@ -32,14 +32,15 @@ class PluginForm(nn.Module):
 
     Args:
         attention: the model's module, fastformer's or performer's.
+        qkv: its packed product.
         grid: which tokens attend to each other.
         tables: of the attending tokens, the class token included; None: no rotation.
     """
 
-    def __init__(self, attention: Attention, grid: Grid, tables: RotaryTables | None) -> None:
+    def __init__(self, attention: Attention, qkv: Product, grid: Grid, tables: RotaryTables | None) -> None:
         super().__init__()
         self.inner = grid.heads * grid.width
-        self.to_qkv = Product.from_linear(attention.to_qkv)
+        self.to_qkv = qkv
         self.core = plugin_core(attention, grid, tables)
         self.to_out = Product.from_linear(attention.to_out)
         # Additive attention adds its queries, or their product with the map that follows, after the projection.

@@ -42,12 +42,17 @@ def columns(product: Product, start: int, stop: int) -> Product:
 
 
 class Norm(nn.Module):
-    """LayerNorm over the last dimension; stays one ``LayerNormalization`` in the graph."""
+    """LayerNorm over the last dimension; stays one ``LayerNormalization`` in the graph.
 
-    def __init__(self, norm: nn.LayerNorm) -> None:
+    ``affine``: with gain and bias; otherwise the product that follows holds them.
+    """
+
+    def __init__(self, norm: nn.LayerNorm, *, affine: bool = True) -> None:
         super().__init__()
-        self.weight = nn.Parameter(norm.weight.detach().clone(), requires_grad=False)
-        self.bias = nn.Parameter(norm.bias.detach().clone(), requires_grad=False)
+        # The operator wants a gain; without one of its own, ones.
+        gain = norm.weight if affine else torch.ones_like(norm.weight)
+        self.weight = nn.Parameter(gain.detach().clone(), requires_grad=False)
+        self.bias = nn.Parameter(norm.bias.detach().clone(), requires_grad=False) if affine else None
         self.eps = norm.eps
 
     def forward(self, x: Tensor) -> Tensor:

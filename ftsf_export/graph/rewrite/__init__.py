@@ -15,6 +15,7 @@ ALL: Rewrites = frozenset(
         "class-values",
         "favor-order",
         "geglu-split",
+        "norm-affine",
         "qkv-apart",
         "rotation-halves",
         "softmax-scale",
