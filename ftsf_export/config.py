@@ -85,7 +85,8 @@ class ExportConfig:
     ``heads`` (None: dim // dim_head), ``dim_head``, ``num_classes``, ``rotary``; ``checkpoint`` (None: random weights
     drawn from ``seed``). The file: ``precision``, ``opset`` (None: chosen by target), ``rewrites`` (names of exact
     rewrites; None: all), ``plugins`` (linear attentions as nodes that TensorRT plugins compute: ``none``, ``all``, or
-    ``auto``: where a plugin's kernel has the lower bound), ``batch``. The engine: ``builder``, ``targets``,
+    ``auto``: where a plugin's kernel has the lower bound), ``batch``, ``pixels`` (the graph takes pixels in [0, 1] and
+    normalises them). The engine: ``builder``, ``targets``,
     ``workspace_mib`` (None: the compiler's own limit). The proof: ``atol`` (largest absolute difference of the logits;
     None: not judged), ``rtol`` (relative L2 error; None: by precision), ``videos`` (judged beside seeded noise),
     ``held_out`` (a folder CLASS/*.mp4: how often graph and eager PyTorch agree on the best class).
@@ -112,6 +113,7 @@ class ExportConfig:
     opset: int | None = None
     rewrites: tuple[str, ...] | None = None
     plugins: str = "none"
+    pixels: bool = False
     batch: BatchRange = BatchRange(1, 1, 1)
     builder: str = "auto"
     targets: tuple[str, ...] = ()
@@ -228,6 +230,7 @@ _CHECKS: tuple[tuple[str, field_checks.Check], ...] = (
     *((name, field_checks.whole_number_or_none) for name in _WHOLE_NUMBERS_OR_NONE),
     ("seed", field_checks.seed),
     ("rotary", field_checks.flag),
+    ("pixels", field_checks.flag),
     ("atol", field_checks.limit),
     ("rtol", field_checks.limit),
     ("checkpoint", field_checks.path),

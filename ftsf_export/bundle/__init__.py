@@ -11,7 +11,7 @@ from ftsf_export.bundle.manifest import (
     SCHEMA_VERSION,
     Manifest,
 )
-from ftsf_export.bundle.specs import EngineEntry, FileEntry, Island, Preprocessing, TapSpec, TensorSpec
+from ftsf_export.bundle.specs import EngineEntry, FileEntry, Island, Normalisation, Preprocessing, TapSpec, TensorSpec
 from ftsf_export.bundle.update import rehash
 from ftsf_export.bundle.writer import BundleWriter
 
@@ -28,6 +28,7 @@ __all__ = [
     "Golden",
     "Island",
     "Manifest",
+    "Normalisation",
     "Preprocessing",
     "TapSpec",
     "TensorSpec",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from ftsf_export.bundle.fields import Fields
 
@@ -62,6 +65,20 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class Normalisation:
+    """(pixel - ``mean``) / ``std``, one figure a channel; pixels in [0, 1]."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def of(self, clips: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """(..., C, H, W) of pixels -> the same, normalised."""
+        mean, std = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (self.mean, self.std))
+        normalised: npt.NDArray[np.float32] = (clips - mean) / std
+        return normalised
+
+
+@dataclass(frozen=True)
 class Preprocessing:
     """How a video becomes a clip.
 
@@ -77,6 +94,14 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resample: str = "bilinear"
+
+    @property
+    def normalisation(self) -> Normalisation:
+        return Normalisation(self.mean, self.std)
+
+    def of_pixels(self) -> Preprocessing:
+        """The same, but for a graph that normalises by itself: pixels stay in [0, 1]."""
+        return replace(self, mean=(0.0,) * len(self.mean), std=(1.0,) * len(self.std))
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "crop": list(self.crop), "mean": list(self.mean), "std": list(self.std)}

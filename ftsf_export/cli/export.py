@@ -15,6 +15,7 @@ from ftsf_export.cli.options import (
     opset_option,
     output_options,
     parity_options,
+    pixels_option,
     plugins_option,
     precision_option,
     rewrite_options,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @opset_option
 @rewrite_options
 @plugins_option
+@pixels_option
 @engine_options
 @parity_options
 @video_option

@@ -90,6 +90,13 @@ plugins_option = click.option(
     help="Linear attentions as nodes for TensorRT plugins, each with a function of standard operators; auto: where "
     "the plugin's kernel has the lower bound. Without a value: all.",
 )
+pixels_option = click.option(
+    "--pixels",
+    "pixels",
+    is_flag=True,
+    default=ExportConfig.pixels,
+    help="The graph takes pixels in [0, 1] and normalises them by itself, at no cost.",
+)
 builder_option = _config_option("--builder", "builder", str, "Engine compiler.", "|".join(BUILDERS))
 target_option = _config_option("--target", "targets", str, "Machine to build for; repeatable.", "NAME")
 batch_option = _config_option("--batch", "batch", str, "Clips in one call, one number or MIN:OPT:MAX.", "BATCH")

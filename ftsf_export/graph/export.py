@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from fast_timesformer.model import FastTimeSformer
-from ftsf_export.bundle import Island
+from ftsf_export.bundle import Island, Normalisation
 from ftsf_export.config import BatchRange
 from ftsf_export.graph.forms.island import islands_of
 from ftsf_export.graph.forms.model import ExportForm
@@ -40,6 +40,7 @@ class GraphOptions:
             TensorRT has no FP32 kernel for it).
         rewrites: names of the exact rewrites to apply.
         plugins: which linear attentions are one node of the domain ``ftsf``: along "time", "space" or both.
+        normalisation: the graph's input is pixels, which it normalises so; None: a clip that is normalised.
 
     Raises ValueError for a rewrite that does not exist, and for an opset without the operator that is asked for.
     """
@@ -49,6 +50,7 @@ class GraphOptions:
     attention_operator: bool = False
     rewrites: Rewrites = ALL
     plugins: frozenset[str] = frozenset()
+    normalisation: Normalisation | None = None
 
     def __post_init__(self) -> None:
         if unknown := self.rewrites - ALL:
@@ -65,7 +67,13 @@ def export_onnx(model: FastTimeSformer, options: GraphOptions) -> OnnxModel:
     Raises ExportError when the tracer or the converter refuses.
     """
     config = model.config
-    form = ExportForm(model, options.rewrites, operator=options.attention_operator, plugins=options.plugins)
+    form = ExportForm(
+        model,
+        options.rewrites,
+        operator=options.attention_operator,
+        plugins=options.plugins,
+        normalisation=options.normalisation,
+    )
     clip_shape = (config.frames, config.channels, config.height, config.width)
     traced = trace(form, clip_shape, options.batch, options.opset)
     graph = traced.graph

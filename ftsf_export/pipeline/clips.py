@@ -41,6 +41,4 @@ def judged_clips(how: Preprocessing, *, seed: int, videos: Sequence[Path] = ()) 
 def noise_clip(how: Preprocessing, *, seed: int) -> npt.NDArray[np.float32]:
     """x_FCHW of independent pixels, uniform over the range that a video's pixels have, normalised alike."""
     pixels = np.random.default_rng(seed).random((how.frames, len(how.mean), *how.crop), dtype=np.float32)
-    mean, std = (np.asarray(values, np.float32).reshape(1, -1, 1, 1) for values in (how.mean, how.std))
-    normalised: npt.NDArray[np.float32] = (pixels - mean) / std
-    return normalised
+    return how.normalisation.of(pixels)

@@ -146,7 +146,8 @@ def _manifest(resolved: ResolvedExport, made: GraphMade, plugins: PluginChoice, 
     config = resolved.config
     batch = config.batch.minimum if config.batch.static else "batch"
     clip = (batch, config.frames, config.channels, config.size.height, config.size.width)
-    pixels = "RGB" if config.channels == 3 else f"{config.channels} channels"
+    pixels = ("RGB" if config.channels == 3 else f"{config.channels} channels") + " in 0..1"
+    values = pixels if config.pixels else f"{pixels}, minus mean, over std"
     return Manifest(
         created_by=f"ftsf-export {__version__}",
         config={
@@ -159,7 +160,7 @@ def _manifest(resolved: ResolvedExport, made: GraphMade, plugins: PluginChoice, 
             "reference": made.reference,
         },
         weights=weights,
-        inputs=(TensorSpec("clip", clip, "float32", "BFCHW", f"{pixels} in 0..1, minus mean, over std"),),
+        inputs=(TensorSpec("clip", clip, "float32", "BFCHW", values),),
         outputs=(TensorSpec("logits", (batch, config.num_classes), "float32", "BL", "unnormalised class scores"),),
         preprocessing=resolved.preprocessing,
         labels=resolved.labels,

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Golden, Island, TapSpec, sample_tap, sha256_of, write_golden
+from ftsf_export.bundle import (
+    GOLDEN_NAME,
+    ONNX_NAME,
+    Golden,
+    Island,
+    Normalisation,
+    TapSpec,
+    sample_tap,
+    sha256_of,
+    write_golden,
+)
 from ftsf_export.config import BatchRange, ExportConfig
 from ftsf_export.parity.compare import collect
 from ftsf_export.parity.judge import Limits
@@ -140,7 +150,7 @@ def _second_opinion(
     if model is not None or resolved.checkpoint is None or not resolved.checkpoint.from_huggingface:
         return None
     with stages("ask Hugging Face's own model"):
-        return second_opinion(resolved.checkpoint, clips)
+        return second_opinion(resolved.checkpoint, clips, resolved.normalisation)
 
 
 def _about_the_bundles_graph(verdict: Verdict, final: Verdict) -> Verdict:
@@ -176,13 +186,14 @@ def _traced(
             attention_operator=resolved.attention_operator,
             rewrites=frozenset(resolved.rewrites),
             plugins=frozenset(resolved.plugins),
+            normalisation=resolved.normalisation,
         )
         graph = export_onnx(module, options)
     with stages("run eager PyTorch"):
-        reference = _run_eager(module, graph.taps, clips)
+        reference = _run_eager(module, graph.taps, clips, resolved.normalisation)
     if held_out is not None:
         with stages("run eager PyTorch on the held-out videos"):
-            reference = replace(reference, held_out=_eager_logits(module, held_out))
+            reference = replace(reference, held_out=_eager_logits(module, held_out, resolved.normalisation))
     return graph, reference, module.config
 
 
@@ -205,11 +216,13 @@ def _work(resolved: ResolvedExport, config: TimeSformerConfig) -> dict[str, Any]
     }
 
 
-def _run_eager(module: FastTimeSformer, taps: tuple[TapSpec, ...], clips: JudgedClips) -> _Reference:
+def _run_eager(
+    module: FastTimeSformer, taps: tuple[TapSpec, ...], clips: JudgedClips, normalisation: Normalisation | None
+) -> _Reference:
     """One clip at a time, sampled at once: a tap of one clip is megabytes, and there is one a module."""
     from ftsf_export.runners.eager import EagerRunner
 
-    runner = EagerRunner(module, taps=taps)
+    runner = EagerRunner(module, taps=taps, normalisation=normalisation)
     each = []
     for index in range(len(clips.values)):
         outputs = collect(runner, clips.values[index : index + 1])
@@ -218,10 +231,11 @@ def _run_eager(module: FastTimeSformer, taps: tuple[TapSpec, ...], clips: Judged
     return _Reference(stacked.pop("logits"), stacked)
 
 
-def _eager_logits(module: FastTimeSformer, held_out: HeldOut) -> Any:
+def _eager_logits(module: FastTimeSformer, held_out: HeldOut, normalisation: Normalisation | None) -> Any:
     from ftsf_export.runners.eager import EagerRunner
 
-    return held_out_logits(EagerRunner(module), held_out, batch=BatchRange(1, 8, 8))
+    runner = EagerRunner(module, normalisation=normalisation)
+    return held_out_logits(runner, held_out, batch=BatchRange(1, 8, 8))
 
 
 @dataclass(frozen=True)

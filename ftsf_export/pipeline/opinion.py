@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from ftsf_export.bundle import Normalisation
 from ftsf_export.parity.judge import Limits, Pair, judge
 from ftsf_export.parity.locate import LOGITS
 from ftsf_export.pipeline.clips import JudgedClips
@@ -47,8 +48,10 @@ class Opinion:
         )
 
 
-def second_opinion(checkpoint: Checkpoint | None, clips: JudgedClips) -> Opinion | None:
-    """None where the weights are not Hugging Face's."""
+def second_opinion(
+    checkpoint: Checkpoint | None, clips: JudgedClips, normalisation: Normalisation | None = None
+) -> Opinion | None:
+    """None where the weights are not Hugging Face's. ``normalisation``: of clips that are pixels."""
     if checkpoint is None or not checkpoint.from_huggingface:
         return None
     from ftsf_export.graph.checkpoint import opinion
@@ -56,4 +59,5 @@ def second_opinion(checkpoint: Checkpoint | None, clips: JudgedClips) -> Opinion
     if reason := opinion.lacking(checkpoint):
         return Opinion(None, reason=reason)
     whom = f"transformers {metadata.version('transformers')}, TimesformerForVideoClassification"
-    return Opinion(opinion.huggingface_logits(checkpoint, clips.values), whom=whom)
+    values = clips.values if normalisation is None else normalisation.of(clips.values)
+    return Opinion(opinion.huggingface_logits(checkpoint, values), whom=whom)

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftsf_export.bundle import ENGINES_FOLDER, GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME, Preprocessing
+from ftsf_export.bundle import ENGINES_FOLDER, GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME, Normalisation, Preprocessing
 from ftsf_export.bundle.place import check_free
 from ftsf_export.config import OFFERED_PRECISIONS, ExportConfig
 from ftsf_export.engine.choice import BuildPlanChoice
@@ -43,6 +43,7 @@ _NEEDED_FOR_VIDEO = ("av", "PIL")
 class ResolvedExport:
     """An export as it will be done: ``config`` as asked, and what follows from it and from this machine.
 
+    ``normalisation``: of the graph's own, where it takes pixels; ``preprocessing`` then has none.
     The model fields of ``config`` are those of the checkpoint, where it brings its architecture. ``plugins``: along
     what ("time", "space") attentions are nodes for plugins; with ``auto`` that is known once a plan was read.
     """
@@ -54,6 +55,7 @@ class ResolvedExport:
     choice: BuildPlanChoice
     preprocessing: Preprocessing
     rewrites: tuple[str, ...]
+    normalisation: Normalisation | None = None
     plugins: tuple[str, ...] = ()
     checkpoint: Checkpoint | None = None
 
@@ -151,13 +153,15 @@ def resolve_export(
     if (config.videos or config.held_out is not None) and config.channels != 3:
         raise UsageError(f"video: a video gives 3 channels, the model takes {config.channels}; judge it on noise alone")
     opset, operator = _form_of_attention(config, choice)
+    preprocessing = preprocessing_of(config, checkpoint)
     return ResolvedExport(
         config=config,
         output=Path(output),
         opset=opset,
         attention_operator=operator,
         choice=choice,
-        preprocessing=preprocessing_of(config, checkpoint),
+        preprocessing=preprocessing.of_pixels() if config.pixels else preprocessing,
+        normalisation=preprocessing.normalisation if config.pixels else None,
         rewrites=rewrites,
         plugins=_plugins(config, choice),
         checkpoint=checkpoint,

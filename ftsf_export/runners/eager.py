@@ -18,6 +18,7 @@ from polygraphy.backend.base import BaseRunner
 from polygraphy.common import TensorMetadata
 from torch import Tensor, nn
 
+from ftsf_export.bundle import Normalisation
 from ftsf_export.errors import RunError
 from ftsf_export.runners.protocol import CLIP, LOGITS, Tap
 
@@ -37,6 +38,7 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         taps: which values to give beside the logits, as the graph names them.
         dtype: the type to compute in (None: the module's own). Outputs are float64 for float64, else float32.
         device: where to compute.
+        normalisation: what the graph does with its pixels before the model's own computation; None: nothing.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         taps: Sequence[Tap] = (),
         dtype: torch.dtype | None = None,
         device: str = "cpu",
+        normalisation: Normalisation | None = None,
         name: str = "eager",
     ) -> None:
         super().__init__(name=name)
@@ -53,6 +56,7 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         self._taps = tuple(taps)
         self._dtype = dtype if dtype is not None else next(model.parameters()).dtype
         self._device = torch.device(device)
+        self._normalisation = normalisation
         self._model = model
         self._modes: list[tuple[nn.Module, bool]] = []
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
@@ -78,7 +82,8 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         return TensorMetadata().add(CLIP, np.float32, (None, *leading, config.height, config.width))
 
     def infer_impl(self, feed_dict: Mapping[str, Array]) -> OrderedDict[str, Array]:
-        clip = torch.from_numpy(np.ascontiguousarray(feed_dict[CLIP])).to(device=self._device, dtype=self._dtype)
+        clip = torch.from_numpy(np.ascontiguousarray(self._normalised(feed_dict[CLIP])))
+        clip = clip.to(device=self._device, dtype=self._dtype)
         self._seen.clear()
         start = time.perf_counter()
         try:
@@ -102,6 +107,9 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
             module.training = training
         self._hooks, self._modes, self._model = [], [], self._source
         self._seen.clear()
+
+    def _normalised(self, clip: Array) -> Array:
+        return clip if self._normalisation is None else self._normalisation.of(clip)
 
     def _recorder(self, name: str) -> Any:
         def record(_module: nn.Module, _inputs: Any, output: Tensor) -> None:

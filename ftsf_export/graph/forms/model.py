@@ -17,7 +17,7 @@ from fast_timesformer.blocks import (
     SpatialBranch,
 )
 from fast_timesformer.model import FastTimeSformer
-from ftsf_export.bundle import TapSpec
+from ftsf_export.bundle import Normalisation, TapSpec
 from ftsf_export.graph.forms.attention import attention_form
 from ftsf_export.graph.forms.blocks import BlockForm, DividedBlockForm, DividedTailBlockForm, TailBlockForm
 from ftsf_export.graph.forms.branches import ClassAttentionForm, MlpForm, TemporalForm, TokensForm
@@ -26,25 +26,43 @@ from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.product import Norm, Product
 from ftsf_export.graph.forms.rotation import RotaryTables
 from ftsf_export.graph.forms.turns import joint_turns, space_turns, time_turns
-from ftsf_export.graph.rewrite import Rewrites, class_tail
+from ftsf_export.graph.rewrite import Rewrites, class_tail, pixel_normalisation
 
 
 class PatchEmbedForm(Product):
     """Clip (B, F, C, H, W) -> patches (B, F * P, D). The patch vector is taken in the clip's own order: channel, row,
     column, with the weight's rows permuted to match, so that rows of pixels stay contiguous."""
 
-    def __init__(self, model: FastTimeSformer) -> None:
+    def __init__(self, model: FastTimeSformer, normalisation: Normalisation | None) -> None:
+        """``normalisation``: to take over; None: the clip is normalised."""
         config = model.config
         self_weight = Product.from_linear(model.patch_embed)
         side, channels = config.patch_size, config.channels
         weight = self_weight.weight.reshape(side, side, channels, -1).permute(2, 0, 1, 3).flatten(0, 2)
-        super().__init__(weight, self_weight.bias)
+        embed = Product(weight, self_weight.bias)
+        if normalisation is not None:
+            embed = pixel_normalisation.folded(embed, normalisation)
+        super().__init__(embed.weight, embed.bias)
         self.grid = (config.frames, channels, config.rows, side, config.columns, side)
 
     def forward(self, clip: Tensor) -> Tensor:
         frames, channels, rows, side, columns, _ = self.grid
         patches = clip.reshape(-1, *self.grid).permute(0, 1, 3, 5, 2, 4, 6)
         return super().forward(patches.reshape(-1, frames * rows * columns, channels * side * side))
+
+
+class PixelsForm(nn.Module):
+    """(pixel - mean) / std: clip (B, F, C, H, W) -> the same."""
+
+    def __init__(self, normalisation: Normalisation, like: Tensor) -> None:
+        """``like``: a weight, for its element type."""
+        super().__init__()
+        mean, std = (like.new_tensor(values).reshape(-1, 1, 1) for values in (normalisation.mean, normalisation.std))
+        self.mean = nn.Parameter(mean, requires_grad=False)
+        self.std = nn.Parameter(std, requires_grad=False)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        return (clip - self.mean) / self.std
 
 
 class TokensTable(nn.Module):
@@ -84,6 +102,7 @@ class ExportForm(nn.Module):
         rewrites: names of the exact rewrites to apply.
         operator: softmax attention as the ONNX ``Attention`` operator.
         plugins: which linear attentions are one node, those along "time", "space" or both.
+        normalisation: the clip holds pixels, which are normalised so; None: it is normalised.
     """
 
     def __init__(
@@ -93,6 +112,7 @@ class ExportForm(nn.Module):
         *,
         operator: bool = False,
         plugins: frozenset[str] = frozenset(),
+        normalisation: Normalisation | None = None,
     ) -> None:
         super().__init__()
         self.plugins = plugins
@@ -104,7 +124,11 @@ class ExportForm(nn.Module):
         # What all blocks share comes first: a shared constant is known by its first name.
         self.rotary_space, self.rotary_time = _tables(model)
         self.frames, self.frame_major = Frames(self.grid), Frames(self.grid, frame_major=True)
-        self.patch_embed = PatchEmbedForm(model)
+        folded = pixel_normalisation.NAME in rewrites
+        self.pixels: PixelsForm | None = None
+        if normalisation is not None and not folded:
+            self.pixels = PixelsForm(normalisation, model.head.weight.detach())
+        self.patch_embed = PatchEmbedForm(model, normalisation if folded else None)
         self.class_tokens = config.frames if self.frames_apart else 1
         self.tokens = TokensTable(model, self.class_tokens)
         self.blocks = nn.ModuleList(
@@ -115,6 +139,8 @@ class ExportForm(nn.Module):
         self.eval()
 
     def forward(self, clip: Tensor) -> Tensor:
+        if self.pixels is not None:
+            clip = self.pixels(clip)
         x = self.tokens(self.patch_embed(clip))
         for block in self.blocks:
             x = block(x)

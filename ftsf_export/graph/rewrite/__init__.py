@@ -16,6 +16,7 @@ ALL: Rewrites = frozenset(
         "favor-order",
         "geglu-split",
         "norm-affine",
+        "pixel-normalisation",
         "qkv-apart",
         "rotation-halves",
         "softmax-scale",

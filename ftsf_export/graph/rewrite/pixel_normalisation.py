@@ -1,0 +1,30 @@
+"""Normalisation of the pixels in the patch embedding's weights.
+
+With mean m_c and deviation s_c of channel c: sum_c sum_i ((x_ci - m_c) / s_c) W_ci + b =
+sum_c sum_i x_ci (W_ci / s_c) + (b - sum_c (m_c / s_c) sum_i W_ci), i over the pixels of a patch. There is no padding,
+so every patch has all of its pixels. Only where the graph normalises at all (``--pixels``). Taken in float64.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ftsf_export.bundle import Normalisation
+from ftsf_export.graph.forms.product import Product
+
+NAME = "pixel-normalisation"
+
+
+def folded(embed: Product, normalisation: Normalisation) -> Product:
+    """The product of patches whose rows (C * p * p) are channel by channel, for pixels that were not normalised."""
+    channels, rows = len(normalisation.mean), embed.weight.shape[0]
+    mean, std = (
+        torch.tensor(values, dtype=torch.float64).repeat_interleave(rows // channels)
+        for values in (normalisation.mean, normalisation.std)
+    )
+    weight: Tensor = embed.weight.double() / std[:, None]
+    bias = -(mean @ weight)
+    if embed.bias is not None:
+        bias = bias + embed.bias.double()
+    return Product(weight.to(embed.weight.dtype), bias.to(embed.weight.dtype))
