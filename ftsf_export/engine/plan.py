@@ -113,7 +113,7 @@ class Kernel:
 
     @property
     def moved_bytes(self) -> int | None:
-        """Bytes of inputs, constants and outputs, each once; None with a dynamic batch."""
+        """Bytes of inputs, constants and outputs, as often as the compiler lists them; None with a dynamic batch."""
         return _sum_known(t.size_bytes for t in (*self.inputs, *self.constants, *self.outputs))
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 
 import onnx_ir as ir
 
@@ -22,7 +22,8 @@ def name_all(graph: ir.Graph, taps: Iterable[str], weights: Container[str]) -> N
     Raises ExportError when a tapped module gives no value, or more than one.
     """
     fixed = {value: str(value.name) for value in (*graph.inputs, *graph.outputs)}
-    fixed.update({_result_of(graph, tap): tap for tap in taps})
+    nodes = [(node, module_of(node)) for node in graph]
+    fixed.update({_result_of(nodes, graph.outputs, tap): tap for tap in taps})
     counts: Counter[str] = Counter()
     for node in graph:
         stem = f"{module_of(node) or ROOT}/{node.op_type}"
@@ -34,15 +35,14 @@ def name_all(graph: ir.Graph, taps: Iterable[str], weights: Container[str]) -> N
     _name_constants(graph, weights)
 
 
-def _result_of(graph: ir.Graph, module: str) -> ir.Value:
-    """The one value that leaves ``module``."""
-    inside = {node for node in graph if is_within(module_of(node), module)}
+def _result_of(nodes: Sequence[tuple[ir.Node, str]], outputs: Container[ir.Value], module: str) -> ir.Value:
+    """The one value that leaves ``module``. ``nodes``: each with its own module."""
+    inside = {node: None for node, own in nodes if is_within(own, module)}
     leaving = [
         output
-        for node in graph
-        if node in inside
+        for node in inside
         for output in node.outputs
-        if output in graph.outputs or any(user not in inside for user, _ in output.uses())
+        if output in outputs or any(user not in inside for user, _ in output.uses())
     ]
     if len(leaving) != 1:
         found = ", ".join(str(value.name) for value in leaving) or "none"

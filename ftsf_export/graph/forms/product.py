@@ -14,12 +14,13 @@ class Product(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
-        self.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+        # Weights are large: the caller's own tensor where it is contiguous, a copy otherwise.
+        self.weight = nn.Parameter(weight.detach().contiguous(), requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=False)
 
     @classmethod
     def from_linear(cls, linear: nn.Linear) -> Product:
-        return cls(linear.weight.detach().T.contiguous(), linear.bias)
+        return cls(linear.weight.detach().T.clone(memory_format=torch.contiguous_format), linear.bias)
 
     @classmethod
     def side_by_side(cls, left: Product, right: Product) -> Product:

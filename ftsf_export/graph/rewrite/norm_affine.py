@@ -2,8 +2,8 @@
 
 (n * g + c) W + b = n (diag(g) W) + (c W + b), with n the normed token. Where the product has a bias to take c: without
 one it would get one, and compilers make one batched product of queries, keys and values only without. The last norm
-keeps its own: its result, gain and bias included, is compared with the model's. Products of weights are taken in
-float64.
+keeps its own: its result, gain and bias included, is compared with the model's. The product with the bias is
+taken in float64.
 """
 
 from __future__ import annotations
@@ -21,6 +21,6 @@ def entered(norm: nn.LayerNorm, linear: nn.Linear, rewrites: Rewrites) -> tuple[
     product = Product.from_linear(linear)
     if NAME not in rewrites or product.bias is None:
         return Norm(norm), product
-    weight, dtype = product.weight.double(), product.weight.dtype
-    bias = norm.bias.double() @ weight + product.bias.double()
-    return Norm(norm, affine=False), Product((norm.weight.double()[:, None] * weight).to(dtype), bias.to(dtype))
+    bias = norm.bias.double() @ product.weight.double() + product.bias.double()
+    weight = norm.weight.to(product.weight.dtype)[:, None] * product.weight
+    return Norm(norm, affine=False), Product(weight, bias.to(product.weight.dtype))
