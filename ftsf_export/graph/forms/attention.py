@@ -190,7 +190,7 @@ class AdditiveForm(nn.Module):
         q, k = grid.heads_first_one(q_BSI), grid.heads_first_one(k_BSI)
         v = grid.in_place(v_BSI)
         (frames,) = self._frames
-        is_class = None if frames is None else frames.is_class[..., None]
+        is_class = None if frames is None else frames.class_in_place()
         u_BSI = self.core(q, k, v, is_class).reshape(-1, grid.frames * grid.tokens, inner)
         rest: Tensor = q_BSI if self.to_rest is None else self.to_rest(h_BSD)
         out: Tensor = self.to_out(u_BSI) + rest

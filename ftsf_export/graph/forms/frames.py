@@ -1,9 +1,7 @@
 """Divided blocks between their two shapes: every token once, and every frame with a copy of the class token.
 
 The stream (B, 1 + F * P, D) holds every token once. Spatial attention sees F frames of T = 1 + P tokens, in each of
-which the class token comes first: (B, S, D), S = F * T. There the frames of one position lie side by side, (T, F): head
-and frame then are one stride, so that a fused attention reads its values where the product left them, and the class
-token's copies are the first F rows.
+which the class token comes first: (B, S, D), S = F * T, in one of two orders (``graph.rewrite.regrouping``).
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ class Frames(nn.Module):
 
     Args:
         grid: F frames of T tokens each.
-        frame_major: keep each frame's tokens side by side, (F, T), for kernels that want them so.
+        frame_major: keep each frame's tokens side by side, (F, T); otherwise the frames of each position, (T, F).
     """
 
     is_class: Tensor
@@ -55,6 +53,11 @@ class Frames(nn.Module):
             y_BTFD = y_BSD.reshape(-1, self.tokens, self.frames, width)
         patches = y_BTFD[:, 1:].transpose(1, 2).reshape(-1, self.frames * (self.tokens - 1), width)
         return torch.cat((y_BTFD[:, :1, 0] if alike else self._mean_of_copies(y_BTFD), patches), dim=1)
+
+    def class_in_place(self) -> Tensor:
+        """Which tokens are the class token, for tokens in place, (B, F, T, H, K) or (B, T, F, H, K): ones elsewhere."""
+        is_class = self.is_class[..., None]
+        return is_class.transpose(1, 2) if self.frame_major else is_class
 
     def _mean_of_copies(self, y_BTFD: Tensor) -> Tensor:
         if self.frames > MOST_FRAMES_WRITTEN_OUT:

@@ -26,7 +26,7 @@ from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.product import Norm, Product
 from ftsf_export.graph.forms.rotation import RotaryTables
 from ftsf_export.graph.forms.turns import joint_turns, space_turns, time_turns
-from ftsf_export.graph.rewrite import Rewrites, class_tail, pixel_normalisation
+from ftsf_export.graph.rewrite import Rewrites, class_tail, pixel_normalisation, regrouping
 
 
 class PatchEmbedForm(Product):
@@ -123,7 +123,8 @@ class ExportForm(nn.Module):
         self.grid = Grid(frames, tokens, config.num_heads, config.dim_head, "space")
         # What all blocks share comes first: a shared constant is known by its first name.
         self.rotary_space, self.rotary_time = _tables(model)
-        self.frames, self.frame_major = Frames(self.grid), Frames(self.grid, frame_major=True)
+        self.frame_major = Frames(self.grid, frame_major=True)
+        self.frames = Frames(self.grid) if regrouping.NAME in rewrites else self.frame_major
         folded = pixel_normalisation.NAME in rewrites
         self.pixels: PixelsForm | None = None
         if normalisation is not None and not folded:

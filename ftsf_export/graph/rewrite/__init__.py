@@ -18,6 +18,7 @@ ALL: Rewrites = frozenset(
         "norm-affine",
         "pixel-normalisation",
         "qkv-apart",
+        "regrouping",
         "rotation-halves",
         "softmax-scale",
         "temporal-fc",

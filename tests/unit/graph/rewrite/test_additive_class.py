@@ -8,7 +8,7 @@ import torch
 
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.graph.forms.model import ExportForm
-from ftsf_export.graph.rewrite import additive_class
+from ftsf_export.graph.rewrite import additive_class, regrouping
 
 FRAMES, TOKENS, WIDTH = 3, 7, 64
 
@@ -33,7 +33,7 @@ def test_the_branch_gives_what_it_gave(model_of: Callable[..., FastTimeSformer])
     model = model_of(attn_mechanism="fastformer", qkv_bias=True)
     plain, rewritten = (
         ExportForm(model, rewrites).double().get_submodule("blocks.0.spatial")
-        for rewrites in (frozenset(), frozenset({additive_class.NAME}))
+        for rewrites in (frozenset({regrouping.NAME}), frozenset({regrouping.NAME, additive_class.NAME}))
     )
     # The frames of one position lie side by side: the class token's copies are the first rows.
     x_BSD = double(2, TOKENS * FRAMES, WIDTH, seed=6)
