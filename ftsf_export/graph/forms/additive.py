@@ -63,6 +63,6 @@ class AdditiveCore(nn.Module):
         key = self.grid.heads_in_place(query * self.pool_k(k, self.w_k * query))
         if is_class is None:
             return key * v
-        # The products are selected, not the keys: selected keys would be as large as the values.
+        # The keys are selected, not their products with the values: of those each side would read the values.
         mean = key.mean(dim=2 if self.grid.along == "time" else 1, keepdim=True)
-        return torch.where(is_class, mean * v, key * v)
+        return torch.where(is_class, mean, key) * v

@@ -184,7 +184,11 @@ class AdditiveForm(nn.Module):
     def forward(self, h_BSD: Tensor) -> Tensor:
         grid, inner = self.grid, self.grid.heads * self.grid.width
         if self.apart:
-            q_BSI, k_BSI, v_BSI = self.to_q(h_BSD), self.to_k(h_BSD), self.to_v(h_BSD)
+            # Queries and keys are multiplied as frames, the values not: of one shape, a compiler would make one product
+            # of all, and copy queries and keys out of it for the kernels that pool them.
+            h_BFTD = h_BSD.reshape(-1, grid.frames, grid.tokens, h_BSD.shape[-1])
+            q_BSI, k_BSI = (to(h_BFTD).reshape(-1, grid.frames * grid.tokens, inner) for to in (self.to_q, self.to_k))
+            v_BSI = self.to_v(h_BSD)
         else:
             q_BSI, k_BSI, v_BSI = torch.split(self.to_qkv(h_BSD), inner, dim=-1)
         q, k = grid.heads_first_one(q_BSI), grid.heads_first_one(k_BSI)

@@ -31,16 +31,19 @@ def test_every_group_of_tokens(along: Along, turned: bool, rewrites: str) -> Non
     attention = FastAttention(HEADS * WIDTH, dim_head=WIDTH, qkv_bias=True).double()
     for seed, parameter in enumerate(attention.parameters()):
         parameter.data = double(*parameter.shape, seed=20 + seed)
-    form = attention_form(
-        attention, grid, RotaryTables(*tables, prefix=prefix) if turned else None, SETS[rewrites]
-    ).double()
+    normed = torch.nn.LayerNorm(HEADS * WIDTH).double()
+    norm, form = attention_form(
+        normed, attention, grid, RotaryTables(*tables, prefix=prefix) if turned else None, SETS[rewrites]
+    )
+    norm, form = norm.double(), form.double()
     h_BFTD = double(2, FRAMES, TOKENS, HEADS * WIDTH, seed=1)
 
     def grouped(x_BFTD: torch.Tensor) -> torch.Tensor:
         return (x_BFTD.transpose(1, 2) if along == "time" else x_BFTD).flatten(0, 1)
 
     with torch.no_grad():
-        got = grouped(form(h_BFTD.flatten(1, 2)).reshape(h_BFTD.shape))
+        got = grouped(form(norm(h_BFTD.flatten(1, 2))).reshape(h_BFTD.shape))
+        h_BFTD = normed(h_BFTD)
         expected = attention(grouped(h_BFTD), tables if turned else None, prefix)
         assert torch.allclose(got, expected, rtol=1e-11, atol=1e-11)
         # The rotation is no formality here.
