@@ -86,7 +86,7 @@ def line_chart(series: Sequence[Series], *, title: str, x_name: str, y_name: str
         value = top * step / 4
         y = place(xs[0], value)[1]
         drawn.append(f'<line x1="{_LEFT}" x2="{_LEFT + wide}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--line)"/>')
-        drawn.append(_text(_LEFT - 10, y + 4, f"{value:,.4g}", anchor="end", soft=True))
+        drawn.append(_text(_LEFT - 10, y + 4, _figure(value), anchor="end", soft=True))
     drawn += [_text(place(x, 0)[0], low + 18, f"{x:g}", anchor="middle", soft=True) for x in xs]
     drawn.append(_text(_LEFT + wide / 2, low + 38, x_name, anchor="middle", soft=True))
     ends = _apart([place(*one.points[-1])[1] for one in series])
@@ -108,7 +108,7 @@ def _line(one: Series, places: Sequence[tuple[float, float]], end: float) -> lis
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     colour = f"var(--kind-{one.name})"
     dots = [
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"><title>{one.name}, {point[0]:g}: {point[1]:,.4g}'
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"><title>{one.name}, {point[0]:g}: {_figure(point[1])}'
         "</title></circle>"
         for (x, y), point in zip(places, one.points, strict=True)
     ]
@@ -129,6 +129,11 @@ def _round_up(value: float) -> float:
     """The next number whose quarters are short: 1, 2, 4, 6, 8 or 10 times a power of ten."""
     power = 10 ** math.floor(math.log10(value)) if value > 0 else 1
     return float(next(step * power for step in (1, 2, 4, 6, 8, 10) if step * power >= value))
+
+
+def _figure(value: float) -> str:
+    """Four digits, and thousands written out: 10,000, never 1e+04."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start", soft: bool = False) -> str:

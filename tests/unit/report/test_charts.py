@@ -57,3 +57,10 @@ def test_a_file_of_its_own_brings_its_colours() -> None:
     assert ET.fromstring(page).tag == "{http://www.w3.org/2000/svg}svg"
     assert "--kind-product:#" in page
     assert "prefers-color-scheme:dark" in page
+
+
+def test_large_figures_are_written_out() -> None:
+    drawn = line_chart((Series("a", ((0, 1.5), (1, 9809.5))),), title="t", x_name="x", y_name="y", said="s")
+    assert "10,000" in drawn
+    assert "9,810" in drawn
+    assert "e+" not in drawn
