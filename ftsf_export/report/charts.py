@@ -108,8 +108,8 @@ def _line(one: Series, places: Sequence[tuple[float, float]], end: float) -> lis
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     colour = f"var(--kind-{one.name})"
     dots = [
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"><title>{one.name}, {point[0]:g}: {_figure(point[1])}'
-        "</title></circle>"
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}">'
+        f"<title>{one.name}, {point[0]:g}: {_figure(point[1])}</title></circle>"
         for (x, y), point in zip(places, one.points, strict=True)
     ]
     name = f'<text x="{places[-1][0] + 12:.1f}" y="{end + 4:.1f}" fill="{colour}">{escape(one.name)}</text>'
