@@ -71,6 +71,7 @@ def export_onnx(model: FastTimeSformer, options: GraphOptions) -> OnnxModel:
         model,
         options.rewrites,
         operator=options.attention_operator,
+        one_clip=options.batch == ONE_CLIP,
         plugins=options.plugins,
         normalisation=options.normalisation,
     )

@@ -43,6 +43,7 @@ class HeadsForm(nn.Module):
         tables: of the attending tokens, the class token included; None: no rotation.
         operator: softmax attention as the ONNX operator.
         class_only: the class token alone will ask.
+        one_clip: every call is one clip.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class HeadsForm(nn.Module):
         *,
         operator: bool,
         class_only: bool,
+        one_clip: bool,
     ) -> None:
         super().__init__()
         self.grid = grid
@@ -76,7 +78,9 @@ class HeadsForm(nn.Module):
             self.core = RegularCore(scale, rotation, operator=operator)
         # Over whole frames in a row a compiler would write the normed stream in another order for three products, in
         # FP32: packed is the cheaper one there.
-        packed = isinstance(self.core, FeaturesCore)
+        # FAVOR+ by features copies all three anyway; so does softmax attention of several clips: clip, position and head
+        # are no single stride.
+        packed = isinstance(self.core, FeaturesCore) or (isinstance(self.core, RegularCore) and not one_clip)
         self.apart = qkv_apart.NAME in rewrites and grid.along == "time" and not packed
         if self.apart:
             self.to_q, self.to_k, self.to_v = qkv_apart.apart(qkv)
@@ -227,6 +231,7 @@ def attention_form(
     operator: bool = False,
     plugin: bool = False,
     class_only: bool = False,
+    one_clip: bool = True,
 ) -> tuple[Norm, AttentionForm]:
     """Export forms of a norm and of the attention behind it; arguments as of ``HeadsForm``. ``plugin``: one node."""
     normed, qkv = norm_affine.entered(norm, attention.to_qkv, rewrites)
@@ -234,4 +239,6 @@ def attention_form(
         return normed, PluginForm(attention, qkv, grid, tables)
     if isinstance(attention, FastAttention):
         return normed, AdditiveForm(attention, qkv, grid, tables, rewrites)
-    return normed, HeadsForm(attention, qkv, grid, tables, rewrites, operator=operator, class_only=class_only)
+    return normed, HeadsForm(
+        attention, qkv, grid, tables, rewrites, operator=operator, class_only=class_only, one_clip=one_clip
+    )

@@ -101,6 +101,7 @@ class ExportForm(nn.Module):
         model: whose weights are taken over (copied where a rewrite changes them).
         rewrites: names of the exact rewrites to apply.
         operator: softmax attention as the ONNX ``Attention`` operator.
+        one_clip: every call is one clip; forms that are better for several otherwise.
         plugins: which linear attentions are one node, those along "time", "space" or both.
         normalisation: the clip holds pixels, which are normalised so; None: it is normalised.
     """
@@ -111,11 +112,12 @@ class ExportForm(nn.Module):
         rewrites: Rewrites,
         *,
         operator: bool = False,
+        one_clip: bool = True,
         plugins: frozenset[str] = frozenset(),
         normalisation: Normalisation | None = None,
     ) -> None:
         super().__init__()
-        self.plugins = plugins
+        self.plugins, self.one_clip = plugins, one_clip
         config = model.config
         self.frames_apart = config.attn_type == "space"
         frames = 1 if config.attn_type == "joint" else config.frames
@@ -185,6 +187,7 @@ class ExportForm(nn.Module):
             operator=operator,
             plugin=plugin,
             class_only=tail_only,
+            one_clip=self.one_clip,
         )
         mlp = MlpForm(cast(MlpBranch, block.get_submodule("mlp")), rewrites)
         tokens: nn.Module
@@ -203,7 +206,14 @@ class ExportForm(nn.Module):
         along_time = replace(self.grid, along="time", tokens=self.grid.tokens - 1)
         plugin = along_time.along in self.plugins
         norm, attn = attention_form(
-            branch.norm, branch.attn, along_time, self.rotary_time, rewrites, operator=operator, plugin=plugin
+            branch.norm,
+            branch.attn,
+            along_time,
+            self.rotary_time,
+            rewrites,
+            operator=operator,
+            plugin=plugin,
+            one_clip=self.one_clip,
         )
         return TemporalForm(norm, attn, branch.fc, rewrites)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
+from fast_timesformer.model import FastTimeSformer
+from ftsf_export.graph.forms.model import ExportForm
 from ftsf_export.graph.forms.product import Product
-from ftsf_export.graph.rewrite import qkv_apart
+from ftsf_export.graph.rewrite import ALL, qkv_apart
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -31,3 +35,23 @@ def test_keys_and_values_side_by_side_again() -> None:
     assert packed.bias is not None
     assert both.bias is not None
     assert torch.equal(both.bias, packed.bias[4:])
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "one", "several"), [("regular", 1, 0), ("fastformer", 1, 1), ("performer", 1, 1)]
+)
+def test_softmax_attention_of_several_clips_stays_packed(
+    model_of: Callable[..., FastTimeSformer], mechanism: str, one: int, several: int
+) -> None:
+    """Its values would be copied all the same; the logits do not tell."""
+    model = model_of(attn_mechanism=mechanism, qkv_bias=True).double()
+    config = model.config
+    shape = (2, config.frames, config.channels, config.height, config.width)
+    clip = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    forms = [ExportForm(model, ALL, one_clip=one_clip) for one_clip in (True, False)]
+    apart = [sum("blocks.0.temporal.attn.to_v." in name for name, _ in form.named_parameters()) for form in forms]
+    assert [count > 0 for count in apart] == [bool(one), bool(several)]
+    with torch.no_grad():
+        expected = model.eval()(clip)
+        for form in forms:
+            assert torch.allclose(form(clip), expected, rtol=1e-10, atol=1e-12)
