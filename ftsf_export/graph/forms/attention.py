@@ -78,8 +78,8 @@ class HeadsForm(nn.Module):
             self.core = RegularCore(scale, rotation, operator=operator)
         # Over whole frames in a row a compiler would write the normed stream in another order for three products, in
         # FP32: packed is the cheaper one there.
-        # FAVOR+ by features copies all three anyway; so does softmax attention of several clips, in which clip, position
-        # and head are no single stride.
+        # FAVOR+ by features copies all three anyway; so does softmax attention of several clips, where clip, position and
+        # head are no single stride.
         packed = isinstance(self.core, FeaturesCore) or (isinstance(self.core, RegularCore) and not one_clip)
         self.apart = qkv_apart.NAME in rewrites and grid.along == "time" and not packed
         if self.apart:
