@@ -77,9 +77,8 @@ class HeadsForm(nn.Module):
                 qkv, scale = softmax_scale.folded_qkv(qkv, attention.scale), None
             self.core = RegularCore(scale, rotation, operator=operator)
         # Over whole frames in a row a compiler would write the normed stream in another order for three products, in
-        # FP32: packed is the cheaper one there.
-        # FAVOR+ by features copies all three anyway; so does softmax attention of several clips, where clip, position and
-        # head are no single stride.
+        # FP32: packed is the cheaper one there. FAVOR+ by features copies all three anyway, and so does softmax
+        # attention of several clips, where clip, position and head are no single stride.
         packed = isinstance(self.core, FeaturesCore) or (isinstance(self.core, RegularCore) and not one_clip)
         self.apart = qkv_apart.NAME in rewrites and grid.along == "time" and not packed
         if self.apart:
