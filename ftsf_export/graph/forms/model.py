@@ -66,9 +66,10 @@ class PixelsForm(nn.Module):
 
 
 class TokensTable(nn.Module):
-    """Patches (B, F * P, D) -> stream (B, S, D): a copy of the class token before each frame, learned positions added.
+    """Patches (B, F * P, D) -> stream (B, S, D): a class token before each of ``frames`` runs of patches (one run in
+    divided and joint attention), learned positions added.
 
-    A row of zeros is put before each frame's patches, and one table (S, D) is added to all: no tensor has to be made as
+    A row of zeros is put before each run, and one table (S, D) is added to all: no tensor has to be made as
     large as the batch, so nothing in the graph asks for the batch's size.
     """
 
