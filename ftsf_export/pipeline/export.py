@@ -137,7 +137,7 @@ def _architecture(resolved: ResolvedExport, model: FastTimeSformer | None) -> Ti
         return model.config
     if resolved.checkpoint is not None:
         return resolved.checkpoint.model
-    from ftsf_export.graph.architecture import architecture_from_config
+    from ftsf_export.checkpoint.architecture import architecture_from_config
 
     return architecture_from_config(resolved.config)
 

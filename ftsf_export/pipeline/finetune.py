@@ -24,7 +24,7 @@ from ftsf_export.video.encode import write_video
 
 if TYPE_CHECKING:
     from fast_timesformer.finetune import Epoch, Motion, TrainingSettings
-    from ftsf_export.graph.finetune import Student
+    from ftsf_export.checkpoint.student import Student
 
 TRAIN, HELD_OUT = "train", "val"
 
@@ -80,7 +80,7 @@ def finetune(
     """
     from fast_timesformer.finetune import StateError, TrainingDiverged
     from fast_timesformer.weights import save_model
-    from ftsf_export.graph.finetune import make_student
+    from ftsf_export.checkpoint.student import make_student
 
     _check_places(request)
     train = class_folder(request.data / TRAIN)
@@ -108,7 +108,7 @@ def write_motion(folder: Path, motion: Motion, *, train: int, held_out: int, see
 
     Raises OutputError where ``folder`` is there and not empty.
     """
-    from ftsf_export.graph.finetune import motion_frames
+    from ftsf_export.checkpoint.student import motion_frames
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{folder}: expected an empty or a new directory, something is there; give another one")
@@ -149,7 +149,7 @@ def _epochs(
     on_progress: OnProgress,
 ) -> Iterator[Epoch]:
     from fast_timesformer.finetune import Trainer
-    from ftsf_export.graph.finetune import VideoClips
+    from ftsf_export.checkpoint.student import VideoClips
 
     load: Callable[[Path], npt.NDArray[np.float32]] = partial(_clip_values, how=how)
     clips, held_out = (

@@ -16,7 +16,7 @@ from ftsf_export.pipeline.clips import JudgedClips
 from ftsf_export.verdict import Status, Verdict
 
 if TYPE_CHECKING:
-    from ftsf_export.graph.checkpoint import Checkpoint
+    from ftsf_export.checkpoint import Checkpoint
 
 SECOND_OPINION = "parity.huggingface"
 
@@ -54,7 +54,7 @@ def second_opinion(
     """None where the weights are not Hugging Face's. ``normalisation``: of clips that are pixels."""
     if checkpoint is None or not checkpoint.from_huggingface:
         return None
-    from ftsf_export.graph.checkpoint import opinion
+    from ftsf_export.checkpoint import opinion
 
     if reason := opinion.lacking(checkpoint):
         return Opinion(None, reason=reason)

@@ -28,7 +28,7 @@ from ftsf_export.video.class_folder import class_folder
 from ftsf_export.video.clip import default_preprocessing
 
 if TYPE_CHECKING:
-    from ftsf_export.graph.checkpoint import Checkpoint
+    from ftsf_export.checkpoint import Checkpoint
 
 INSTALL = "pip install 'ftsf-export[export]'"
 INSTALL_VIDEO = "pip install 'ftsf-export[video]'"
@@ -172,7 +172,7 @@ def _described(config: ExportConfig, on_progress: OnProgress) -> Checkpoint | No
     """What the checkpoint is, if one was asked for; its tensors are read later."""
     if config.checkpoint is None:
         return None
-    from ftsf_export.graph.checkpoint import describe_checkpoint
+    from ftsf_export.checkpoint import describe_checkpoint
 
     return describe_checkpoint(config.checkpoint, config, on_progress=on_progress)
 

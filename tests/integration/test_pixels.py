@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from ftsf_export import Bundle, ExportConfig, export
+from ftsf_export.checkpoint.source import load_model
 from ftsf_export.graph.rewrite import ALL, pixel_normalisation
-from ftsf_export.graph.source import load_model
 from ftsf_export.video.clip import default_preprocessing
 
 SMALL = {"frames": 2, "size": "32", "dim": 64, "depth": 1, "dim_head": 16, "num_classes": 5, "builder": "none"}

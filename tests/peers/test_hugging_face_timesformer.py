@@ -16,7 +16,7 @@ from transformers import TimesformerConfig, TimesformerForVideoClassification
 from transformers.utils import logging
 
 from fast_timesformer.model import FastTimeSformer
-from ftsf_export.graph.checkpoint.names import huggingface_origins
+from ftsf_export.checkpoint.names import huggingface_origins
 
 FRAMES, SIDE, PATCH, DIM, HEADS, DEPTH, CLASSES = 3, 24, 8, 32, 2, 2, 7
 ATTENTION_TYPES = {"divided": "divided_space_time", "joint": "joint_space_time", "space": "space_only"}

@@ -14,12 +14,12 @@ import pytest
 import torch
 from transformers.utils import logging
 
+from ftsf_export.checkpoint import load_checkpoint
 from ftsf_export.config import ExportConfig
-from ftsf_export.graph.checkpoint import load_checkpoint
 from ftsf_export.parity.locate import LOGITS
 from ftsf_export.pipeline.export import export
 from ftsf_export.verdict import Status, Verdict
-from tests.unit.graph.checkpoint.pretrained import noise, relative, their_logits, their_model, write_huggingface
+from tests.unit.checkpoint.pretrained import noise, relative, their_logits, their_model, write_huggingface
 
 DIVIDED, JOINT, SPACE = "divided_space_time", "joint_space_time", "space_only"
 TINY = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "num_hidden_layers": 2, "num_labels": 11}

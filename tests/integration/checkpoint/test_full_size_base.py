@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from ftsf_export.checkpoint import load_checkpoint
+from ftsf_export.checkpoint.opinion import huggingface_logits
 from ftsf_export.config import ExportConfig
-from ftsf_export.graph.checkpoint import load_checkpoint
-from ftsf_export.graph.checkpoint.opinion import huggingface_logits
 from ftsf_export.pipeline.export import export
 from ftsf_export.verdict import Status
-from tests.unit.graph.checkpoint.pretrained import noise, relative, their_model, write_huggingface
+from tests.unit.checkpoint.pretrained import noise, relative, their_model, write_huggingface
 
 BASE = {
     "image_size": 224, "patch_size": 16, "num_frames": 8, "hidden_size": 768, "num_hidden_layers": 12,

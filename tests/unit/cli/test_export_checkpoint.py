@@ -11,7 +11,7 @@ import torch
 
 from ftsf_export import Bundle
 from ftsf_export.verdict import Status
-from tests.unit.graph.checkpoint.pretrained import noise, their_model, write_huggingface
+from tests.unit.checkpoint.pretrained import noise, their_model, write_huggingface
 
 LABELS = {str(index): name for index, name in enumerate(("up", "down", "left", "right", "in", "out", "still"))}
 
@@ -118,7 +118,7 @@ def test_a_disagreement_with_hugging_face_fails_its_gate(
     say: Any, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With two maps of the same shape exchanged in our table of names, the second opinion says so."""
-    from ftsf_export.graph.checkpoint import names
+    from ftsf_export.checkpoint import names
 
     exchanged = {**names._HUGGING_FACE_BLOCK, "temporal.norm": "layernorm_before", "whole.norm": "temporal_layernorm"}
     monkeypatch.setattr(names, "_HUGGING_FACE_BLOCK", exchanged)
@@ -141,7 +141,7 @@ def test_without_transformers_the_reference_is_ours(
 ) -> None:
     from importlib.util import find_spec
 
-    from ftsf_export.graph.checkpoint import opinion
+    from ftsf_export.checkpoint import opinion
 
     monkeypatch.setattr(opinion, "find_spec", lambda name: None if name == "transformers" else find_spec(name))
     said = say("export", "--checkpoint", pretrained, "--builder", "none", "-o", tmp_path / "out", "--json")
@@ -154,7 +154,7 @@ def test_without_transformers_the_reference_is_ours(
 
 
 def test_an_original_file_exports(say: Any, tmp_path: Path) -> None:
-    from tests.unit.graph.checkpoint.pretrained import write_pyth
+    from tests.unit.checkpoint.pretrained import write_pyth
 
     theirs = their_model(hidden_size=64, intermediate_size=128, num_attention_heads=1)
     path = write_pyth(tmp_path / "a.pyth", theirs)

@@ -15,7 +15,7 @@ from transformers.models.videomae.image_processing_pil_videomae import VideoMAEI
 from ftsf_export.config import ExportConfig
 from ftsf_export.pipeline.resolve import resolve_export
 from ftsf_export.video.preprocess import preprocess
-from tests.unit.graph.checkpoint.pretrained import their_model, write_huggingface, write_pyth
+from tests.unit.checkpoint.pretrained import their_model, write_huggingface, write_pyth
 
 FRAMES, SIDE = 3, 32
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from ftsf_export.checkpoint.architecture import architecture_from_config
 from ftsf_export.config import ExportConfig
 from ftsf_export.engine.machine import Machine
 from ftsf_export.errors import ConfigError, EnvironmentLacks, UsageError
-from ftsf_export.graph.architecture import architecture_from_config
 from ftsf_export.graph.rewrite import ALL
 from ftsf_export.pipeline.build import choose
 from ftsf_export.pipeline.plugins import choose_plugins, takes_plugins

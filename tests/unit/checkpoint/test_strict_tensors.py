@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from fast_timesformer import save_model
 from fast_timesformer.model import FastTimeSformer
+from ftsf_export.checkpoint import describe_checkpoint, load_checkpoint
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
-from ftsf_export.graph.checkpoint import describe_checkpoint, load_checkpoint
-from tests.unit.graph.checkpoint.pretrained import original_names, their_model, write_pyth
+from tests.unit.checkpoint.pretrained import original_names, their_model, write_pyth
 
 
 def test_all_of_them_are_named(huggingface: Callable[..., Path]) -> None:

@@ -6,9 +6,9 @@ import torch
 
 from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.model import FastTimeSformer
+from ftsf_export.checkpoint import Checkpoint, load_checkpoint, model_from_checkpoint
+from ftsf_export.checkpoint.architecture import architecture_from_config
 from ftsf_export.config import ExportConfig
-from ftsf_export.graph.architecture import architecture_from_config
-from ftsf_export.graph.checkpoint import Checkpoint, load_checkpoint, model_from_checkpoint
 
 
 def load_model(config: ExportConfig, checkpoint: Checkpoint | None = None) -> FastTimeSformer:

@@ -6,7 +6,7 @@ import torch
 
 from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.model import FastTimeSformer
-from ftsf_export.graph.checkpoint.names import Shape
+from ftsf_export.checkpoint.names import Shape
 
 
 def shapes_of(config: TimeSformerConfig) -> dict[str, Shape]:

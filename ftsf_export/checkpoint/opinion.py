@@ -20,8 +20,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ftsf_export.graph.checkpoint import huggingface
-from ftsf_export.graph.checkpoint.value import Checkpoint
+from ftsf_export.checkpoint import huggingface
+from ftsf_export.checkpoint.value import Checkpoint
 
 INSTALL = "pip install 'ftsf-export[hub]'"
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from ftsf_export.checkpoint import describe_checkpoint, load_checkpoint
+from ftsf_export.checkpoint.found import Pixels
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
-from ftsf_export.graph.checkpoint import describe_checkpoint, load_checkpoint
-from ftsf_export.graph.checkpoint.found import Pixels
-from tests.unit.graph.checkpoint.pretrained import noise, original_names, relative, their_model, write_pyth
+from tests.unit.checkpoint.pretrained import noise, original_names, relative, their_model, write_pyth
 
 WIDE = {"hidden_size": 128, "intermediate_size": 256}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from transformers.utils import logging
 
-from tests.unit.graph.checkpoint.pretrained import their_model, write_huggingface
+from tests.unit.checkpoint.pretrained import their_model, write_huggingface
 
 
 @pytest.fixture(autouse=True)

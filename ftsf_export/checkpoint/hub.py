@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ftsf_export.checkpoint.huggingface import CONFIG_NAME, PROCESSOR_NAMES, WEIGHT_NAMES
+from ftsf_export.checkpoint.resumable import fetch_large
+from ftsf_export.checkpoint.tensors import MAX_FILE_BYTES
 from ftsf_export.errors import EnvironmentLacks, UsageError
-from ftsf_export.graph.checkpoint.huggingface import CONFIG_NAME, PROCESSOR_NAMES, WEIGHT_NAMES
-from ftsf_export.graph.checkpoint.resumable import fetch_large
-from ftsf_export.graph.checkpoint.tensors import MAX_FILE_BYTES
 from ftsf_export.progress import OnProgress, silent
 
 INSTALL = "pip install 'ftsf-export[hub]'"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from ftsf_export.checkpoint import load_checkpoint
+from ftsf_export.checkpoint.interpolate import space_from_space, time_from_time
 from ftsf_export.config import ExportConfig
-from ftsf_export.graph.checkpoint import load_checkpoint
-from ftsf_export.graph.checkpoint.interpolate import space_from_space, time_from_time
-from tests.unit.graph.checkpoint.pretrained import noise, relative, their_model
+from tests.unit.checkpoint.pretrained import noise, relative, their_model
 
 
 @pytest.mark.parametrize("frames", [3, 4, 5, 8, 16])

@@ -17,10 +17,10 @@ from torch.utils.data import Dataset
 
 from fast_timesformer.finetune import Motion
 from fast_timesformer.model import FastTimeSformer
+from ftsf_export.checkpoint import Checkpoint, load_checkpoint
+from ftsf_export.checkpoint.source import load_model
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
-from ftsf_export.graph.checkpoint import Checkpoint, load_checkpoint
-from ftsf_export.graph.source import load_model
 from ftsf_export.progress import OnProgress
 
 Clip = npt.NDArray[np.float32]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ftsf_export.checkpoint import facebook, huggingface, own
+from ftsf_export.checkpoint.found import Found
+from ftsf_export.checkpoint.tensors import open_tensors
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
-from ftsf_export.graph.checkpoint import facebook, huggingface, own
-from ftsf_export.graph.checkpoint.found import Found
-from ftsf_export.graph.checkpoint.tensors import open_tensors
 
 KNOWN = (
     "a Hugging Face directory (config.json of model_type timesformer, model.safetensors or pytorch_model.bin), a file "

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ftsf_export.graph.checkpoint.hub import HubId
+from ftsf_export.checkpoint.hub import HubId
 
 SERVER = Path(__file__).with_name("hub_server.py")
 MODEL = "somebody/timesformer-tiny"
@@ -28,7 +28,7 @@ import json, os, sys
 from huggingface_hub import constants
 from ftsf_export.errors import FtsfError
 from ftsf_export.config import ExportConfig
-from ftsf_export.graph.checkpoint import describe_checkpoint
+from ftsf_export.checkpoint import describe_checkpoint
 # The library writes 10 MB at a time, these files are smaller.
 constants.DOWNLOAD_CHUNK_SIZE = 2**16
 seen, dies_at = [], float(sys.argv[2])

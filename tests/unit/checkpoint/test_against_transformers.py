@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 
+from ftsf_export.checkpoint import describe_checkpoint, load_checkpoint
+from ftsf_export.checkpoint.opinion import huggingface_logits, lacking
 from ftsf_export.config import ExportConfig
-from ftsf_export.graph.checkpoint import describe_checkpoint, load_checkpoint
-from ftsf_export.graph.checkpoint.opinion import huggingface_logits, lacking
 from ftsf_export.pipeline.export import export
 from ftsf_export.verdict import Status
-from tests.unit.graph.checkpoint.pretrained import noise, relative, their_logits, their_model, write_huggingface
+from tests.unit.checkpoint.pretrained import noise, relative, their_logits, their_model, write_huggingface
 
 ATTENTION_TYPES = ("divided_space_time", "joint_space_time", "space_only")
 

@@ -20,8 +20,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ftsf_export.checkpoint.names import Shape
 from ftsf_export.errors import UsageError
-from ftsf_export.graph.checkpoint.names import Shape
 
 # TimeSformer-base is 0.5 GB; with an optimizer's state 1.5 GB.
 MAX_FILE_BYTES = 8 * 2**30

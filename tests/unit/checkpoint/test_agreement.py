@@ -11,9 +11,9 @@ import torch
 
 from fast_timesformer import save_model
 from fast_timesformer.model import FastTimeSformer
+from ftsf_export.checkpoint import describe_checkpoint, load_checkpoint
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import ConfigError
-from ftsf_export.graph.checkpoint import describe_checkpoint, load_checkpoint
 
 
 @pytest.mark.parametrize(

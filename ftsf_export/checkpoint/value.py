@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fast_timesformer.config import TimeSformerConfig
-from ftsf_export.graph.checkpoint import huggingface
-from ftsf_export.graph.checkpoint.found import Found, Pixels
+from ftsf_export.checkpoint import huggingface
+from ftsf_export.checkpoint.found import Found, Pixels
 
 
 @dataclass(frozen=True, kw_only=True)

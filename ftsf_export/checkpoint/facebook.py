@@ -13,13 +13,13 @@ import math
 import re
 
 from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.checkpoint.found import Found, Pixels, check_bounds
+from ftsf_export.checkpoint.huggingface import PRETRAINED
+from ftsf_export.checkpoint.names import facebook_origins
+from ftsf_export.checkpoint.shapes import shapes_of
+from ftsf_export.checkpoint.tensors import TensorFile
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
-from ftsf_export.graph.checkpoint.found import Found, Pixels, check_bounds
-from ftsf_export.graph.checkpoint.huggingface import PRETRAINED
-from ftsf_export.graph.checkpoint.names import facebook_origins
-from ftsf_export.graph.checkpoint.shapes import shapes_of
-from ftsf_export.graph.checkpoint.tensors import TensorFile
 
 KIND = "facebookresearch/TimeSformer"
 HEAD_WIDTH = 64

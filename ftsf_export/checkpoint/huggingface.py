@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.checkpoint.found import FILTERS, MOST, Found, Pixels, check_bounds
+from ftsf_export.checkpoint.names import huggingface_origins
+from ftsf_export.checkpoint.settings import Settings
+from ftsf_export.checkpoint.shapes import shapes_of
+from ftsf_export.checkpoint.tensors import TensorFile, open_tensors
 from ftsf_export.errors import UsageError
-from ftsf_export.graph.checkpoint.found import FILTERS, MOST, Found, Pixels, check_bounds
-from ftsf_export.graph.checkpoint.names import huggingface_origins
-from ftsf_export.graph.checkpoint.settings import Settings
-from ftsf_export.graph.checkpoint.shapes import shapes_of
-from ftsf_export.graph.checkpoint.tensors import TensorFile, open_tensors
 
 KIND = "Hugging Face"
 CONFIG_NAME = "config.json"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ftsf_export.checkpoint.names import Origin, Shape
 from ftsf_export.errors import UsageError
-from ftsf_export.graph.checkpoint.names import Origin, Shape
 
 
 def check_fit(origins: Mapping[str, Origin], found: Mapping[str, Shape], *, source: str) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.checkpoint.names import Origin
+from ftsf_export.checkpoint.tensors import TensorFile
 from ftsf_export.errors import UsageError
-from ftsf_export.graph.checkpoint.names import Origin
-from ftsf_export.graph.checkpoint.tensors import TensorFile
 
 # What a configuration may ask for at most. Somebody else's file must not decide how much memory this process takes.
 MOST = {

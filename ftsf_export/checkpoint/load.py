@@ -14,16 +14,16 @@ from torch import Tensor
 from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.bundle import sha256_of
+from ftsf_export.checkpoint.agreement import agreed
+from ftsf_export.checkpoint.found import Found, Pixels
+from ftsf_export.checkpoint.hub import HubId, fetch
+from ftsf_export.checkpoint.interpolate import space_from_space, time_from_time
+from ftsf_export.checkpoint.kind import KNOWN, open_found
+from ftsf_export.checkpoint.shapes import shapes_of
+from ftsf_export.checkpoint.strict import check_fit
+from ftsf_export.checkpoint.value import Checkpoint
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
-from ftsf_export.graph.checkpoint.agreement import agreed
-from ftsf_export.graph.checkpoint.found import Found, Pixels
-from ftsf_export.graph.checkpoint.hub import HubId, fetch
-from ftsf_export.graph.checkpoint.interpolate import space_from_space, time_from_time
-from ftsf_export.graph.checkpoint.kind import KNOWN, open_found
-from ftsf_export.graph.checkpoint.shapes import shapes_of
-from ftsf_export.graph.checkpoint.strict import check_fit
-from ftsf_export.graph.checkpoint.value import Checkpoint
 from ftsf_export.progress import OnProgress, silent
 
 

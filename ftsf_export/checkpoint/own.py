@@ -7,14 +7,14 @@ from typing import Any
 
 from fast_timesformer import weights
 from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.checkpoint.architecture import architecture_from_config
+from ftsf_export.checkpoint.found import FILTERS, MOST, Found, Pixels, check_bounds
+from ftsf_export.checkpoint.names import own_origins
+from ftsf_export.checkpoint.settings import Settings
+from ftsf_export.checkpoint.shapes import shapes_of
+from ftsf_export.checkpoint.tensors import TensorFile
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
-from ftsf_export.graph.architecture import architecture_from_config
-from ftsf_export.graph.checkpoint.found import FILTERS, MOST, Found, Pixels, check_bounds
-from ftsf_export.graph.checkpoint.names import own_origins
-from ftsf_export.graph.checkpoint.settings import Settings
-from ftsf_export.graph.checkpoint.shapes import shapes_of
-from ftsf_export.graph.checkpoint.tensors import TensorFile
 
 KIND = "FastTimeSformer"
 _MARK = "patch_embed.weight"
