@@ -55,18 +55,14 @@ def _say_machine(terminal: Terminal, diagnosis: Diagnosis) -> None:
 
 
 def _say_packages(terminal: Terminal, diagnosis: Diagnosis) -> None:
-    from ftsf_export.pipeline.doctor import advice
-
     terminal.say("\nPackages")
     for finding in diagnosis.packages:
         package = finding.package
-        state = finding.version or "-"
-        tail = package.purpose
-        if finding.problem:
-            tail += f"; {finding.problem}"
-        if install := advice(finding, diagnosis.packages):
-            tail += f": {install}"
-        terminal.say(f"  {package.name:<18} {state:<12} {tail}", style="" if finding.usable else "dim")
+        tail = f"{package.specifier:<10} {package.extra or 'core':<9}"
+        if finding.install:
+            tail += f"{f'{finding.problem}: ' if finding.problem else ''}{finding.install}"
+        line = f"  {package.name:<18} {finding.version or '-':<12} {tail}"
+        terminal.say(line.rstrip(), style="" if finding.usable else "dim")
 
 
 def _say_libraries(terminal: Terminal, diagnosis: Diagnosis) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
 
-from ftsf_export.doctor.packages import CORE, install_command
+from ftsf_export.doctor.packages import CORE, ONNX_RUNTIMES, Package, install_command
 
 # What a machine can do, beside the usable packages, by name.
 GPU = "a GPU with its driver"
@@ -23,16 +23,17 @@ _MENDS = {
 
 @dataclass(frozen=True)
 class Need:
-    """One thing that a command needs: all items of any one of the ways. ``mend`` says how to get it.
+    """One thing that a command needs: all items of any one of the ways."""
 
-    ``purpose`` is the part of the work that needs it; empty: the whole command does.
-    """
-
+    #: Names of packages, and of the abilities above.
     ways: tuple[tuple[str, ...], ...]
+    #: How to get it, as the end of a sentence.
     mend: str
+    #: The part of the work that needs it; empty when the whole command does.
     purpose: str = ""
 
     def met(self, abilities: Set[str]) -> bool:
+        """Whether all items of one way are there."""
         return any(set(way) <= abilities for way in self.ways)
 
     def missing(self, abilities: Set[str]) -> list[str]:
@@ -43,105 +44,107 @@ class Need:
 
 @dataclass(frozen=True)
 class Lack:
-    """Items that are not here, one way to get them all, and the part of the work that needs them (empty: all of it)."""
+    """What is not here, with one way to get all of it."""
 
+    #: Names of packages and abilities, or the release that is here and cannot be used.
     items: tuple[str, ...]
+    #: How to get them all, as the end of a sentence.
     mend: str
+    #: The part of the work that needs them; empty when the whole command does.
     purpose: str = ""
 
     def sentence(self) -> str:
+        """Items, purpose and mend, as the end of a sentence."""
         return f"{', '.join(self.items)}{f' {self.purpose}' if self.purpose else ''}: {self.mend}"
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """One command on this machine. ``lacks`` keeps it from running; ``limits`` only from a part of its work."""
+    """One command on this machine."""
 
+    #: Name of the command.
     command: str
+    #: What keeps it from running.
     lacks: tuple[Lack, ...]
+    #: What keeps it only from a part of its work.
     limits: tuple[Lack, ...]
 
     @property
     def ready(self) -> bool:
+        """Whether the command can run, if only for a part of its work."""
         return not self.lacks
 
 
-@dataclass(frozen=True)
-class Requirements:
-    """What one command needs."""
-
-    command: str
-    needs: tuple[Need, ...] = field(default=())
-
-
-def _packages(*names: str, extra: str, purpose: str = "") -> tuple[Need, ...]:
-    return tuple(Need(((name,),), install_command(extra), purpose) for name in names)
-
-
-_CORE = _packages("numpy", "click", "rich", "polygraphy", extra=CORE)
-_ONNX = (
-    *_packages("onnx", "onnx-ir", "ml_dtypes", extra="onnx"),
-    Need(((ONNX_RUNTIME,),), _MENDS[ONNX_RUNTIME]),
-)
-_TORCH = _packages("torch", "einops", "safetensors", "onnxscript", "jinja2", extra="export")
 _BUILDER_WAYS = ((TENSORRT_RTX,), (TENSORRT, GPU))
 _BUILDER_MEND = f"{_MENDS[TENSORRT_RTX]}, or on a machine with a GPU {_MENDS[TENSORRT]}"
 _ENGINE_WAYS = ((TENSORRT, GPU), (TENSORRT_RTX, GPU))
 _ENGINE_MEND = f"{_MENDS[GPU]}, with {_MENDS[TENSORRT]} or {_MENDS[TENSORRT_RTX]}"
 
-REQUIREMENTS = (
-    Requirements(
-        "export",
-        (
-            *_CORE,
-            *_TORCH,
-            *_ONNX,
+
+def needs_of_commands(packages: tuple[Package, ...]) -> dict[str, tuple[Need, ...]]:
+    """Command -> what it needs, the packages of an extra as setup.py lists them."""
+
+    def of(extra: str, purpose: str = "", *, but: Set[str] = frozenset()) -> tuple[Need, ...]:
+        return tuple(
+            Need(((package.name,),), install_command(extra), purpose)
+            for package in packages
+            if package.extra == extra and package.name not in {*but, *ONNX_RUNTIMES}
+        )
+
+    runtime = Need(((ONNX_RUNTIME,),), _MENDS[ONNX_RUNTIME])
+    builder = Need(_BUILDER_WAYS, _BUILDER_MEND)
+    core = of(CORE)
+    return {
+        "export": (
+            *core,
+            *of("export"),
+            *of("onnx"),
+            runtime,
             Need(_BUILDER_WAYS, _BUILDER_MEND, "to build an engine (without it: --builder none)"),
-            *_packages("av", "pillow", extra="video", purpose="to read a --video"),
+            *of("video", "to read a --video"),
         ),
-    ),
-    Requirements(
-        "verify",
-        (
-            *_CORE,
+        "verify": (
+            *core,
             Need((("onnx", ONNX_RUNTIME), *_ENGINE_WAYS), _MENDS[ONNX_RUNTIME]),
-            *_packages("onnx-ir", "ml_dtypes", extra="onnx", purpose="to judge an fp16 or bf16 graph"),
+            *of("onnx", "to judge an fp16 or bf16 graph", but={"onnx"}),
             Need(_ENGINE_WAYS, _ENGINE_MEND, "to judge an engine"),
         ),
-    ),
-    Requirements("build", (*_CORE, Need(_BUILDER_WAYS, _BUILDER_MEND))),
-    Requirements("plan", (*_CORE, Need(_BUILDER_WAYS, _BUILDER_MEND))),
-    Requirements(
-        "bench",
-        (
-            *_CORE,
+        "build": (*core, builder),
+        "plan": (*core, builder),
+        "bench": (
+            *core,
             Need(((ONNX_RUNTIME,), *_ENGINE_WAYS), _MENDS[ONNX_RUNTIME]),
             Need(_ENGINE_WAYS, _ENGINE_MEND, "to measure an engine"),
-            *_packages("nvidia-ml-py", extra="nvml", purpose="to read the GPU's clocks, temperature and memory"),
+            *of("nvml", "to read the GPU's clocks, temperature and memory"),
         ),
-    ),
-    Requirements("info", _CORE),
-    Requirements("doctor", _CORE),
-)
+        "info": core,
+        "doctor": core,
+    }
 
 
-def readiness(abilities: Set[str], requirements: tuple[Requirements, ...] = REQUIREMENTS) -> tuple[Readiness, ...]:
-    """Each command against what this machine can do: the names of usable packages, and the names above."""
-    return tuple(_readiness(abilities, one) for one in requirements)
+def readiness(
+    abilities: Set[str], needs: Mapping[str, tuple[Need, ...]], unfit: Mapping[str, str] | None = None
+) -> tuple[Readiness, ...]:
+    """Each command against what this machine can do: the names of usable packages, and the names above.
+
+    ``unfit``: for an item that is here in a release that cannot be used, that release and the expected ones.
+    """
+    return tuple(_readiness(abilities, command, some, unfit or {}) for command, some in needs.items())
 
 
-def _readiness(abilities: Set[str], requirements: Requirements) -> Readiness:
-    unmet = [need for need in requirements.needs if not need.met(abilities)]
+def _readiness(abilities: Set[str], command: str, needs: tuple[Need, ...], unfit: Mapping[str, str]) -> Readiness:
+    unmet = [need for need in needs if not need.met(abilities)]
     return Readiness(
-        requirements.command,
-        lacks=_lacks(abilities, [need for need in unmet if not need.purpose]),
-        limits=_lacks(abilities, [need for need in unmet if need.purpose]),
+        command,
+        lacks=_lacks(abilities, [need for need in unmet if not need.purpose], unfit),
+        limits=_lacks(abilities, [need for need in unmet if need.purpose], unfit),
     )
 
 
-def _lacks(abilities: Set[str], needs: list[Need]) -> tuple[Lack, ...]:
+def _lacks(abilities: Set[str], needs: list[Need], unfit: Mapping[str, str]) -> tuple[Lack, ...]:
     """Packages that the same extra brings, for the same purpose, are one lack."""
     groups: dict[tuple[str, str], list[str]] = {}
     for need in needs:
-        groups.setdefault((need.mend, need.purpose), []).extend(need.missing(abilities))
+        items = groups.setdefault((need.mend, need.purpose), [])
+        items.extend(unfit.get(item, item) for item in need.missing(abilities))
     return tuple(Lack(tuple(items), mend, purpose) for (mend, purpose), items in groups.items())

@@ -8,14 +8,15 @@ import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ftsf_export.doctor import commands
-from ftsf_export.doctor.commands import Readiness, readiness
+from ftsf_export.doctor.commands import Readiness, needs_of_commands, readiness
 from ftsf_export.doctor.machine import Machine, this_machine
-from ftsf_export.doctor.packages import Finding, advice, conflicts, find_packages
+from ftsf_export.doctor.packages import Finding, VersionOf, conflicts, find_packages
 
 _PROBES_FILE = Path(__file__).with_name("probes.py")
 _PROBE_TIMEOUT_S = 60.0
@@ -38,25 +39,34 @@ Probe = Callable[[str], "ProbeResult"]
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What one library answered in a process of its own. ``problem`` is empty when it works."""
+    """What one library answered in a process of its own."""
 
+    #: Name of the library, or ``driver``.
     name: str
+    #: Why it does not work; empty when it does.
     problem: str
+    #: What it says of itself, as JSON: versions, providers, GPUs.
     answer: Mapping[str, Any]
 
     @property
     def works(self) -> bool:
+        """Whether the library loaded and answered."""
         return not self.problem
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Everything that doctor found. ``problems`` are faults to mend, not things that merely are not there."""
+    """Everything that doctor found."""
 
+    #: Python, system, processor and memory.
     machine: Machine
+    #: Every package that setup.py names for users.
     packages: tuple[Finding, ...]
+    #: The driver, and every library that is installed, by name.
     probes: Mapping[str, ProbeResult]
+    #: Faults to mend, one sentence each; what merely is not there is none.
     problems: tuple[str, ...]
+    #: Every command with what it lacks here.
     commands: tuple[Readiness, ...]
 
     @property
@@ -78,7 +88,7 @@ class Diagnosis:
                     "version": f.version,
                     "problem": f.problem,
                     "usable": f.usable,
-                    "install": advice(f, self.packages),
+                    "install": f.install,
                 }
                 for f in self.packages
             ],
@@ -116,23 +126,25 @@ def is_importable(module: str) -> bool:
 
 def examine(
     *,
-    find: Callable[[], tuple[Finding, ...]] = find_packages,
+    version_of: VersionOf = metadata.version,
     importable: Callable[[str], bool] = is_importable,
     probe: Probe = run_probe,
     machine: Callable[[], Machine] = this_machine,
 ) -> Diagnosis:
     """Look at everything. Raises nothing for what is missing or broken: that is the result."""
-    packages = find()
+    packages = find_packages(version_of)
     installed = {finding.package.name for finding in packages if finding.version is not None}
     libraries = [name for name, owners in _LIBRARIES.items() if installed.intersection(owners) or importable(name)]
     with ThreadPoolExecutor() as pool:
         results = {result.name: result for result in pool.map(probe, ["driver", *libraries])}
+    unfit = {f.package.name: f"{f.package.name} {f.version} ({f.problem})" for f in packages if f.problem}
+    needs = needs_of_commands(tuple(finding.package for finding in packages))
     return Diagnosis(
         machine=machine(),
         packages=packages,
         probes=results,
-        problems=_problems(packages, results),
-        commands=readiness(_abilities(packages, results)),
+        problems=(*unfit.values(), *conflicts(version_of), *_broken(results)),
+        commands=readiness(_abilities(packages, results), needs, {**unfit, **_unfit_abilities(unfit)}),
     )
 
 
@@ -147,14 +159,16 @@ def _abilities(packages: tuple[Finding, ...], results: Mapping[str, ProbeResult]
     return abilities
 
 
-def _problems(packages: tuple[Finding, ...], results: Mapping[str, ProbeResult]) -> tuple[str, ...]:
-    """What is here and does not work. A driver that is not there is no fault: a laptop has none."""
-    return (
-        *(f"{f.package.name} {f.version}: {f.problem}" for f in packages if f.problem),
-        *conflicts(packages),
-        *(
-            f"{name} is installed and does not load: {r.problem}"
-            for name, r in results.items()
-            if name != "driver" and r.problem
-        ),
+def _unfit_abilities(unfit: Mapping[str, str]) -> dict[str, str]:
+    """Ability -> the release that would give it and cannot be used."""
+    owned = ((ability, owner) for library, ability in _ABILITIES.items() for owner in _LIBRARIES[library])
+    return {ability: unfit[owner] for ability, owner in owned if owner in unfit}
+
+
+def _broken(results: Mapping[str, ProbeResult]) -> tuple[str, ...]:
+    """What is here and does not load. A driver that is not there is no fault: a laptop has none."""
+    return tuple(
+        f"{name} is installed and does not load: {result.problem}"
+        for name, result in results.items()
+        if name != "driver" and result.problem
     )

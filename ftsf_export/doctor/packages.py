@@ -1,71 +1,63 @@
-"""Every package that the toolkit may use: which release it needs, what for, which extra brings it, and what is here.
+"""Every package that the toolkit may use: the releases it takes, which extra brings it, and what is installed here.
 
-Versions come from the installed metadata: nothing is imported (torch alone takes seconds, TensorRT may abort).
+setup.py is the only list: it is read back from the metadata of the installed distribution. Installed versions come from
+metadata too, and nothing is imported (torch alone takes seconds, TensorRT may abort).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from ftsf_export.errors import EnvironmentLacks
 
 CORE = ""  # the extra that is always installed
 PROJECT = "ftsf-export"
+# Extras for those who work on the project itself: no command uses what they alone bring.
+_DEVELOPERS = {"test", "docs"}
+# The same files under two names: one is needed, both together break. Each may stand in for the other.
+ONNX_RUNTIMES = {"onnxruntime": "onnxruntime-gpu", "onnxruntime-gpu": "onnxruntime"}
+
+VersionOf = Callable[[str], str]
 
 
 @dataclass(frozen=True)
 class Package:
-    """One row of setup.py, by distribution name. ``minimum`` is included, ``below`` is not; empty: no limit."""
+    """One requirement of the distribution on this platform."""
 
+    #: Normalised name of the distribution, for example ``ml-dtypes``.
     name: str
-    minimum: str
+    #: The smallest extra that brings it; ``""`` is the core.
     extra: str
-    purpose: str
-    below: str = ""
+    #: The releases that the toolkit takes, as PEP 440 writes them, for example ``<19,>=14``.
+    specifier: str
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A package as it is here. ``version`` is None when it is not installed; ``problem`` is empty when all is well."""
+    """A package as it is on this machine."""
 
     package: Package
+    #: The installed release; None when the package is not installed.
     version: str | None
+    #: Why the installed release cannot be used; empty when it can, and when none is installed.
     problem: str = ""
 
     @property
     def usable(self) -> bool:
+        """Whether it is installed, in a release that the toolkit takes."""
         return self.version is not None and not self.problem
 
-
-PACKAGES = (
-    Package("numpy", "1.26", CORE, "arrays"),
-    Package("click", "8.1", CORE, "command line"),
-    Package("rich", "13.7", CORE, "tables and progress"),
-    Package("polygraphy", "0.49.20", CORE, "runners and comparison"),
-    Package("torch", "2.9", "export", "the model, and its export"),
-    Package("einops", "0.8", "export", "the model"),
-    Package("safetensors", "0.5", "export", "checkpoints"),
-    Package("onnxscript", "0.5.6", "export", "torch's ONNX exporter"),
-    Package("jinja2", "3.1", "export", "report.html"),
-    Package("onnx", "1.17", "onnx", "the graph and its checker"),
-    Package("onnx-ir", "0.1.12", "onnx", "rewriting the graph"),
-    Package("ml_dtypes", "0.5", "onnx", "bf16 arrays"),
-    Package("onnxruntime", "1.20", "onnx", "running the graph (one of the two, never both)"),
-    Package("onnxruntime-gpu", "1.20", "onnx", "running the graph; also runs with no GPU"),
-    Package("tensorrt-rtx-cu13", "1.2", "rtx", "engines for RTX GPUs, built with no GPU"),
-    Package("tensorrt", "10.3", "tensorrt", "engines for datacenter GPUs and Jetson"),
-    Package("av", "14", "video", "decoding video (ffmpeg)", below="19"),
-    Package("pillow", "10", "video", "resizing frames"),
-    Package("huggingface_hub", "0.30", "hub", "checkpoints by their id"),
-    Package("transformers", "5", "hub", "a second opinion on a Hugging Face checkpoint"),
-    Package("nvidia-ml-py", "12", "nvml", "clocks, temperature and memory of the GPU"),
-)
-
-# The same files under two names: one is needed, both together break.
-_EITHER = {"onnxruntime", "onnxruntime-gpu"}
-
-VersionOf = Callable[[str], str]
+    @property
+    def install(self) -> str:
+        """The command that brings a usable release; empty when one is here."""
+        return "" if self.usable else install_command(self.package.extra)
 
 
 def install_command(extra: str) -> str:
@@ -73,45 +65,59 @@ def install_command(extra: str) -> str:
     return f"pip install '{PROJECT}[{extra}]'" if extra else f"pip install {PROJECT}"
 
 
+def required_packages(distribution: metadata.Distribution | None = None) -> tuple[Package, ...]:
+    """Every package that setup.py names for users of this platform, in its order.
+
+    Raises EnvironmentLacks where this project runs from files alone, without the metadata that an installation writes.
+    """
+    try:
+        own = distribution or metadata.distribution(PROJECT)
+    except metadata.PackageNotFoundError as error:
+        raise EnvironmentLacks(f"{PROJECT} itself is not installed", install=install_command(CORE)) from error
+    requirements = [Requirement(line) for line in own.requires or ()]
+    sizes: dict[str, int] = {CORE: 0}
+    brought_by: dict[str, dict[str, SpecifierSet]] = {}
+    for extra in {CORE, *(own.metadata.get_all("Provides-Extra") or ())} - _DEVELOPERS:
+        brought = [one for one in requirements if one.marker is None or one.marker.evaluate({"extra": extra})]
+        sizes[extra] = len(brought) if extra else 0
+        for one in brought:
+            brought_by.setdefault(canonicalize_name(one.name), {})[extra] = one.specifier
+    order = {canonicalize_name(one.name): None for one in requirements}
+    smallest = {name: min(brought_by[name], key=sizes.__getitem__) for name in order if name in brought_by}
+    return tuple(Package(name, extra, str(brought_by[name][extra])) for name, extra in smallest.items())
+
+
 def find_packages(version_of: VersionOf = metadata.version) -> tuple[Finding, ...]:
-    """Every package with its installed release, in the table's order."""
-    return tuple(_find(package, version_of) for package in PACKAGES)
+    """Every required package with its installed release, in the order of setup.py."""
+    return tuple(_find(package, version_of) for package in required_packages())
 
 
 def _find(package: Package, version_of: VersionOf) -> Finding:
-    try:
-        version = version_of(package.name)
-    except metadata.PackageNotFoundError:
+    version = _installed(package.name, version_of)
+    twin = ONNX_RUNTIMES.get(package.name)
+    if version is None and twin and (version := _installed(twin, version_of)) is not None:
+        package = replace(package, name=twin)
+    if version is None:
         return Finding(package, None)
-    if _numbers(version) < _numbers(package.minimum):
-        return Finding(package, version, f"expected at least {package.minimum}")
-    if package.below and _numbers(version) >= _numbers(package.below):
-        return Finding(package, version, f"expected below {package.below}")
-    return Finding(package, version)
+    try:
+        # Of a pre-release or a local build the release counts: NVIDIA's builds for Jetson are alphas by name (2.9.0a0).
+        release = Version(version).base_version
+    except InvalidVersion:
+        return Finding(package, version, f"no version as PEP 440 has them; expected {package.specifier}")
+    fits = SpecifierSet(package.specifier).contains(release)
+    return Finding(package, version, "" if fits else f"expected {package.specifier}")
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    """The release part of a version (PEP 440): 2.13.0+cpu gives (2, 13, 0). Trailing zeros do not count."""
-    match = re.match(r"\d+(?:\.\d+)*", version)
-    numbers = [int(part) for part in match[0].split(".")] if match else []
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
+def _installed(name: str, version_of: VersionOf) -> str | None:
+    try:
+        return version_of(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
-def advice(finding: Finding, findings: tuple[Finding, ...]) -> str:
-    """How to get a package that is not usable; empty when nothing is to be done."""
-    if finding.usable:
-        return ""
-    if finding.package.name in _EITHER and any(f.usable for f in findings if f.package.name in _EITHER):
-        return ""  # both together would break each other
-    return install_command(finding.package.extra)
-
-
-def conflicts(findings: tuple[Finding, ...]) -> tuple[str, ...]:
+def conflicts(version_of: VersionOf = metadata.version) -> tuple[str, ...]:
     """Packages that must not be installed together, one sentence each."""
-    installed = {finding.package.name for finding in findings if finding.version is not None}
-    if installed >= _EITHER:
+    if all(_installed(name, version_of) is not None for name in ONNX_RUNTIMES):
         return (
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files; mend it with: "
             "pip uninstall -y onnxruntime onnxruntime-gpu && " + install_command("onnx"),

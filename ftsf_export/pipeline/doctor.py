@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ftsf_export.doctor.commands import REQUIREMENTS
+from ftsf_export.doctor.commands import needs_of_commands
 from ftsf_export.doctor.examine import Diagnosis, examine
-from ftsf_export.doctor.packages import advice
+from ftsf_export.doctor.packages import required_packages
 from ftsf_export.errors import EnvironmentLacks, UsageError
 
-__all__ = ["Diagnosis", "advice", "check_command", "doctor", "require_command"]
+__all__ = ["Diagnosis", "check_command", "doctor", "require_command"]
 
 
 def doctor() -> Diagnosis:
@@ -17,7 +17,7 @@ def doctor() -> Diagnosis:
 
 def check_command(command: str) -> None:
     """Raises UsageError when there is no such command."""
-    known = [requirements.command for requirements in REQUIREMENTS]
+    known = needs_of_commands(required_packages())
     if command not in known:
         raise UsageError(f"--for: expected one of {', '.join(known)}, got {command!r}")
 

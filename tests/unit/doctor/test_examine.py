@@ -12,12 +12,12 @@ import pytest
 from ftsf_export.doctor import examine as module
 from ftsf_export.doctor.examine import Diagnosis, ProbeResult, examine, run_probe
 from ftsf_export.doctor.machine import Machine, processor_name, this_machine
-from ftsf_export.doctor.packages import find_packages
+from ftsf_export.doctor.packages import required_packages
 from ftsf_export.errors import EnvironmentLacks, UsageError
 from ftsf_export.pipeline.doctor import check_command, require_command
 
-CORE = {"numpy": "2.3", "click": "8.2", "rich": "14.0", "polygraphy": "0.53.6"}
-ONNX = {"onnx": "1.19", "onnx-ir": "0.1.12", "ml_dtypes": "0.5", "onnxruntime": "1.22"}
+CORE = {package.name: "99" for package in required_packages() if package.extra == ""}
+ONNX = {"onnx": "1.19", "onnx-ir": "0.1.12", "ml-dtypes": "0.5", "onnxruntime": "1.22"}
 NO_DRIVER = ProbeResult("driver", "no NVIDIA driver (libcuda.so.1 cannot be loaded)", {})
 L4 = ProbeResult(
     "driver",
@@ -45,7 +45,7 @@ def diagnose(
         return answers.get(name, ProbeResult(name, "", {"version": "1.0"}))
 
     diagnosis = examine(
-        find=lambda: find_packages(version_of),
+        version_of=version_of,
         importable=importable.__contains__,
         probe=probe,
         machine=lambda: MACHINE,
@@ -72,8 +72,17 @@ def test_a_library_that_is_installed_and_does_not_load_is_a_fault() -> None:
 
 def test_an_old_release_is_a_fault_and_no_ability() -> None:
     diagnosis, _ = diagnose({**CORE, **ONNX, "onnxruntime": "1.19.2"})
-    assert diagnosis.problems == ("onnxruntime 1.19.2: expected at least 1.20",)
-    assert not diagnosis.command("verify").ready
+    assert diagnosis.problems == ("onnxruntime 1.19.2 (expected >=1.20)",)
+    (lack,) = diagnosis.command("verify").lacks
+    assert lack.items == ("onnxruntime 1.19.2 (expected >=1.20)",)
+
+
+def test_a_command_that_an_old_release_keeps_from_running_names_both_versions() -> None:
+    diagnosis, _ = diagnose({**CORE, **ONNX, "torch": "2.8.1"})
+    with pytest.raises(
+        EnvironmentLacks, match=r"ftsf export cannot run here: torch 2\.8\.1 \(expected >=2\.9\), einops"
+    ):
+        require_command(diagnosis, "export")
 
 
 def test_two_onnxruntimes_are_a_fault() -> None:

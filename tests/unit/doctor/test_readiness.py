@@ -8,43 +8,45 @@ from ftsf_export.cli.main import COMMANDS
 from ftsf_export.doctor.commands import (
     GPU,
     ONNX_RUNTIME,
-    REQUIREMENTS,
     TENSORRT,
     TENSORRT_RTX,
     Lack,
     Readiness,
+    needs_of_commands,
     readiness,
 )
-from ftsf_export.doctor.packages import PACKAGES
+from ftsf_export.doctor.packages import required_packages
 
+PACKAGES = required_packages()
+NEEDS = needs_of_commands(PACKAGES)
 CORE = {package.name for package in PACKAGES if package.extra == ""}
-ONNX = CORE | {"onnx", "onnx-ir", "ml_dtypes", ONNX_RUNTIME}
+ONNX = CORE | {"onnx", "onnx-ir", "ml-dtypes", ONNX_RUNTIME}
 EVERYTHING = {package.name for package in PACKAGES} | {GPU, ONNX_RUNTIME, TENSORRT, TENSORRT_RTX}
 
 
 def command(name: str, abilities: set[str]) -> Readiness:
-    return {one.command: one for one in readiness(abilities)}[name]
+    return {one.command: one for one in readiness(abilities, NEEDS)}[name]
 
 
 def test_every_command_has_its_needs() -> None:
-    assert tuple(requirements.command for requirements in REQUIREMENTS) == COMMANDS
+    assert tuple(NEEDS) == COMMANDS
 
 
 def test_every_need_names_something_that_can_be_there() -> None:
-    named = {item for one in REQUIREMENTS for need in one.needs for way in need.ways for item in way}
+    named = {item for needs in NEEDS.values() for need in needs for way in need.ways for item in way}
     assert named <= EVERYTHING
 
 
 def test_with_everything_all_are_ready_and_unlimited() -> None:
-    assert all(one.ready and not one.limits for one in readiness(EVERYTHING))
+    assert all(one.ready and not one.limits for one in readiness(EVERYTHING, NEEDS))
 
 
 def test_with_the_core_alone() -> None:
-    assert {one.command for one in readiness(CORE) if one.ready} == {"info", "doctor"}
+    assert {one.command for one in readiness(CORE, NEEDS) if one.ready} == {"info", "doctor"}
 
 
 def test_with_nothing_nothing_is_ready() -> None:
-    assert not any(one.ready for one in readiness(set()))
+    assert not any(one.ready for one in readiness(set(), NEEDS))
 
 
 def test_verify_needs_no_torch() -> None:
@@ -56,7 +58,7 @@ def test_verify_needs_no_torch() -> None:
 def test_verify_can_do_with_an_engine_and_its_gpu() -> None:
     verify = command("verify", CORE | {TENSORRT, GPU})
     assert verify.ready
-    assert [lack.items for lack in verify.limits] == [("onnx-ir", "ml_dtypes")]
+    assert [lack.items for lack in verify.limits] == [("onnx-ir", "ml-dtypes")]
 
 
 @pytest.mark.parametrize("ability", [ONNX_RUNTIME, "onnx"])
@@ -69,7 +71,7 @@ def test_packages_of_one_extra_are_one_lack() -> None:
     lacks = command("export", CORE).lacks
     assert [(lack.items, lack.mend) for lack in lacks] == [
         (("torch", "einops", "safetensors", "onnxscript", "jinja2"), "pip install 'ftsf-export[export]'"),
-        (("onnx", "onnx-ir", "ml_dtypes", "ONNX Runtime"), "pip install 'ftsf-export[onnx]'"),
+        (("onnx", "onnx-ir", "ml-dtypes", "ONNX Runtime"), "pip install 'ftsf-export[onnx]'"),
     ]
     assert lacks[0].sentence().startswith("torch, einops, safetensors, onnxscript, jinja2: pip install")
 
