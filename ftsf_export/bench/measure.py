@@ -1,45 +1,52 @@
-"""Run one job in this process. ``isolated`` runs it in a child, which is what a benchmark wants."""
+"""Make one measurement in this process; ``bench.measurement`` makes it in a child, which is what a benchmark wants."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-
-import numpy as np
 
 from ftsf_export.bench.cuda import Cuda
 from ftsf_export.bench.engine_timing import time_engine
 from ftsf_export.bench.gpu_state import gpu_monitor
-from ftsf_export.bench.job import Job
+from ftsf_export.bench.measurement import Measurement
 from ftsf_export.bench.outputs import Array
 from ftsf_export.bench.runner_timing import time_runner
 from ftsf_export.bench.timing import Timing
+from ftsf_export.process.channel import Message
+from ftsf_export.process.child import Tell
 
 _LIBRARIES = {"tensorrt": "TensorRT", "rtx": "TensorRT for RTX"}
 
 
-def measure(job: Job) -> tuple[Timing, ...]:
+def serve(request: Message, _tell: Tell) -> Message:
+    """The child's side of ``measure_in_child``."""
+    measurement = Measurement.from_dict(request.value)
+    return Message([timing.as_dict() for timing in measure(measurement, request.arrays)])
+
+
+def measure(measurement: Measurement, feed: Mapping[str, Array]) -> tuple[Timing, ...]:
     """One timing, or for an engine two (CUDA graphs off and on).
 
     Raises EnvironmentLacks without the library or GPU, RunError when the file does not run or gives what it should not.
     """
-    with np.load(job.feed, allow_pickle=False) as stored:
-        feed = {name: stored[name] for name in stored.files}
-    if job.backend == "onnxruntime":
+    if measurement.backend == "onnxruntime":
         from ftsf_export.runners.onnxruntime import OnnxRuntimeRunner
 
-        runner = OnnxRuntimeRunner(job.file, threads=job.threads)
-        return (time_runner(runner, feed, job.shapes, job.subject, job.schedule),)
-    return _measure_engine(job, feed)
+        runner = OnnxRuntimeRunner(measurement.file, threads=measurement.threads)
+        return (time_runner(runner, feed, measurement.shapes, measurement.subject, measurement.schedule),)
+    return _measure_engine(measurement, feed)
 
 
-def _measure_engine(job: Job, feed: dict[str, Array]) -> tuple[Timing, ...]:
+def _measure_engine(measurement: Measurement, feed: Mapping[str, Array]) -> tuple[Timing, ...]:
     from ftsf_export.runners.driver import require_gpu
     from ftsf_export.runners.engine_file import load_engine
 
-    require_gpu(f"to run {job.file.name}")
+    require_gpu(f"to run {measurement.file.name}")
     cuda = Cuda.load()
     # Before the engine is loaded, so that the memory in use before it is known.
     with gpu_monitor(cuda.pci_bus_id()) as monitor:
-        engine, version = load_engine(job.file, job.backend)
-        subject = replace(job.subject, heading=f"{job.subject.heading} ({_LIBRARIES[job.backend]} {version})")
-        return time_engine(engine, feed, job.shapes, subject, job.schedule, cuda=cuda, monitor=monitor)
+        engine, version = load_engine(measurement.file, measurement.backend)
+        subject = replace(
+            measurement.subject, heading=f"{measurement.subject.heading} ({_LIBRARIES[measurement.backend]} {version})"
+        )
+        return time_engine(engine, feed, measurement.shapes, subject, measurement.schedule, cuda=cuda, monitor=monitor)

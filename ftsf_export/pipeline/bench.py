@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
-
-from ftsf_export.bench.isolated import measure_isolated
-from ftsf_export.bench.job import Job
+from ftsf_export.bench.measurement import Measurement, measure_in_child
 from ftsf_export.bench.outputs import Array, batch_of_clips
 from ftsf_export.bench.sampling import Schedule
 from ftsf_export.bench.timing import CPU_HEADING, Subject, Timing
@@ -203,19 +199,15 @@ def _measure(
     bundle: Bundle, backend: str, file: Path, subject: Subject, request: BenchRequest, on_progress: OnProgress
 ) -> tuple[Timing, ...]:
     on_progress(f"timing {subject.file} on {subject.heading}", None)
-    with tempfile.TemporaryDirectory(prefix="ftsf-bench-") as folder:
-        feed = Path(folder) / "feed.npz"
-        np.savez(feed, allow_pickle=False, **_feed(bundle, subject.batch))
-        job = Job(
-            backend=backend,
-            file=file.resolve(),
-            feed=feed,
-            shapes=_output_shapes(bundle, subject.batch),
-            subject=subject,
-            schedule=request.schedule(),
-            threads=request.threads,
-        )
-        return measure_isolated(job)
+    measurement = Measurement(
+        backend=backend,
+        file=file.resolve(),
+        shapes=_output_shapes(bundle, subject.batch),
+        subject=subject,
+        schedule=request.schedule(),
+        threads=request.threads,
+    )
+    return measure_in_child(measurement, _feed(bundle, subject.batch))
 
 
 def _cpu_conditions(request: BenchRequest) -> dict[str, str]:

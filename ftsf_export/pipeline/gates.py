@@ -74,9 +74,9 @@ def judged_form(path: Path, precision: str) -> Iterator[Path]:
 
 def judge_engine(path: Path, golden: Golden, engine: EngineEntry, *, batch: BatchRange, limits: Limits) -> Verdict:
     """An engine on this machine's GPU, in a process of its own. An engine gives its logits alone."""
-    from ftsf_export.runners.isolated import IsolatedRunner
+    from ftsf_export.runners.child_runner import ChildRunner
 
-    runner = IsolatedRunner(path, backend=engine.builder)
+    runner = ChildRunner(path, backend=engine.builder)
     return _verdict(runner, golden, engine_gate(engine), (), batch, limits, engine.file, engine.sha256, "")
 
 

@@ -2,7 +2,7 @@
 
 Polygraphy binds one of the two when its modules are first imported (``POLYGRAPHY_USE_TENSORRT_RTX``, read into
 ``polygraphy.config``), for the life of the process. So the choice must come before any other import of Polygraphy, and
-a process that needs the other one starts a child: ``runners.isolated``.
+a process that needs the other one starts a child: ``runners.child_runner``.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from ftsf_export.bench.device_loop import DeviceLoop
 from ftsf_export.bench.outputs import batch_of_clips
 from ftsf_export.bundle import Bundle, EngineEntry, record
 from ftsf_export.pipeline.verify import verify
+from ftsf_export.runners.child_runner import ChildRunner
 from ftsf_export.runners.engine_file import load_engine
-from ftsf_export.runners.isolated import IsolatedRunner
 from ftsf_export.verdict import Status
 
 MakeBundle = Callable[..., tuple[Bundle, EngineEntry]]
@@ -68,7 +68,7 @@ def test_the_benchmarks_loop_gives_what_the_runner_gives(gpu_bundle: MakeBundle,
     bundle, entry = gpu_bundle()
     golden = bundle.golden()
     feed = {"clip": batch_of_clips(golden.clip, batch)}
-    with IsolatedRunner(bundle.engine_path(entry), backend=entry.builder) as runner:
+    with ChildRunner(bundle.engine_path(entry), backend=entry.builder) as runner:
         reference = np.array(runner.infer(feed)["logits"])
     engine, _version = load_engine(bundle.engine_path(entry), entry.builder)
     with DeviceLoop(engine, feed, graph=graph, cuda=Cuda.load()) as loop:

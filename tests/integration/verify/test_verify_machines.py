@@ -141,11 +141,11 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Plays a GPU of compute capability 8.9 and an engine's outputs."""
 
     def play(root: Path, how: Callable[[np.ndarray], np.ndarray] = lambda logits: logits) -> None:
-        from ftsf_export.runners import driver, isolated, tensorrt
+        from ftsf_export.runners import child_runner, driver, tensorrt
 
         monkeypatch.setattr(tensorrt, "require_tensorrt", lambda _builder: None)
         monkeypatch.setattr(driver, "compute_capability", lambda: HERE)
-        monkeypatch.setattr(isolated, "IsolatedRunner", lambda _path, **_options: Played(root, how))
+        monkeypatch.setattr(child_runner, "ChildRunner", lambda _path, **_options: Played(root, how))
 
     return play
 

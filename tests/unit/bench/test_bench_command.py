@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ftsf_export.bench.job import Job
+from ftsf_export.bench.measurement import Measurement
 from ftsf_export.bench.sampling import Samples
 from ftsf_export.bench.timing import CPU_HEADING, Subject, Timing, timing_from_samples
 from ftsf_export.bundle import (
@@ -120,16 +120,16 @@ def bundle(tmp_path: Path) -> Bundle:
 
 
 @pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
-    """Jobs are kept instead of run; each gives one timing."""
-    kept: list[Job] = []
+def measurements(monkeypatch: pytest.MonkeyPatch) -> list[Measurement]:
+    """Measurements are kept instead of run; each gives one timing."""
+    kept: list[Measurement] = []
 
-    def measure(job: Job) -> tuple[Timing, ...]:
-        kept.append(job)
+    def measure(measurement: Measurement, _feed: Any) -> tuple[Timing, ...]:
+        kept.append(measurement)
         samples = Samples(warmup_iterations=1, latency_ms=(10.0,) * 100, device_ms=None, elapsed_s=1.0)
-        return (timing_from_samples(job.subject, samples),)
+        return (timing_from_samples(measurement.subject, samples),)
 
-    monkeypatch.setattr(pipeline, "measure_isolated", measure)
+    monkeypatch.setattr(pipeline, "measure_in_child", measure)
     return kept
 
 
@@ -157,14 +157,14 @@ def test_onnx_runtime_on_the_cpu_under_its_own_heading(bundle: Bundle) -> None:
 
 
 @needs_no_gpu
-def test_auto_without_a_gpu_is_the_cpu_even_with_engines(bundle: Bundle, jobs: list[Job]) -> None:
+def test_auto_without_a_gpu_is_the_cpu_even_with_engines(bundle: Bundle, measurements: list[Measurement]) -> None:
     add_engine(bundle, "rtx", ("8.9",))
     (timing,) = bench(bundle.path)
     assert timing.heading == CPU_HEADING
-    assert [job.backend for job in jobs] == ["onnxruntime"]
+    assert [measurement.backend for measurement in measurements] == ["onnxruntime"]
 
 
-@pytest.mark.usefixtures("jobs")
+@pytest.mark.usefixtures("measurements")
 @pytest.mark.parametrize(
     ("gate", "status", "notes"),
     [
@@ -201,30 +201,33 @@ def test_bf16_has_no_cpu_figure(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("gpu")
-def test_engines_that_fit_the_gpu_are_measured_there(bundle: Bundle, jobs: list[Job]) -> None:
+def test_engines_that_fit_the_gpu_are_measured_there(bundle: Bundle, measurements: list[Measurement]) -> None:
     add_engine(add_engine(bundle, "rtx", ("8.6", "8.9")), "tensorrt", ("9.0",))
     timings = bench(bundle.path, BenchRequest(batch=4))
-    (job,) = jobs
-    assert (job.backend, job.file.name) == ("rtx", "rtx-somewhere-fp16.engine")
-    assert (job.subject.heading, job.subject.precision, job.subject.batch) == ("NVIDIA L4", "fp16", 4)
-    assert job.shapes == {"logits": (4, CLASSES)}
+    (measurement,) = measurements
+    assert (measurement.backend, measurement.file.name) == ("rtx", "rtx-somewhere-fp16.engine")
+    assert (measurement.subject.heading, measurement.subject.precision, measurement.subject.batch) == (
+        "NVIDIA L4",
+        "fp16",
+        4,
+    )
+    assert measurement.shapes == {"logits": (4, CLASSES)}
     assert len(timings) == 1
 
 
 def test_the_feed_is_the_golden_clips_over_again(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     fed: list[Any] = []
 
-    def measure(job: Job) -> tuple[Timing, ...]:
-        with np.load(job.feed) as stored:
-            fed.append(stored["clip"])
+    def measure(_measurement: Measurement, feed: dict[str, np.ndarray]) -> tuple[Timing, ...]:
+        fed.append(feed["clip"])
         return ()
 
-    monkeypatch.setattr(pipeline, "measure_isolated", measure)
+    monkeypatch.setattr(pipeline, "measure_in_child", measure)
     bench(bundle.path, replace(QUICK, batch=3))
     np.testing.assert_array_equal(fed[0], bundle.golden().clip[[0, 1, 0]])
 
 
-@pytest.mark.usefixtures("gpu", "jobs")
+@pytest.mark.usefixtures("gpu", "measurements")
 def test_a_gpu_that_no_engine_fits_is_said(bundle: Bundle) -> None:
     add_engine(bundle, "tensorrt", ("9.0",))
     (timing,) = bench(bundle.path)
@@ -236,11 +239,11 @@ def test_a_gpu_that_no_engine_fits_is_said(bundle: Bundle) -> None:
 
 
 @pytest.mark.usefixtures("gpu")
-def test_a_runner_takes_its_own_builders_engines(bundle: Bundle, jobs: list[Job]) -> None:
+def test_a_runner_takes_its_own_builders_engines(bundle: Bundle, measurements: list[Measurement]) -> None:
     add_engine(add_engine(bundle, "rtx", ("8.9",)), "tensorrt", ("8.9",))
     bench(bundle.path, BenchRequest(runner="tensorrt"))
     bench(bundle.path)
-    assert [job.backend for job in jobs] == ["tensorrt", "rtx", "tensorrt"]
+    assert [measurement.backend for measurement in measurements] == ["tensorrt", "rtx", "tensorrt"]
 
 
 @needs_no_gpu
@@ -279,7 +282,7 @@ def test_the_command_prints_one_json_object_last(bundle: Bundle, capsys: pytest.
     assert CPU_HEADING in err
 
 
-@pytest.mark.usefixtures("gpu", "jobs")
+@pytest.mark.usefixtures("gpu", "measurements")
 def test_the_command_says_the_figures(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(ftsf, ["bench", str(bundle.path)], "ftsf") == 0
     out = capsys.readouterr().out
@@ -315,7 +318,7 @@ def test_nan_outputs_end_the_command_with_4(tmp_path: Path, capsys: pytest.Captu
     assert "logits is nan at [0, 0]; not timed; run: ftsf verify" in capsys.readouterr().err
 
 
-def test_subject_of_a_job_is_json(bundle: Bundle, jobs: list[Job]) -> None:
+def test_subject_of_a_measurement_is_json(bundle: Bundle, measurements: list[Measurement]) -> None:
     bench(bundle.path, QUICK)
-    assert isinstance(jobs[0].subject, Subject)
-    assert Job.from_dict(json.loads(json.dumps(jobs[0].as_dict()))) == jobs[0]
+    assert isinstance(measurements[0].subject, Subject)
+    assert Measurement.from_dict(json.loads(json.dumps(measurements[0].as_dict()))) == measurements[0]

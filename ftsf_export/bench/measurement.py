@@ -1,26 +1,32 @@
-"""One measurement, as a value that a process of its own can be given."""
+"""One measurement, made in a process of its own.
+
+Then its peak memory is that of the measurement alone, no other library's threads compete with it, and a runtime that
+aborts takes nothing else with it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ftsf_export.bench.outputs import Shapes
+from ftsf_export.bench.outputs import Array, Shapes
 from ftsf_export.bench.sampling import Schedule
-from ftsf_export.bench.timing import Subject
+from ftsf_export.bench.timing import Subject, Timing
+from ftsf_export.errors import RunError
+from ftsf_export.process.parent import run_in_child
 
 BACKENDS = ("onnxruntime", "tensorrt", "rtx")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Measurement:
     """What to run and how to sum it up.
 
     Attributes:
         backend: one of BACKENDS.
         file: the ONNX file or the engine.
-        feed: a ``.npz`` file of the inputs, by name.
         shapes: output name -> shape that must come out.
         subject: what the timing is about. For an engine the heading is the GPU's name; who measures, and loads the
             library, adds its name and version.
@@ -30,7 +36,6 @@ class Job:
 
     backend: str
     file: Path
-    feed: Path
     shapes: Shapes
     subject: Subject
     schedule: Schedule
@@ -42,17 +47,31 @@ class Job:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form."""
-        return {**asdict(self), "file": str(self.file), "feed": str(self.feed)}
+        return {**asdict(self), "file": str(self.file)}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Job:
+    def from_dict(cls, data: dict[str, Any]) -> Measurement:
         """Inverse of ``as_dict``."""
         return cls(
             backend=data["backend"],
             file=Path(data["file"]),
-            feed=Path(data["feed"]),
             shapes={name: tuple(shape) for name, shape in data["shapes"].items()},
             subject=Subject.from_dict(data["subject"]),
             schedule=Schedule(**data["schedule"]),
             threads=data["threads"],
         )
+
+
+def measure_in_child(measurement: Measurement, feed: Mapping[str, Array]) -> tuple[Timing, ...]:
+    """The timings of one measurement of a call with the inputs ``feed``.
+
+    Raises what ``bench.measure.measure`` raises, and RunError when the process dies.
+    """
+    what = f"{measurement.file.name}: measuring it with {measurement.backend}"
+    answer = run_in_child(
+        "ftsf_export.bench.measure:serve",
+        measurement.as_dict(),
+        feed,
+        failed=lambda ending: RunError(f"{what} {ending.how}: {ending.said}", details=ending.details),
+    )
+    return tuple(Timing.from_dict(timing) for timing in answer.value)

@@ -12,7 +12,7 @@ import pytest
 
 from ftsf_export.errors import EnvironmentLacks, RunError
 from ftsf_export.parity.compare import compare
-from ftsf_export.runners.isolated import IsolatedRunner
+from ftsf_export.runners.child_runner import ChildRunner
 from ftsf_export.runners.onnxruntime import OnnxRuntimeRunner
 
 Graph = Callable[..., Path]
@@ -20,7 +20,7 @@ Graph = Callable[..., Path]
 
 def test_it_gives_what_the_backend_gives_here(graph: Graph, clips: np.ndarray) -> None:
     path = graph()
-    pairs = compare(OnnxRuntimeRunner(path), IsolatedRunner(path, backend="onnxruntime"), clips)
+    pairs = compare(OnnxRuntimeRunner(path), ChildRunner(path, backend="onnxruntime"), clips)
     assert list(pairs) == ["logits"]
     np.testing.assert_array_equal(pairs["logits"].reference, pairs["logits"].candidate)
 
@@ -29,11 +29,11 @@ def test_an_error_in_the_child_comes_back_as_it_was_raised(tmp_path: Path) -> No
     path = tmp_path / "model.onnx"
     path.write_bytes(b"no graph")
     with pytest.raises(RunError, match=r"model\.onnx: ONNX Runtime refuses the file"):
-        IsolatedRunner(path, backend="onnxruntime").activate()
+        ChildRunner(path, backend="onnxruntime").activate()
 
 
 def test_a_failing_call_leaves_the_runner_usable(graph: Graph, clips: np.ndarray) -> None:
-    with IsolatedRunner(graph(), backend="onnxruntime") as runner:
+    with ChildRunner(graph(), backend="onnxruntime") as runner:
         with pytest.raises(RunError, match="onnxruntime failed"):
             runner.infer_impl({"clip": clips[:, :1]})
         assert runner.infer({"clip": clips})["logits"].shape == (3, 4)
@@ -46,24 +46,25 @@ def test_an_engine_without_a_gpu_is_a_lack(tmp_path: Path, backend: str) -> None
     path = tmp_path / "x.engine"
     path.write_bytes(b"plan")
     with pytest.raises(EnvironmentLacks, match=r"not installed|no NVIDIA driver"):
-        IsolatedRunner(path, backend=backend).activate()
+        ChildRunner(path, backend=backend).activate()
 
 
 def test_a_child_that_dies_is_an_error_that_says_how(graph: Graph, clips: np.ndarray) -> None:
-    with IsolatedRunner(graph(), backend="onnxruntime") as runner:
+    with ChildRunner(graph(), backend="onnxruntime") as runner:
         os.kill(runner._child.pid, signal.SIGKILL)
-        with pytest.raises(RunError, match=r"the process that ran it with onnxruntime died \(signal 9\)"):
+        with pytest.raises(RunError, match=r"model\.onnx: onnxruntime died \(SIGKILL\)"):
             runner.infer({"clip": clips})
 
 
 def test_the_child_ends_with_the_runner(graph: Graph) -> None:
-    runner = IsolatedRunner(graph(), backend="onnxruntime")
+    runner = ChildRunner(graph(), backend="onnxruntime")
     with runner:
-        child = runner._child
-        assert child.poll() is None
-    assert child.returncode == 0
+        pid = runner._child.pid
+        os.kill(pid, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 def test_a_runner_that_is_not_active_says_so(graph: Graph, clips: np.ndarray) -> None:
     with pytest.raises(RunError, match="not active"):
-        IsolatedRunner(graph(), backend="onnxruntime").infer_impl({"clip": clips})
+        ChildRunner(graph(), backend="onnxruntime").infer_impl({"clip": clips})

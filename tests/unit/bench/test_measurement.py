@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ftsf_export.bench import isolated
-from ftsf_export.bench.job import Job
+from ftsf_export.bench.measurement import Measurement, measure_in_child
 from ftsf_export.bench.memory import peak_rss_bytes
 from ftsf_export.bench.sampling import Schedule
 from ftsf_export.bench.timing import Subject
@@ -21,6 +20,7 @@ from ftsf_export.runners.driver import gpu_problem
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+FEED = {"clip": np.ones((2, 4), np.float32)}
 SCHEDULE = Schedule(iterations=10, seconds=0.0, warmup=1, warmup_seconds=0.0)
 
 
@@ -40,13 +40,11 @@ def write_model(path: Path, value: float = 2.0) -> None:
 
 
 @pytest.fixture
-def job(tmp_path: Path, subject: Subject) -> Job:
+def measurement(tmp_path: Path, subject: Subject) -> Measurement:
     write_model(tmp_path / "model.onnx")
-    np.savez(tmp_path / "feed.npz", clip=np.ones((2, 4), np.float32))
-    return Job(
+    return Measurement(
         backend="onnxruntime",
         file=tmp_path / "model.onnx",
-        feed=tmp_path / "feed.npz",
         shapes={"logits": (2, 4)},
         subject=subject,
         schedule=SCHEDULE,
@@ -54,23 +52,23 @@ def job(tmp_path: Path, subject: Subject) -> Job:
     )
 
 
-def test_a_job_survives_its_json_form(job: Job) -> None:
-    assert Job.from_dict(job.as_dict()) == job
+def test_a_measurement_survives_its_json_form(measurement: Measurement) -> None:
+    assert Measurement.from_dict(measurement.as_dict()) == measurement
     with pytest.raises(ValueError, match="backend: expected one of onnxruntime, tensorrt, rtx, got 'openvino'"):
-        replace(job, backend="openvino")
+        replace(measurement, backend="openvino")
 
 
-def test_one_timing_of_the_subject(job: Job, subject: Subject) -> None:
-    (timing,) = isolated.measure_isolated(job)
+def test_one_timing_of_the_subject(measurement: Measurement, subject: Subject) -> None:
+    (timing,) = measure_in_child(measurement, FEED)
     assert replace(timing.subject, notes=()) == subject
     assert timing.latency.count == 10
     assert timing.latency.p50_ms > 0
     assert timing.clips_per_s == pytest.approx(2e3 / timing.latency.mean_ms)
 
 
-def test_memory_is_that_of_the_child_alone(job: Job) -> None:
+def test_memory_is_that_of_the_child_alone(measurement: Measurement) -> None:
     ballast = np.ones(60_000_000)  # 480 MB in this process
-    (timing,) = isolated.measure_isolated(job)
+    (timing,) = measure_in_child(measurement, FEED)
     here = peak_rss_bytes()
     assert timing.peak_rss_bytes is not None
     assert here is not None
@@ -88,46 +86,31 @@ def test_peak_memory_counts_what_was_given_back() -> None:
     assert after - before == pytest.approx(200_000_000, rel=0.1)
 
 
-def test_a_file_that_the_runtime_refuses(job: Job) -> None:
-    job.file.write_bytes(b"no protobuf")
+def test_a_file_that_the_runtime_refuses(measurement: Measurement) -> None:
+    measurement.file.write_bytes(b"no protobuf")
     with pytest.raises(RunError, match=r"model\.onnx: ONNX Runtime refuses the file") as caught:
-        isolated.measure_isolated(job)
+        measure_in_child(measurement, FEED)
     assert "\n" not in caught.value.message
 
 
-def test_outputs_that_are_not_finite(job: Job) -> None:
-    write_model(job.file, float("nan"))
+def test_outputs_that_are_not_finite(measurement: Measurement) -> None:
+    write_model(measurement.file, float("nan"))
     with pytest.raises(RunError, match=r"logits is nan at \[0, 0\]; not timed; run: ftsf verify"):
-        isolated.measure_isolated(job)
+        measure_in_child(measurement, FEED)
 
 
 @pytest.mark.skipif(not gpu_problem(), reason="there is a GPU here")
 @pytest.mark.parametrize("backend", ["tensorrt", "rtx"])
-def test_an_engine_without_a_gpu_lacks_one(job: Job, backend: str) -> None:
+def test_an_engine_without_a_gpu_lacks_one(measurement: Measurement, backend: str) -> None:
     with pytest.raises(EnvironmentLacks, match=r"a GPU is needed to run model\.onnx"):
-        isolated.measure_isolated(replace(job, backend=backend))
+        measure_in_child(replace(measurement, backend=backend), FEED)
 
 
-@pytest.mark.parametrize(
-    ("crash", "words"),
-    [
-        ("import os; os.abort()", "died \\(signal 6\\)"),
-        ("import sys; sys.exit(9)", "died \\(exit code 9\\)"),
-        ("print('{half an answer')", "died \\(exit code 0\\)"),
-    ],
-)
-def test_a_process_that_dies_is_an_error(job: Job, monkeypatch: pytest.MonkeyPatch, crash: str, words: str) -> None:
-    monkeypatch.setattr(isolated, "_START", f"import sys; sys.stderr.write('native log'); sys.stderr.flush(); {crash}")
-    with pytest.raises(RunError, match=words) as caught:
-        isolated.measure_isolated(job)
-    assert "native log" in caught.value.details
-
-
-def test_what_libraries_print_does_not_spoil_the_answer(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    chatty = isolated._START.replace(
-        "serve()", "import ftsf_export.bench.measure as m; n = m.measure; "
-        "m.measure = lambda job: (print('chatter', flush=True), n(job))[1]; serve()"
-    )  # fmt: skip
-    monkeypatch.setattr(isolated, "_START", chatty)
-    (timing,) = isolated.measure_isolated(job)
-    assert timing.latency.count == 10
+def test_a_process_that_dies_is_an_error(measurement: Measurement, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that aborts while it is imported."""
+    folder = measurement.file.parent / "aborting"
+    folder.mkdir()
+    (folder / "onnxruntime.py").write_text("import os; os.write(2, b'native log'); os.abort()", encoding="utf-8")
+    monkeypatch.syspath_prepend(folder)
+    with pytest.raises(RunError, match=r"model\.onnx: measuring it with onnxruntime died \(SIGABRT\): native log"):
+        measure_in_child(measurement, FEED)

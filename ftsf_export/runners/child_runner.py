@@ -1,0 +1,67 @@
+"""A runner in a process of its own, driven like any other; ``runners.child_backend`` is the other side.
+
+Two reasons: one process can be bound to one TensorRT only (``runners.flavour``), and a runtime that aborts takes its
+process with it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from polygraphy.backend.base import BaseRunner
+from polygraphy.common import TensorMetadata
+
+from ftsf_export.errors import RunError
+from ftsf_export.process.parent import Child, Ending
+
+Array = NDArray[Any]
+
+
+class ChildRunner(BaseRunner):  # type: ignore[misc]
+    """Runs ``path`` with ``backend`` ("tensorrt", "rtx" or "onnxruntime") in a child process.
+
+    Raises what the backend raises there, with its message and details; RunError when the child dies, with the end of
+    what it printed.
+    """
+
+    def __init__(self, path: Path, *, backend: str, name: str = "") -> None:
+        super().__init__(name=name or f"{backend}:{path.name}")
+        self._path = path
+        self._backend = backend
+        self._child: Child | None = None
+        self._metadata: Any = None
+
+    def activate_impl(self) -> None:
+        self._child = Child("ftsf_export.runners.child_backend:ChildBackend", failed=self._failed)
+        try:
+            opened = self._child.call({"backend": self._backend, "path": str(self._path.resolve())})
+        except BaseException:
+            # Also on Ctrl-C: Polygraphy deactivates only what was activated.
+            self.deactivate_impl()
+            raise
+        self._metadata = TensorMetadata()
+        for name, dtype, shape in opened.value:
+            self._metadata.add(name, np.dtype(dtype), shape)
+
+    def get_input_metadata_impl(self) -> Any:
+        return self._metadata
+
+    def infer_impl(self, feed_dict: Mapping[str, Array]) -> OrderedDict[str, Array]:
+        if self._child is None:
+            raise RunError(f"{self.name}: the runner is not active")
+        answer = self._child.call(arrays=feed_dict)
+        self.inference_time = answer.value
+        return OrderedDict(answer.arrays)
+
+    def deactivate_impl(self) -> None:
+        if self._child is not None:
+            self._child.close()
+        self._child = self._metadata = None
+
+    def _failed(self, ending: Ending) -> RunError:
+        return RunError(f"{self._path.name}: {self._backend} {ending.how}: {ending.said}", details=ending.details)
