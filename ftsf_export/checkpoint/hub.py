@@ -1,8 +1,7 @@
 """A checkpoint on the Hugging Face hub -> a directory on this machine.
 
 Only the files that are read are fetched, sizes are asked for first, and the commit that the revision names at that
-moment is written down. ``huggingface_hub`` keeps them in its cache; the weights go on where an interrupted download
-stopped.
+moment is written down. ``huggingface_hub`` downloads them into its cache and goes on by itself after a lost connection.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from ftsf_export.checkpoint.huggingface import CONFIG_NAME, PROCESSOR_NAMES, WEIGHT_NAMES
-from ftsf_export.checkpoint.resumable import fetch_large
 from ftsf_export.checkpoint.tensors import MAX_FILE_BYTES
 from ftsf_export.errors import EnvironmentLacks, UsageError
 from ftsf_export.progress import OnProgress, silent
@@ -62,16 +60,15 @@ def fetch(hub_id: HubId, on_progress: OnProgress = silent) -> Snapshot:
         info = huggingface_hub.HfApi().model_info(hub_id.name, revision=hub_id.revision, files_metadata=True)
         sizes = {str(file.rfilename): int(file.size or 0) for file in info.siblings or ()}
         names = _needed(hub_id, sizes)
-        stage, total = f"download {hub_id.name}", sum(sizes[name] for name in names)
+        stage = f"download {hub_id.name}"
         on_progress(stage, 0.0)
-        whole = fetch_large(hub_id.name, names[0], revision=str(info.sha), bar=_bar(on_progress, stage, total))
         # By the name that was given, not by its commit: the cache then knows later, without a network, what it meant.
         folder = Path(
             huggingface_hub.snapshot_download(
                 hub_id.name,
                 revision=hub_id.revision,
                 allow_patterns=list(names),
-                tqdm_class=_bar(on_progress, stage, total, before=sizes[names[0]] if whole else 0),
+                tqdm_class=_bar(on_progress, stage, sum(sizes[name] for name in names)),
             )
         )
         return Snapshot(folder, folder.name, fetched=True)
@@ -88,7 +85,7 @@ def fetch(hub_id: HubId, on_progress: OnProgress = silent) -> Snapshot:
 
 
 def _needed(hub_id: HubId, sizes: dict[str, int]) -> tuple[str, ...]:
-    """Names of the files to fetch, the weights first: safetensors rather than a pickle."""
+    """Names of the files to fetch. Of the weights that is safetensors rather than a pickle."""
     weights = next((name for name in WEIGHT_NAMES if name in sizes), None)
     if weights is None or CONFIG_NAME not in sizes:
         raise UsageError(
@@ -129,10 +126,11 @@ def _cached(hub_id: HubId, reason: Exception) -> Snapshot:
     ) from reason
 
 
-def _bar(on_progress: OnProgress, stage: str, total: int, before: int = 0) -> type[Any]:
+def _bar(on_progress: OnProgress, stage: str, total: int) -> type[Any]:
     """The kind of bar that the library wants, writing nowhere: whoever listens decides what is shown.
 
-    ``before``: bytes of ``total`` that were there when it begins."""
+    ``total``: bytes of all files together.
+    """
     from tqdm import tqdm
 
     class Reporter(tqdm):  # type: ignore[misc, type-arg, unused-ignore]
@@ -146,7 +144,7 @@ def _bar(on_progress: OnProgress, stage: str, total: int, before: int = 0) -> ty
         def update(self, n: float | None = 1) -> bool | None:
             shown: bool | None = super().update(n)
             if self.unit == "B" and total:
-                on_progress(stage, min(1.0, (before + self.n) / total))
+                on_progress(stage, min(1.0, self.n / total))
             return shown
 
     return Reporter
