@@ -13,6 +13,11 @@ from ftsf_export.bundle.fields import Fields
 
 TOKENS = ("all", "class")
 BATCH = "batch"
+# Pixel statistics of TimeSformer's training (facebookresearch/TimeSformer, DATA.MEAN and DATA.STD).
+MEAN, STD = 0.45, 0.225
+# Frames of the video that one clip spans: TimeSformer takes 8 frames 32 apart, or 16 frames 16 apart (Bertasius et
+# al. 2021, section 4.3), which is about ten seconds, a Kinetics video, at 25 frames a second.
+SPAN = 256
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -94,6 +99,22 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resample: str = "bilinear"
+
+    @classmethod
+    def of_timesformer(cls, *, frames: int, height: int, width: int, channels: int) -> Preprocessing:
+        """TimeSformer's own, for a model's clip of ``frames`` frames of ``height`` x ``width`` pixels.
+
+        The clip spans about SPAN frames of the video (8 -> 32 apart, 16 -> 16), and the short side becomes the crop's
+        longer side: every video then covers the crop.
+        """
+        return cls(
+            frames=frames,
+            stride=max(1, SPAN // frames),
+            resize_short_side=max(height, width),
+            crop=(height, width),
+            mean=(MEAN,) * channels,
+            std=(STD,) * channels,
+        )
 
     @property
     def normalisation(self) -> Normalisation:

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 from fast_timesformer.config import TimeSformerConfig
-from ftsf_export.checkpoint.found import Found, Pixels, check_bounds
+from ftsf_export.bundle import Preprocessing
+from ftsf_export.checkpoint.found import Found, check_bounds, default_preprocessing
 from ftsf_export.checkpoint.huggingface import PRETRAINED
 from ftsf_export.checkpoint.names import facebook_origins
 from ftsf_export.checkpoint.shapes import shapes_of
@@ -24,8 +26,6 @@ from ftsf_export.errors import UsageError
 KIND = "facebookresearch/TimeSformer"
 HEAD_WIDTH = 64
 FRAMES = 8
-# DATA.MEAN and DATA.STD of its configurations.
-MEAN, STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 _LONGEST_TEXT = 2**20
 _MARK = "patch_embed.proj.weight"
 
@@ -51,7 +51,7 @@ def open_file(tensors: TensorFile, config: ExportConfig) -> Found:
         model=model,
         origins=facebook_origins(model, shapes_of(model)),
         set_aside=tuple(f"{key} ({what})" for key, what in tensors.beside.items() if "\n" not in what),
-        pixels=_pixels(model, data),
+        preprocessing=_preprocessing(model, data),
         warnings=warnings,
     )
 
@@ -123,21 +123,14 @@ class _Shapes:
         return shape
 
 
-def _pixels(model: TimeSformerConfig, data: dict[str, list[float]]) -> Pixels | None:
-    """As the original tests: the short side becomes the crop's side."""
-    if model.channels != len(MEAN):
-        return None
-    mean, std = tuple(data.get("MEAN", MEAN)), tuple(data.get("STD", STD))
-    if len(mean) != model.channels or len(std) != model.channels or not all(value > 0 for value in std):
-        mean, std = MEAN, STD
+def _preprocessing(model: TimeSformerConfig, data: dict[str, list[float]]) -> Preprocessing:
+    """As the original tests; what its DATA section does not say, or says wrongly, is the default."""
+    how = default_preprocessing(model)
+    mean, std = tuple(data.get("MEAN", how.mean)), tuple(data.get("STD", how.std))
+    if len(mean) == len(std) == model.channels and all(value > 0 for value in std):
+        how = replace(how, mean=mean, std=std)
     rate = int(data.get("SAMPLING_RATE", [0])[0])
-    return Pixels(
-        resize_short_side=model.height,
-        crop=(model.height, model.width),
-        mean=mean,
-        std=std,
-        stride=rate if 1 <= rate <= 4096 else None,
-    )
+    return replace(how, stride=rate) if 1 <= rate <= 4096 else how
 
 
 def _data_section(text: str) -> dict[str, list[float]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.bundle import Preprocessing
 from ftsf_export.checkpoint.names import Origin
 from ftsf_export.checkpoint.tensors import TensorFile
 from ftsf_export.errors import UsageError
@@ -20,22 +21,6 @@ FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pixels:
-    """How frames become the model's input, as it was trained.
-
-    ``resize_short_side`` in pixels (None: frames are not resized), ``crop`` (height, width), ``mean`` and ``std`` of
-    values in 0..1 a channel, ``resample`` a filter of Pillow, ``stride`` frames of the video apart (None: not said).
-    """
-
-    resize_short_side: int | None
-    crop: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    resample: str = "bilinear"
-    stride: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Found:
     """One checkpoint on this machine, understood but not read.
 
@@ -45,9 +30,9 @@ class Found:
         tensors: where the numbers lie.
         model: the architecture as it was trained.
         origins: name of each of the model's tensors -> where it lies in the file.
+        preprocessing: how frames became its input in training; TimeSformer's own where the file does not say.
         set_aside: what in the file is not used, on purpose.
         labels: names of the classes in the order of the logits, where the file has them.
-        pixels: how it was trained to see, where the file says so.
         revision: the hub's commit that it is.
         warnings: what a user has to know.
     """
@@ -57,9 +42,9 @@ class Found:
     tensors: TensorFile
     model: TimeSformerConfig
     origins: dict[str, Origin]
+    preprocessing: Preprocessing
     set_aside: tuple[str, ...] = ()
     labels: tuple[str, ...] | None = None
-    pixels: Pixels | None = None
     revision: str = ""
     warnings: tuple[str, ...] = ()
 
@@ -70,3 +55,10 @@ def check_bounds(config: TimeSformerConfig, path: Path) -> None:
     problems = [f"{name}: at most {MOST[name]}, got {value}" for name, value in values.items() if value > MOST[name]]
     if problems:
         raise UsageError(f"checkpoint: {path}: {'; '.join(problems)}")
+
+
+def default_preprocessing(config: TimeSformerConfig) -> Preprocessing:
+    """TimeSformer's own, for what a checkpoint of this architecture does not say."""
+    return Preprocessing.of_timesformer(
+        frames=config.frames, height=config.height, width=config.width, channels=config.channels
+    )

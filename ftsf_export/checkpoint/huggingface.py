@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fast_timesformer.config import TimeSformerConfig
-from ftsf_export.checkpoint.found import FILTERS, MOST, Found, Pixels, check_bounds
+from ftsf_export.bundle import Preprocessing
+from ftsf_export.checkpoint.found import FILTERS, MOST, Found, check_bounds, default_preprocessing
 from ftsf_export.checkpoint.names import huggingface_origins
 from ftsf_export.checkpoint.settings import Settings
 from ftsf_export.checkpoint.shapes import shapes_of
@@ -40,7 +41,7 @@ def open_directory(folder: Path, *, weights: Path | None = None) -> Found:
     model = _architecture(settings, folder / CONFIG_NAME)
     labels = _labels(settings)
     settings.finish()
-    pixels = _pixels(folder, model)
+    how = _preprocessing(folder, model)
     tensors = open_tensors(weights if weights is not None else _weights(folder))
     return Found(
         kind=KIND,
@@ -49,16 +50,16 @@ def open_directory(folder: Path, *, weights: Path | None = None) -> Found:
         model=model,
         origins=huggingface_origins(model, shapes_of(model)),
         labels=labels,
-        pixels=pixels,
-        warnings=_warnings(folder.name, model, pixels),
+        preprocessing=default_preprocessing(model) if how is None else how,
+        warnings=_warnings(folder.name, model, how),
     )
 
 
-def _warnings(name: str, model: TimeSformerConfig, pixels: Pixels | None) -> tuple[str, ...]:
-    if pixels is None:
+def _warnings(name: str, model: TimeSformerConfig, how: Preprocessing | None) -> tuple[str, ...]:
+    if how is None:
         return (f"{name} has no {PROCESSOR_NAMES[0]}: frames are normalised and cropped as TimeSformer was trained",)
-    if pixels.crop != (model.height, model.width):
-        crop, size = "x".join(map(str, pixels.crop)), f"{model.height}x{model.width}"
+    if how.crop != (model.height, model.width):
+        crop, size = "x".join(map(str, how.crop)), f"{model.height}x{model.width}"
         return (f"the processor of {name} crops to {crop}, its model takes {size}: frames are resized for {size}",)
     return ()
 
@@ -150,7 +151,7 @@ def _labels(settings: Settings) -> tuple[str, ...] | None:
     return None if stand_ins else tuple(labels)
 
 
-def _pixels(folder: Path, model: TimeSformerConfig) -> Pixels | None:
+def _preprocessing(folder: Path, model: TimeSformerConfig) -> Preprocessing | None:
     """What the processor's file says; None where there is none."""
     path = next((folder / name for name in PROCESSOR_NAMES if (folder / name).is_file()), None)
     if path is None:
@@ -166,13 +167,15 @@ def _pixels(folder: Path, model: TimeSformerConfig) -> Pixels | None:
     mean, std = _statistics(settings, model.channels)
     resample = settings.whole("resample", 2, least=0, most=5)
     settings.finish()
-    return Pixels(
+    default = default_preprocessing(model)
+    return Preprocessing(
+        frames=model.frames,
+        stride=_STRIDES.get(model.frames, default.stride),
         resize_short_side=resize,
         crop=crop,
         mean=mean,
         std=std,
         resample=FILTERS[resample],
-        stride=_STRIDES.get(model.frames),
     )
 
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.model import FastTimeSformer
-from ftsf_export.bundle import sha256_of
+from ftsf_export.bundle import Preprocessing, sha256_of
 from ftsf_export.checkpoint.agreement import agreed
-from ftsf_export.checkpoint.found import Found, Pixels
+from ftsf_export.checkpoint.found import Found
 from ftsf_export.checkpoint.hub import HubId, fetch
 from ftsf_export.checkpoint.interpolate import space_from_space, time_from_time
 from ftsf_export.checkpoint.kind import KNOWN, open_found
@@ -50,7 +50,7 @@ def describe_checkpoint(
         model=model,
         sha256=sha256_of(found.tensors.path),
         labels=found.labels,
-        pixels=None if found.pixels is None else _resized(found.pixels, found.model, model),
+        preprocessing=_fitted(found.preprocessing, model),
         fresh=fresh,
         unused=(*unused, *found.set_aside),
         warnings=(*found.warnings, *_warnings(found.model, model, fresh)),
@@ -111,13 +111,13 @@ def _positioned(name: str, value: Tensor, trained: TimeSformerConfig, wanted: Ti
     return value
 
 
-def _resized(pixels: Pixels, trained: TimeSformerConfig, model: TimeSformerConfig) -> Pixels:
-    """For the model's size: the short side is cut as far as in training, and the stride spans as long a time."""
-    stride = None if pixels.stride is None else max(1, round(pixels.stride * trained.frames / model.frames))
-    crop, side = (model.height, model.width), pixels.resize_short_side
-    if pixels.crop != crop and side is not None:
-        side = max(max(crop), round(side * max(crop) / max(pixels.crop)))
-    return replace(pixels, crop=crop, resize_short_side=side, stride=stride)
+def _fitted(trained: Preprocessing, model: TimeSformerConfig) -> Preprocessing:
+    """For the model's clips: the short side is cut as far as in training, and the stride spans as long a time."""
+    crop, side = (model.height, model.width), trained.resize_short_side
+    if trained.crop != crop and side is not None:
+        side = max(max(crop), round(side * max(crop) / max(trained.crop)))
+    stride = max(1, round(trained.stride * trained.frames / model.frames))
+    return replace(trained, frames=model.frames, stride=stride, crop=crop, resize_short_side=side)
 
 
 def _warnings(trained: TimeSformerConfig, model: TimeSformerConfig, fresh: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fast_timesformer import weights
 from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.bundle import Preprocessing
 from ftsf_export.checkpoint.architecture import architecture_from_config
-from ftsf_export.checkpoint.found import FILTERS, MOST, Found, Pixels, check_bounds
+from ftsf_export.checkpoint.found import FILTERS, MOST, Found, check_bounds, default_preprocessing
 from ftsf_export.checkpoint.names import own_origins
 from ftsf_export.checkpoint.settings import Settings
 from ftsf_export.checkpoint.shapes import shapes_of
@@ -50,7 +52,7 @@ def open_file(tensors: TensorFile, config: ExportConfig) -> Found:
         model=model,
         origins=own_origins(shapes_of(model)),
         labels=said.labels,
-        pixels=None if said.preprocessing is None else _pixels(said.preprocessing, model, tensors),
+        preprocessing=_preprocessing(said.preprocessing, model, tensors),
     )
 
 
@@ -61,21 +63,24 @@ def _described(tensors: TensorFile) -> weights.Description:
         raise UsageError(f"checkpoint: {error}") from error
 
 
-def _pixels(said: Mapping[str, Any], model: TimeSformerConfig, tensors: TensorFile) -> Pixels:
+def _preprocessing(said: Mapping[str, Any] | None, model: TimeSformerConfig, tensors: TensorFile) -> Preprocessing:
+    default = default_preprocessing(model)
+    if said is None:
+        return default
     settings = Settings(dict(said), f"{tensors.path}, preprocessing")
-    pixels = Pixels(
-        resize_short_side=settings.whole("resize_short_side", max(model.height, model.width), most=MOST["height"]),
-        crop=(model.height, model.width),
-        mean=settings.numbers("mean", (0.0,) * model.channels),
-        std=settings.numbers("std", (1.0,) * model.channels, positive=True),
-        resample=settings.choice("resample", "bilinear", tuple(FILTERS.values())),
-        stride=settings.whole("stride", 1, most=MOST["frames"]) if settings.has("stride") else None,
-    )
-    for name, values in (("mean", pixels.mean), ("std", pixels.std)):
+    mean = settings.numbers("mean", (0.0,) * model.channels)
+    std = settings.numbers("std", (1.0,) * model.channels, positive=True)
+    for name, values in (("mean", mean), ("std", std)):
         if len(values) != model.channels:
             settings.note(name, f"one number for each of {model.channels} channels", list(values))
+    side, resized = max(default.crop), said.get("resize_short_side", 0) is not None
+    known: dict[str, Any] = {
+        "resize_short_side": settings.whole("resize_short_side", side, most=MOST["height"]) if resized else None,
+        "resample": settings.choice("resample", default.resample, tuple(FILTERS.values())),
+        "stride": settings.whole("stride", default.stride, most=MOST["frames"]),
+    }
     settings.finish()
-    return pixels
+    return replace(default, mean=mean, std=std, **known)
 
 
 def _asked(config: ExportConfig) -> TimeSformerConfig:

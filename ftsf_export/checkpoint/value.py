@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.bundle import Preprocessing
 from ftsf_export.checkpoint import huggingface
-from ftsf_export.checkpoint.found import Found, Pixels
+from ftsf_export.checkpoint.found import Found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class Checkpoint:
         model: the architecture of the model to be made of it: another mechanism, frames or size where they were asked.
         sha256: of the file of weights.
         labels: names of the classes in the order of the logits; None when unknown.
-        pixels: how frames become the model's input, for the model's size; None when the file does not say.
+        preprocessing: how a video becomes the model's input, for the model's frames and size.
         fresh: tensors of the model that the checkpoint does not have and that are drawn from the seed.
         unused: what the checkpoint has beside, and is left alone on purpose.
         warnings: what a user has to know.
@@ -30,7 +31,7 @@ class Checkpoint:
     model: TimeSformerConfig
     sha256: str
     labels: tuple[str, ...] | None
-    pixels: Pixels | None
+    preprocessing: Preprocessing
     fresh: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

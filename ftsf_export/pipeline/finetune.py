@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,9 +96,7 @@ def finetune(
         raise UsageError(f"resume: {error}") from error
     except TrainingDiverged as error:
         raise StageError(f"training: {error}") from error
-    fields = how.as_dict()
-    kept = {name: fields[name] for name in ("mean", "std", "resize_short_side", "resample", "stride")}
-    save_model(student.model.cpu(), request.output, labels=student.labels, preprocessing=kept)
+    save_model(student.model.cpu(), request.output, labels=student.labels, preprocessing=asdict(how))
     shutil.rmtree(request.state_folder, ignore_errors=True)
     return Finetuned(request.output, student.labels, student.remarks, tuple(epochs))
 

@@ -25,7 +25,6 @@ from ftsf_export.pipeline.rewrites import known_rewrites
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.report import REPORT_NAMES
 from ftsf_export.video.class_folder import class_folder
-from ftsf_export.video.clip import default_preprocessing
 
 if TYPE_CHECKING:
     from ftsf_export.checkpoint import Checkpoint
@@ -178,21 +177,11 @@ def _described(config: ExportConfig, on_progress: OnProgress) -> Checkpoint | No
 
 
 def preprocessing_of(config: ExportConfig, checkpoint: Checkpoint | None) -> Preprocessing:
-    """As the checkpoint says, and where it says nothing as TimeSformer was trained."""
-    default = default_preprocessing(
+    """The checkpoint's; of random weights, or a caller's model, TimeSformer's."""
+    if checkpoint is not None:
+        return checkpoint.preprocessing
+    return Preprocessing.of_timesformer(
         frames=config.frames, height=config.size.height, width=config.size.width, channels=config.channels
-    )
-    if checkpoint is None or checkpoint.pixels is None:
-        return default
-    pixels = checkpoint.pixels
-    return Preprocessing(
-        frames=config.frames,
-        stride=pixels.stride or default.stride,
-        resize_short_side=pixels.resize_short_side,
-        crop=pixels.crop,
-        mean=pixels.mean,
-        std=pixels.std,
-        resample=pixels.resample,
     )
 
 

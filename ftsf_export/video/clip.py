@@ -1,4 +1,4 @@
-"""A clip of a video, ready for the model, and how a model's clips are to be made."""
+"""A clip of a video, ready for the model."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy.typing as npt
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.errors import VideoError
 from ftsf_export.video.decode import decode_frames, index_frames
-from ftsf_export.video.preprocess import MEAN, STD, preprocess
-from ftsf_export.video.sample import Sampling, default_stride, sample
+from ftsf_export.video.preprocess import preprocess
+from ftsf_export.video.sample import Sampling, sample
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,6 @@ class Clip:
     values: npt.NDArray[np.float32]
     source: str
     sampling: Sampling
-
-
-def default_preprocessing(*, frames: int, height: int, width: int, channels: int) -> Preprocessing:
-    """TimeSformer's, at the model's size. The short side becomes the crop's longer side: every video then covers it."""
-    return Preprocessing(
-        frames=frames,
-        stride=default_stride(frames),
-        resize_short_side=max(height, width),
-        crop=(height, width),
-        mean=(MEAN,) * channels,
-        std=(STD,) * channels,
-    )
 
 
 def clip_from_video(path: str | Path, how: Preprocessing) -> Clip:

@@ -14,10 +14,6 @@ import numpy.typing as npt
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.errors import EnvironmentLacks, VideoError
 
-# Pixel statistics of TimeSformer's training (facebookresearch/TimeSformer, DATA.MEAN and DATA.STD).
-MEAN = 0.45
-STD = 0.225
-
 Frame = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 

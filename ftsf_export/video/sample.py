@@ -9,10 +9,6 @@ from dataclasses import dataclass
 
 from ftsf_export.errors import VideoError
 
-# Frames of the video that one clip spans: TimeSformer takes 8 frames 32 apart, or 16 frames 16 apart (Bertasius et
-# al. 2021, section 4.3), which is about ten seconds, a Kinetics video, at 25 frames a second.
-SPAN = 256
-
 
 @dataclass(frozen=True)
 class Sampling:
@@ -26,11 +22,6 @@ class Sampling:
         if len(self.indices) == 1:
             return f"frame {self.indices[0]}"
         return f"frames {self.indices[0]}..{self.indices[-1]} step {self.stride}"
-
-
-def default_stride(frames: int) -> int:
-    """Frames apart, so that a clip of any length spans about SPAN frames of the video: 8 -> 32, 16 -> 16."""
-    return max(1, SPAN // frames)
 
 
 def sample(available: int, frames: int, stride: int) -> Sampling:

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from ftsf_export import Bundle, ExportConfig, export
+from ftsf_export.bundle import Preprocessing
 from ftsf_export.checkpoint.source import load_model
 from ftsf_export.graph.rewrite import ALL, pixel_normalisation
-from ftsf_export.video.clip import default_preprocessing
 
 SMALL = {"frames": 2, "size": "32", "dim": 64, "depth": 1, "dim_head": 16, "num_classes": 5, "builder": "none"}
 
@@ -25,7 +25,7 @@ def test_pixels_in_the_models_answers_out(tmp_path: Path, rewrites: tuple[str, .
     assert (manifest.preprocessing.mean, manifest.preprocessing.std) == ((0, 0, 0), (1, 1, 1))
     assert manifest.inputs[0].values == "RGB in 0..1"
     assert 0 <= golden.clip.min() < 0.1 < 0.9 < golden.clip.max() <= 1
-    normalised = default_preprocessing(frames=2, height=32, width=32, channels=3).normalisation.of(golden.clip)
+    normalised = Preprocessing.of_timesformer(frames=2, height=32, width=32, channels=3).normalisation.of(golden.clip)
     with torch.no_grad():
         logits = load_model(config).eval()(torch.from_numpy(normalised)).numpy()
     np.testing.assert_allclose(golden.logits, logits, rtol=1e-5, atol=1e-6)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from ftsf_export.bundle import Preprocessing
 from ftsf_export.checkpoint import describe_checkpoint, load_checkpoint
-from ftsf_export.checkpoint.found import Pixels
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
 from tests.unit.checkpoint.pretrained import noise, original_names, relative, their_model, write_pyth
@@ -33,8 +33,8 @@ def test_the_same_outputs(tmp_path: Path, attention_type: str, qkv_bias: bool) -
 
 def test_preprocessing_from_its_configuration(tmp_path: Path) -> None:
     checkpoint = describe_checkpoint(write_pyth(tmp_path / "a.pyth", their_model(**WIDE)), ExportConfig())
-    assert checkpoint.pixels == Pixels(
-        resize_short_side=24, crop=(24, 24), mean=(0.4, 0.45, 0.5), std=(0.2, 0.225, 0.25), stride=16
+    assert checkpoint.preprocessing == Preprocessing(
+        frames=4, stride=16, resize_short_side=24, crop=(24, 24), mean=(0.4, 0.45, 0.5), std=(0.2, 0.225, 0.25)
     )
     assert set(checkpoint.unused) == {"epoch (14)", "optimizer_state (dict of 2)"}
 
@@ -44,12 +44,8 @@ def test_preprocessing_from_its_configuration(tmp_path: Path) -> None:
 )
 def test_without_one_it_is_the_originals(tmp_path: Path, cfg: str) -> None:
     checkpoint = describe_checkpoint(write_pyth(tmp_path / "a.pyth", their_model(**WIDE), cfg=cfg), ExportConfig())
-    assert checkpoint.pixels is not None
-    assert (checkpoint.pixels.mean, checkpoint.pixels.std, checkpoint.pixels.stride) == (
-        (0.45,) * 3,
-        (0.225,) * 3,
-        None,
-    )
+    how = checkpoint.preprocessing
+    assert (how.mean, how.std, how.stride) == ((0.45,) * 3, (0.225,) * 3, 64)
 
 
 def test_space_only_says_its_frames_in_its_configuration_or_not_at_all(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from fast_timesformer import save_model
 from fast_timesformer.model import FastTimeSformer
+from ftsf_export.bundle import Preprocessing
 from ftsf_export.checkpoint import describe_checkpoint, load_checkpoint
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
@@ -89,10 +90,17 @@ def test_ours_with_labels_and_preprocessing(tmp_path: Path) -> None:
     loaded, checkpoint = load_checkpoint(tmp_path / "a.safetensors", ExportConfig())
     assert all(torch.equal(loaded.state_dict()[name], tensor) for name, tensor in model.state_dict().items())
     assert checkpoint.labels == ("left", "right", "up")
-    pixels = checkpoint.pixels
-    assert pixels is not None
-    assert (pixels.crop, pixels.mean, pixels.std) == ((16, 32), (0.1, 0.2, 0.3), (1, 2, 3))
-    assert (pixels.resize_short_side, pixels.resample, pixels.stride) == (40, "bicubic", 5)
+    assert checkpoint.preprocessing == Preprocessing(
+        frames=2, stride=5, resize_short_side=40, crop=(16, 32), mean=(0.1, 0.2, 0.3), std=(1, 2, 3), resample="bicubic"
+    )
+
+
+def test_ours_without_resizing(tmp_path: Path) -> None:
+    """Null is the way to say that frames are not resized; what is left out is the default."""
+    model = FastTimeSformer(2, 3, 16, 32, 3, dim=32, dim_head=16, depth=1)
+    for name, said, side in (("a", {"resize_short_side": None}, None), ("b", {}, 32)):
+        save_model(model, tmp_path / name, preprocessing=said)
+        assert describe_checkpoint(tmp_path / name, ExportConfig()).preprocessing.resize_short_side == side
 
 
 @pytest.mark.parametrize("wrong", [{"mean": [1]}, {"std": [0, 1, 1]}, {"resample": "best"}, {"stride": 0}])

@@ -7,12 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftsf_export.errors import VideoError
-from ftsf_export.video.sample import default_stride, sample
-
-
-@pytest.mark.parametrize(("frames", "stride"), [(8, 32), (16, 16), (1, 256), (300, 1)])
-def test_default_stride_is_the_papers(frames: int, stride: int) -> None:
-    assert default_stride(frames) == stride
+from ftsf_export.video.sample import sample
 
 
 def test_a_long_video_is_sampled_at_the_stride_from_its_middle() -> None:
