@@ -29,6 +29,7 @@ NVML = ["nvidia-ml-py>=12"]
 PLUGINS = ["triton>=3.5; sys_platform == 'linux'"]
 # Checkpoints by their id on the Hugging Face hub, and Hugging Face's own model as a second opinion.
 HUB = ["huggingface_hub>=0.30", "transformers>=5"]
+DOCS = ["mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings-python>=1.16"]
 
 EXTRAS = {
     "export": EXPORT,
@@ -39,6 +40,7 @@ EXTRAS = {
     "nvml": NVML,
     "plugins": PLUGINS,
     "hub": HUB,
+    "docs": DOCS,
     "demo": [*EXPORT, *VIDEO, *RTX, "scikit-video==1.1.11"],
     "test": [
         *EXPORT,
@@ -57,6 +59,8 @@ EXTRAS = {
         "ruff>=0.8",
         "import-linter>=2.1",
         *HUB,
+        *DOCS,
+        "build>=1.2",
         "performer-pytorch>=1.1.4",
         "fast-transformer-pytorch>=0.0.4",
         "rotary-embedding-torch>=0.8",

@@ -23,13 +23,16 @@ _MENDS = {
 
 @dataclass(frozen=True)
 class Need:
-    """One thing that a command needs: all items of any one of the ways."""
+    """One thing that a command needs: all items of any one of the ways.
 
-    #: Names of packages, and of the abilities above.
+    Attributes:
+        ways: Names of packages, and of the abilities above.
+        mend: How to get it, as the end of a sentence.
+        purpose: The part of the work that needs it; empty when the whole command does.
+    """
+
     ways: tuple[tuple[str, ...], ...]
-    #: How to get it, as the end of a sentence.
     mend: str
-    #: The part of the work that needs it; empty when the whole command does.
     purpose: str = ""
 
     def met(self, abilities: Set[str]) -> bool:
@@ -44,13 +47,16 @@ class Need:
 
 @dataclass(frozen=True)
 class Lack:
-    """What is not here, with one way to get all of it."""
+    """What is not here, with one way to get all of it.
 
-    #: Names of packages and abilities, or the release that is here and cannot be used.
+    Attributes:
+        items: Names of packages and abilities, or the release that is here and cannot be used.
+        mend: How to get them all, as the end of a sentence.
+        purpose: The part of the work that needs them; empty when the whole command does.
+    """
+
     items: tuple[str, ...]
-    #: How to get them all, as the end of a sentence.
     mend: str
-    #: The part of the work that needs them; empty when the whole command does.
     purpose: str = ""
 
     def sentence(self) -> str:
@@ -60,13 +66,16 @@ class Lack:
 
 @dataclass(frozen=True)
 class Readiness:
-    """One command on this machine."""
+    """One command on this machine.
 
-    #: Name of the command.
+    Attributes:
+        command: Name of the command.
+        lacks: What keeps it from running.
+        limits: What keeps it only from a part of its work.
+    """
+
     command: str
-    #: What keeps it from running.
     lacks: tuple[Lack, ...]
-    #: What keeps it only from a part of its work.
     limits: tuple[Lack, ...]
 
     @property

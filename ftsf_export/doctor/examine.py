@@ -39,13 +39,16 @@ Probe = Callable[[str], "ProbeResult"]
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What one library answered in a process of its own."""
+    """What one library answered in a process of its own.
 
-    #: Name of the library, or ``driver``.
+    Attributes:
+        name: Name of the library, or ``driver``.
+        problem: Why it does not work; empty when it does.
+        answer: What it says of itself, as JSON: versions, providers, GPUs.
+    """
+
     name: str
-    #: Why it does not work; empty when it does.
     problem: str
-    #: What it says of itself, as JSON: versions, providers, GPUs.
     answer: Mapping[str, Any]
 
     @property
@@ -56,17 +59,20 @@ class ProbeResult:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Everything that doctor found."""
+    """Everything that doctor found.
 
-    #: Python, system, processor and memory.
+    Attributes:
+        machine: Python, system, processor and memory.
+        packages: Every package that setup.py names for users.
+        probes: The driver, and every library that is installed, by name.
+        problems: Faults to mend, one sentence each; what merely is not there is none.
+        commands: Every command with what it lacks here.
+    """
+
     machine: Machine
-    #: Every package that setup.py names for users.
     packages: tuple[Finding, ...]
-    #: The driver, and every library that is installed, by name.
     probes: Mapping[str, ProbeResult]
-    #: Faults to mend, one sentence each; what merely is not there is none.
     problems: tuple[str, ...]
-    #: Every command with what it lacks here.
     commands: tuple[Readiness, ...]
 
     @property

@@ -29,24 +29,31 @@ VersionOf = Callable[[str], str]
 
 @dataclass(frozen=True)
 class Package:
-    """One requirement of the distribution on this platform."""
+    """One requirement of the distribution on this platform.
 
-    #: Normalised name of the distribution, for example ``ml-dtypes``.
+    Attributes:
+        name: Normalised name of the distribution, for example ``ml-dtypes``.
+        extra: The smallest extra that brings it; ``""`` is the core.
+        specifier: The releases that the toolkit takes, as PEP 440 writes them, for example ``<19,>=14``.
+    """
+
     name: str
-    #: The smallest extra that brings it; ``""`` is the core.
     extra: str
-    #: The releases that the toolkit takes, as PEP 440 writes them, for example ``<19,>=14``.
     specifier: str
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A package as it is on this machine."""
+    """A package as it is on this machine.
+
+    Attributes:
+        package: The releases that the toolkit takes, as PEP 440 writes them, for example ``<19,>=14``.
+        version: The installed release; None when the package is not installed.
+        problem: Why the installed release cannot be used; empty when it can, and when none is installed.
+    """
 
     package: Package
-    #: The installed release; None when the package is not installed.
     version: str | None
-    #: Why the installed release cannot be used; empty when it can, and when none is installed.
     problem: str = ""
 
     @property

@@ -10,10 +10,10 @@ import pytest
 from setuptools import find_packages
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = {"ftsf_export", "model", "plugins", "scripts", "tests", "docs", ".ci"}
+FOLDERS = {"ftsf_export", "model", "plugins", "scripts", "tests", "docs", ".ci", ".github"}
 FILES = {
-    ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "constraints.txt", "pyproject.toml",
-    "setup.py",
+    ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md",
+    "constraints.txt", "mkdocs.yml", "pyproject.toml", "setup.py",
 }  # fmt: skip
 VAGUE = {"utils", "helpers", "common", "misc"}
 # A home folder or a workspace, somebody's: what tools of one machine write into files.
