@@ -4,39 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ftsf_export.engine.choice import INSTALL_RTX, INSTALL_TENSORRT
 from ftsf_export.engine.grammar import GrammarError
 from ftsf_export.engine.plan import Plan, memory_from_log, plan_from_layers, plan_from_log
-from ftsf_export.engine.process import Ending, run_child
-from ftsf_export.engine.request import (
-    DONE,
-    ENGINE_FILE,
-    LAYERS_FILE,
-    LOG_FILE,
-    REQUEST_FILE,
-    BuildRequest,
-    Built,
-    Product,
-    WorkOrder,
-)
+from ftsf_export.engine.request import BuildRequest, Built, CompilerRefusal, Product, WorkOrder
 from ftsf_export.engine.targets import dotted
-from ftsf_export.errors import BuildError, EnvironmentLacks, FtsfError, OutputError, UsageError
+from ftsf_export.errors import BuildError, EnvironmentLacks, OutputError, UsageError
+from ftsf_export.process.parent import Ending, run_in_child
 from ftsf_export.progress import OnProgress, silent
 
-INSTALL_PLUGINS = "pip install 'ftsf-export[plugins]'"
-_WORKER = "ftsf_export.engine.worker"
+_WORKER = "ftsf_export.engine.worker:build"
 _LOG_TAIL_LINES = 40
-_FAULT_MARKS = ("INTERNAL_ERROR] ", "ERROR] ")
+_FAULTS = ("INTERNAL_ERROR", "ERROR")
 # What a complaint holds -> what the user can do about it.
 _MENDS = (
     ("op: Attention", "this parser knows no Attention operator: export again with --opset 20"),
@@ -115,22 +100,28 @@ def build_engine(request: BuildRequest, *, on_progress: OnProgress = silent) -> 
     if not request.onnx_path.is_file():
         raise UsageError(f"onnx: expected a file, found none at {request.onnx_path}")
     with _Scratch(request.output) as folder:
-        (folder / REQUEST_FILE).write_text(WorkOrder.of(request).to_json(), encoding="utf-8")
-        reports = _Reports(request, on_progress)
-        ending = run_child(
-            [sys.executable, "-m", _WORKER],
-            folder=folder,
-            environment=_environment(request.builder),
-            timeout_s=request.timeout_s,
-            on_line=reports.take,
-        )
-        if request.log_path is not None and (folder / LOG_FILE).exists():
-            shutil.copyfile(folder / LOG_FILE, request.log_path)
-        if ending.timed_out or ending.returncode != 0 or reports.built is None:
-            raise _failure(request, ending, reports, folder)
-        plan = _plan(request, folder)
-        os.replace(folder / ENGINE_FILE, request.output)
-    return _engine(request, reports.built, plan, time.monotonic() - started)
+        plan_file = folder / "engine.plan"
+        told = _Told(request, on_progress)
+        try:
+            answer = run_in_child(
+                _WORKER,
+                asdict(WorkOrder.of(request, plan_file)),
+                failed=told.failed,
+                on_note=told.take,
+                timeout_s=request.timeout_s,
+                folder=folder,
+            )
+        except CompilerRefusal as refusal:
+            raise told.refused(refusal) from refusal
+        except (UsageError, EnvironmentLacks) as error:
+            error.details = told.details(error.details)
+            raise
+        finally:
+            if request.log_path is not None:
+                request.log_path.write_text("".join(f"{line}\n" for line in told.log), encoding="utf-8")
+        plan = _plan(request, answer.value["layers"], told)
+        os.replace(plan_file, request.output)
+    return _engine(request, Built.from_dict(answer.value["built"]), plan, time.monotonic() - started)
 
 
 def _engine(request: BuildRequest, built: Built, plan: Plan, build_seconds: float) -> Engine:
@@ -170,99 +161,62 @@ class _Scratch:
         shutil.rmtree(self._path, ignore_errors=True)
 
 
-class _Reports:
-    """The worker's lines, as they come: progress to the caller, the ending kept."""
+class _Told:
+    """What the worker tells while it works: progress to the caller, the compiler's log kept."""
 
     def __init__(self, request: BuildRequest, on_progress: OnProgress) -> None:
-        self._stage = f"engine {request.builder} {request.target.name}"
+        self._request = request
         self._on_progress = on_progress
-        self.ended = ""
-        self.message = ""
-        self.built: Built | None = None
+        self.log: list[str] = []
+        self._faults: list[str] = []
 
-    def take(self, line: str) -> None:
-        report = json.loads(line)
-        if "ended" in report:
-            self.ended = report["ended"]
-            self.message = report.get("message", "")
-            self.built = Built.from_dict(report["built"]) if self.ended == DONE else None
-        else:
-            total = max(report["total"], 1)
-            self._on_progress(f"{self._stage}: {report['phase']}", min(report["done"] / total, 1.0))
+    def take(self, note: dict[str, Any]) -> None:
+        if "phase" in note:
+            stage = f"engine {self._request.builder} {self._request.target.name}: {note['phase']}"
+            self._on_progress(stage, min(note["done"] / max(note["total"], 1), 1.0))
+            return
+        self.log += f"[{note['severity']}] {note['said']}".splitlines()
+        if note["severity"] in _FAULTS:
+            self._faults.append(" ".join(note["said"].split()))
+
+    def details(self, rest: str) -> str:
+        """The end of the log, and ``rest``."""
+        return "\n".join(filter(None, [*self.log[-_LOG_TAIL_LINES:], rest]))
+
+    def failed(self, ending: Ending) -> BuildError:
+        what = f"the compiler {ending.how} on {self._request.onnx_path.name}"
+        if ending.timed_out:
+            return BuildError(f"{self._request.title}: {what}; give it more time", details=self.details(ending.details))
+        return self._error(what, ending.said, ending.details)
+
+    def refused(self, refusal: CompilerRefusal) -> BuildError:
+        return self._error(f"refused {self._request.onnx_path.name}", refusal.message, refusal.details)
+
+    def _error(self, what: str, said: str, details: str) -> BuildError:
+        said = self._first_fault() or said
+        return BuildError(f"{self._request.title}: {what}: {said}", details=self.details(details))
+
+    def _first_fault(self) -> str:
+        """The compiler's first complaint, on one line, with what helps where we know it."""
+        if not self._faults:
+            return ""
+        fault = self._faults[0]
+        # The parser names the node first, then prints it, and says what is wrong with it last.
+        if "While parsing node" in fault:
+            fault = f"{fault} {next((other for other in self._faults if 'ERROR:' in other), '')}"
+        for symptom, mend in _MENDS:
+            if any(symptom in other for other in self._faults):
+                fault += f" ({mend})"
+        return fault
 
 
-def _environment(builder: str) -> dict[str, str]:
-    """The child's environment: ours, our package on its path, and Polygraphy's switch for TensorRT for RTX."""
-    package_root = str(Path(__file__).resolve().parents[2])
-    known = os.environ.get("PYTHONPATH", "")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (package_root, known)))}
-    environment.pop("POLYGRAPHY_USE_TENSORRT_RTX", None)
-    if builder == "rtx":
-        environment["POLYGRAPHY_USE_TENSORRT_RTX"] = "1"
-    return environment
-
-
-def _plan(request: BuildRequest, folder: Path) -> Plan:
+def _plan(request: BuildRequest, layers: str, told: _Told) -> Plan:
     try:
-        log = _log_lines(folder)
         if request.builder == "rtx":
-            return plan_from_log(log)
-        layers = json.loads((folder / LAYERS_FILE).read_text(encoding="utf-8"))["Layers"]
-        return plan_from_layers(layers, memory=memory_from_log(log))
-    except (GrammarError, OSError, ValueError, KeyError) as error:
+            return plan_from_log(told.log)
+        return plan_from_layers(json.loads(layers)["Layers"], memory=memory_from_log(told.log))
+    except (GrammarError, ValueError, KeyError) as error:
         raise BuildError(
-            f"{_who(request)}: built, but its plan cannot be read, so its types cannot be judged: {error}",
-            details=_log_tail(folder),
+            f"{request.title}: built, but its plan cannot be read, so its types cannot be judged: {error}",
+            details=told.details(""),
         ) from error
-
-
-def _failure(request: BuildRequest, ending: Ending, reports: _Reports, folder: Path) -> FtsfError:
-    who, details = _who(request), _log_tail(folder)
-    if ending.stderr.strip():
-        details += f"\n--- stderr\n{ending.stderr.strip()}"
-    if ending.timed_out:
-        return BuildError(f"{who}: not done after {request.timeout_s:g} s, killed; give it more time", details=details)
-    fault = _first_fault(folder)
-    if reports.ended == "usage":
-        return UsageError(f"{who}: {reports.message}", details=details)
-    if reports.ended == "lacks":
-        install = INSTALL_RTX if request.builder == "rtx" else INSTALL_TENSORRT
-        return EnvironmentLacks(reports.message, install=install, details=details)
-    if reports.ended == "lacks-triton":
-        return EnvironmentLacks(f"{who}: {reports.message}", install=INSTALL_PLUGINS, details=details)
-    if reports.ended == "output":
-        return OutputError(f"{who}: {reports.message}", details=details)
-    if reports.ended == "build":
-        return BuildError(f"{who}: refused {request.onnx_path.name}: {fault or reports.message}", details=details)
-    died = ending.signal_name or f"exit status {ending.returncode}"
-    said = fault or (ending.stderr.strip().splitlines() or ["it said nothing"])[-1]
-    return BuildError(f"{who}: the compiler died ({died}) on {request.onnx_path.name}: {said}", details=details)
-
-
-def _who(request: BuildRequest) -> str:
-    return f"builder {request.builder}, target {request.target.name}, {request.precision}"
-
-
-def _log_lines(folder: Path) -> Sequence[str]:
-    log = folder / LOG_FILE
-    return log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-
-
-def _log_tail(folder: Path) -> str:
-    return "\n".join(_log_lines(folder)[-_LOG_TAIL_LINES:])
-
-
-def _first_fault(folder: Path) -> str:
-    """The compiler's first complaint, on one line, with what helps where we know it."""
-    messages = re.split(r"^\[(?=[A-Z_]+\] )", "\n".join(_log_lines(folder)), flags=re.MULTILINE)
-    faults = [" ".join(m.split("] ", 1)[1].split()) for m in messages if m.startswith(_FAULT_MARKS)]
-    if not faults:
-        return ""
-    fault = faults[0]
-    # The parser names the node first, then prints it, and says what is wrong with it last.
-    if "While parsing node" in fault:
-        fault = f"{fault} {next((other for other in faults if 'ERROR:' in other), '')}"
-    for symptom, mend in _MENDS:
-        if any(symptom in other for other in faults):
-            fault += f" ({mend})"
-    return fault

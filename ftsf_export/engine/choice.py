@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from ftsf_export.engine.targets import DEFAULT_RTX_TARGET, Target, dotted, target_named, target_of_capability
 from ftsf_export.errors import EnvironmentLacks, UsageError
-
-INSTALL_RTX = "pip install 'ftsf-export[rtx]'"
-INSTALL_TENSORRT = "pip install 'ftsf-export[tensorrt]'"
+from ftsf_export.runners.flavour import INSTALLS
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def _with_rtx(wanted: list[Target], installed: bool, precision: str) -> BuildPla
     if problems:
         raise UsageError("; ".join(problems))
     if not installed:
-        raise EnvironmentLacks("builder rtx: the package tensorrt_rtx is not installed", install=INSTALL_RTX)
+        raise EnvironmentLacks("builder rtx: the package tensorrt_rtx is not installed", install=INSTALLS["rtx"])
     return BuildPlanChoice(tuple(Job("rtx", target) for target in wanted))
 
 
@@ -105,7 +103,7 @@ def _with_tensorrt(
                 f"target covers {', '.join(dotted(c) for c in target.capabilities)}; possible: --builder rtx"
             )
     if not installed:
-        raise EnvironmentLacks("builder tensorrt: the package tensorrt is not installed", install=INSTALL_TENSORRT)
+        raise EnvironmentLacks("builder tensorrt: the package tensorrt is not installed", install=INSTALLS["tensorrt"])
     if gpu_capability is None:
         raise EnvironmentLacks(
             "builder tensorrt: TensorRT builds on the GPU that will run the engine, and no GPU was found; "
@@ -141,6 +139,6 @@ def _with_either(wanted: list[Target], gpu_capability: int | None, rtx: bool, pr
             raise EnvironmentLacks(
                 f"target {target.name}: no builder: neither tensorrt with a GPU nor tensorrt_rtx is here "
                 "(--builder none writes the bundle without an engine)",
-                install=INSTALL_RTX,
+                install=INSTALLS["rtx"],
             )
     return BuildPlanChoice(tuple(jobs), tuple(deferred))

@@ -1,22 +1,18 @@
-"""What crosses the border between a build and its process: the request, the worker's reports, and their JSON."""
+"""What crosses the border between a build and its process."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ftsf_export.config import BatchRange
 from ftsf_export.engine.targets import Target
+from ftsf_export.errors import BuildError
 
-ENGINE_FILE = "engine.plan"
-LOG_FILE = "builder.log"
-REQUEST_FILE = "request.json"
-LAYERS_FILE = "layers.json"
-# How a worker ends: with "done", or with the class of our error that fits.
-DONE = "done"
-FAILURES = ("usage", "lacks", "lacks-triton", "build", "output")
+
+class CompilerRefusal(BuildError):
+    """The compiler said no: it raised, and did not die."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +52,11 @@ class BuildRequest:
     timeout_s: float = 3600.0
     log_path: Path | None = None
 
+    @property
+    def title(self) -> str:
+        """What is built, to begin a message with."""
+        return f"builder {self.builder}, target {self.target.name}, {self.precision}"
+
     def profile(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         """Least, usual and largest shape of the input."""
         low, usual, high = ((n, *self.clip_shape) for n in (self.batch.minimum, self.batch.optimum, self.batch.maximum))
@@ -64,9 +65,11 @@ class BuildRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkOrder:
-    """The request as the worker reads it: plain values, absolute paths."""
+    """The request as the worker reads it: values that JSON can say, absolute paths; ``engine_path``: for the plan."""
 
+    title: str
     onnx_path: str
+    engine_path: str
     builder: str
     capabilities: list[int]
     input_name: str
@@ -78,8 +81,10 @@ class WorkOrder:
     plugin_kernels: str | None
 
     @classmethod
-    def of(cls, request: BuildRequest) -> WorkOrder:
+    def of(cls, request: BuildRequest, engine_path: Path) -> WorkOrder:
         return cls(
+            title=request.title,
+            engine_path=str(engine_path),
             onnx_path=str(request.onnx_path.resolve()),
             builder=request.builder,
             capabilities=list(request.target.capabilities),
@@ -91,13 +96,6 @@ class WorkOrder:
             plugins=list(request.plugins),
             plugin_kernels=None if request.plugin_kernels is None else str(request.plugin_kernels.resolve()),
         )
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> WorkOrder:
-        return cls(**json.loads(text))
 
 
 @dataclass(frozen=True)
@@ -127,17 +125,8 @@ class Built:
     size_bytes: int
     plugins: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Built:
-        products = tuple(Product(p["node"], p["kind"], tuple(p["types"]), p["flops"]) for p in data["products"])
-        return cls(
-            builder_version=data["builder_version"],
-            tf32=data["tf32"],
-            products=products,
-            sha256=data["sha256"],
-            size_bytes=data["size_bytes"],
-            plugins=data.get("plugins", ""),
-        )
+        """From what JSON makes of ``asdict``."""
+        products = tuple(Product(**{**one, "types": tuple(one["types"])}) for one in data["products"])
+        return cls(**{**data, "products": products})

@@ -1,114 +1,76 @@
-"""The process that compiles: ``python -m ftsf_export.engine.worker``, run in a scratch folder that holds its order.
+"""The process that compiles: the child's side of ``engine.builder``.
 
 Here and nowhere else a TensorRT is loaded, so a compiler that aborts, or is poisoned by a failure, takes nothing
-with it. stdout carries our reports, one JSON object a line; whatever the libraries print goes to stderr. Files
-written in the folder: the engine, the builder's verbose log, and with TensorRT proper the inspector's layers.
+with it. Its log and its progress are remarks to the parent, each as it comes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
-import sys
-import threading
 import time
+from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import Any, TextIO
+from typing import Any
 
 from ftsf_export.engine.functions import without_functions
 from ftsf_export.engine.network import layers_of, products_of
-from ftsf_export.engine.request import DONE, ENGINE_FILE, LAYERS_FILE, LOG_FILE, REQUEST_FILE, Built, WorkOrder
+from ftsf_export.engine.request import Built, CompilerRefusal, WorkOrder
+from ftsf_export.errors import EnvironmentLacks, OutputError, UsageError
+from ftsf_export.process.channel import Message
+from ftsf_export.process.child import Tell
+from ftsf_export.runners.flavour import INSTALLS, MODULES, choose_flavour
 
+INSTALL_PLUGINS = "pip install 'ftsf-export[plugins]'"
 _REPORT_EVERY_S = 0.1
 
 
-class RefusalError(Exception):
-    """The build cannot go on; ``kind`` is one of request.FAILURES."""
+def build(request: Message, tell: Tell) -> Message:
+    """Parse, compile, write: the ``Built``, and what the inspector of TensorRT proper says of the layers.
 
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
-class Channel:
-    """Our reports to the parent, from any thread of the compiler."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._lock = threading.Lock()
-
-    def send(self, **report: Any) -> None:
-        with self._lock:
-            self._stream.write(json.dumps(report) + "\n")
-            self._stream.flush()
-
-
-def main() -> None:
-    # A private copy of stdout for our reports; what the libraries print on theirs joins stderr.
-    channel = Channel(os.fdopen(os.dup(1), "w", encoding="utf-8"))
-    os.dup2(2, 1)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    try:
-        built = build(WorkOrder.from_json(Path(REQUEST_FILE).read_text(encoding="utf-8")), channel)
-    except RefusalError as refusal:
-        channel.send(ended=refusal.kind, message=str(refusal))
-    else:
-        channel.send(ended=DONE, built=built.as_dict())
-
-
-def _die_with_parent() -> None:
-    # The parent never writes here: end of file means that it is gone, and nobody wants this engine.
-    while os.read(0, 1):
-        pass
-    os._exit(1)
-
-
-def build(order: WorkOrder, channel: Channel) -> Built:
-    """Parse, compile, write. Raises RefusalError; a crash of the compiler ends the process."""
+    Raises UsageError, EnvironmentLacks, OutputError, CompilerRefusal; a crash of the compiler ends the process.
+    """
+    order = WorkOrder(**request.value)
+    choose_flavour(order.builder)
     trt = _compiler(order.builder)
     from polygraphy.exception import PolygraphyException
 
-    with Path(LOG_FILE).open("w", encoding="utf-8", buffering=1) as log:
-        _install_logger(trt, log)
-        try:
-            plugins = _registered(trt, order)
-            builder, network, parser = _parsed(trt, order)
-            products = products_of(trt, network)
-            config = _configured(trt, order, builder, network, channel)
-            engine = _compiled(order, builder, network, config)
-        except PolygraphyException as error:
-            raise RefusalError("build", str(error).splitlines()[0] if str(error) else "the compiler refused") from error
-        tf32 = bool(config.get_flag(trt.BuilderFlag.TF32))
-        if order.builder == "tensorrt":
-            _inspect(trt, engine)
-        del parser, network, config, builder
-    return Built(
+    _install_logger(trt, tell)
+    try:
+        plugins = _registered(trt, order)
+        builder, network, parser = _parsed(trt, order)
+        products = products_of(trt, network)
+        config = _configured(trt, order, builder, network, tell)
+        engine = _compiled(order, builder, network, config)
+    except PolygraphyException as error:
+        raise CompilerRefusal((str(error) or "it did not say why").splitlines()[0]) from error
+    tf32 = bool(config.get_flag(trt.BuilderFlag.TF32))
+    layers = _inspected(trt, engine) if order.builder == "tensorrt" else ""
+    del parser, network, config, builder
+    built = Built(
         builder_version=trt.__version__,
         tf32=tf32,
         products=products,
         sha256=hashlib.sha256(engine).hexdigest(),
-        size_bytes=_written(engine),
+        size_bytes=_written(order, engine),
         plugins=plugins,
     )
+    return Message({"built": asdict(built), "layers": layers})
 
 
-def _compiler(builder: str) -> ModuleType:
+def _compiler(builder: str) -> Any:
     try:
-        if builder == "rtx":
-            import tensorrt_rtx as trt
-        else:
-            import tensorrt as trt
+        return import_module(MODULES[builder])
     except ImportError as error:
-        package = "tensorrt_rtx" if builder == "rtx" else "tensorrt"
-        raise RefusalError("lacks", f"builder {builder}: {package} cannot be imported ({error})") from error
-    return trt  # type: ignore[no-any-return]
+        raise EnvironmentLacks(
+            f"builder {builder}: {MODULES[builder]} cannot be imported ({error})", install=INSTALLS[builder]
+        ) from error
 
 
-def _install_logger(trt: Any, log: TextIO) -> None:
-    """Everything the compiler says goes to the log, nothing to the terminal.
+def _install_logger(trt: Any, tell: Tell) -> None:
+    """Everything the compiler says goes to the parent, nothing to the terminal.
 
     TensorRT keeps the first logger that a process gives it, and Polygraphy makes one of its own unless its slot is
     taken. Should that slot move, the log stays without layers, and reading the plan fails: never silently.
@@ -116,15 +78,15 @@ def _install_logger(trt: Any, log: TextIO) -> None:
     from polygraphy.backend.trt import util as polygraphy_trt
     from polygraphy.logger import G_LOGGER
 
-    class FileLogger(trt.ILogger):  # type: ignore[misc]
+    class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
-            log.write(f"[{severity.name}] {message}\n")
+            tell({"severity": severity.name, "said": message})
 
     G_LOGGER.module_severity = G_LOGGER.CRITICAL
-    polygraphy_trt.TRT_LOGGER = FileLogger()
+    polygraphy_trt.TRT_LOGGER = Logger()
 
 
 def _parsed(trt: Any, order: WorkOrder) -> tuple[Any, Any, Any]:
@@ -137,7 +99,7 @@ def _parsed(trt: Any, order: WorkOrder) -> tuple[Any, Any, Any]:
     else:
         builder, network, parser = network_from_onnx_path(order.onnx_path, strongly_typed=strongly_typed)
     if network.num_outputs == 0 or network.num_inputs == 0:
-        raise RefusalError("usage", "the file holds no graph with inputs and outputs")
+        raise UsageError(f"{order.title}: the file holds no graph with inputs and outputs")
     _check_input(network, order)
     _settle_shape(network, order)
     _let_attentions_decompose(trt, network)
@@ -153,8 +115,10 @@ def _registered(trt: Any, order: WorkOrder) -> str:
     try:
         return register(trt, order.plugins, None if order.plugin_kernels is None else Path(order.plugin_kernels))
     except ModuleNotFoundError as error:
-        message = f"the graph has nodes for plugins, whose kernels Triton compiles: {error}"
-        raise RefusalError("lacks-triton", message) from error
+        raise EnvironmentLacks(
+            f"{order.title}: the graph has nodes for plugins, whose kernels Triton compiles: {error}",
+            install=INSTALL_PLUGINS,
+        ) from error
 
 
 def _parsed_with_plugins(trt: Any, order: WorkOrder, *, strongly_typed: bool) -> tuple[Any, Any, Any]:
@@ -166,7 +130,7 @@ def _parsed_with_plugins(trt: Any, order: WorkOrder, *, strongly_typed: bool) ->
     # The path says where the weights beside the file are.
     if not parser.parse(without_functions(Path(order.onnx_path).read_bytes()), order.onnx_path):
         said = parser.get_error(0).desc() if parser.num_errors else "it did not say why"
-        raise RefusalError("build", f"the parser refused the graph: {said}")
+        raise CompilerRefusal(f"the parser refused the graph: {said}")
     return builder, network, parser
 
 
@@ -186,14 +150,14 @@ def _let_attentions_decompose(trt: Any, network: Any) -> None:
 def _check_input(network: Any, order: WorkOrder) -> None:
     shapes = {tensor.name: tuple(tensor.shape) for tensor in (network.get_input(i) for i in range(network.num_inputs))}
     if order.input_name not in shapes:
-        raise RefusalError("usage", f"input: expected {order.input_name!r}, the graph has {', '.join(shapes)}")
+        raise UsageError(f"{order.title}: input: expected {order.input_name!r}, the graph has {', '.join(shapes)}")
     shape = shapes[order.input_name]
     for wanted in order.profile:
         fits = len(wanted) == len(shape) and all(has in (-1, want) for has, want in zip(shape, wanted, strict=True))
         if not fits:
             fixed = "; the graph's batch is fixed: export it again with --batch" if shape[0] != -1 else ""
-            raise RefusalError(
-                "usage", f"input {order.input_name!r}: expected {wanted}, the graph has {list(shape)}{fixed}"
+            raise UsageError(
+                f"{order.title}: input {order.input_name!r}: expected {wanted}, the graph has {list(shape)}{fixed}"
             )
 
 
@@ -205,7 +169,7 @@ def _settle_shape(network: Any, order: WorkOrder) -> None:
         network_input.shape = high
 
 
-def _configured(trt: Any, order: WorkOrder, builder: Any, network: Any, channel: Channel) -> Any:
+def _configured(trt: Any, order: WorkOrder, builder: Any, network: Any, tell: Tell) -> Any:
     from polygraphy.backend.trt import CreateConfig, Profile
 
     profile = Profile()
@@ -215,7 +179,7 @@ def _configured(trt: Any, order: WorkOrder, builder: Any, network: Any, channel:
         "profiles": [profile],
         "profiling_verbosity": trt.ProfilingVerbosity.DETAILED,
         "memory_pool_limits": pools,
-        "progress_monitor": _monitor(trt, channel),
+        "progress_monitor": _monitor(trt, tell),
     }
     if order.timing_cache is not None and Path(order.timing_cache).exists():
         common["load_timing_cache"] = order.timing_cache
@@ -231,7 +195,7 @@ def _configured(trt: Any, order: WorkOrder, builder: Any, network: Any, channel:
     return config
 
 
-def _monitor(trt: Any, channel: Channel) -> Any:
+def _monitor(trt: Any, tell: Tell) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         """Phases nest; each reports its own steps, a few times a second."""
 
@@ -242,18 +206,18 @@ def _monitor(trt: Any, channel: Channel) -> Any:
 
         def phase_start(self, phase_name: str, _parent_phase: str | None, num_steps: int) -> None:
             self._totals[phase_name] = num_steps
-            channel.send(phase=phase_name, done=0, total=num_steps)
+            tell({"phase": phase_name, "done": 0, "total": num_steps})
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             now = time.monotonic()
             if now - self._last_s >= _REPORT_EVERY_S:
                 self._last_s = now
-                channel.send(phase=phase_name, done=step + 1, total=self._totals.get(phase_name, step + 1))
+                tell({"phase": phase_name, "done": step + 1, "total": self._totals.get(phase_name, step + 1)})
             return True
 
         def phase_finish(self, phase_name: str) -> None:
             total = self._totals.pop(phase_name, 1)
-            channel.send(phase=phase_name, done=total, total=total)
+            tell({"phase": phase_name, "done": total, "total": total})
 
     return Monitor()
 
@@ -265,32 +229,25 @@ def _compiled(order: WorkOrder, builder: Any, network: Any, config: Any) -> byte
     return bytes(engine_bytes_from_network((builder, network), config=config, save_timing_cache=order.timing_cache))
 
 
-def _inspect(trt: Any, engine: bytes) -> None:
+def _inspected(trt: Any, engine: bytes) -> str:
     """TensorRT proper: the layers as its inspector tells them. Needs the GPU, which this builder needs anyway."""
     from polygraphy.backend.trt import engine_from_bytes
 
     inspector = engine_from_bytes(engine).create_engine_inspector()
-    text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
-    Path(LAYERS_FILE).write_text(text, encoding="utf-8")
+    return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
 
 
-def _written(engine: bytes) -> int:
+def _written(order: WorkOrder, engine: bytes) -> int:
+    path = Path(order.engine_path)
     try:
-        with Path(ENGINE_FILE).open("wb") as file:
+        with path.open("wb") as file:
             file.write(engine)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         with contextlib.suppress(OSError):
-            Path(ENGINE_FILE).unlink()
-        raise RefusalError(
-            "output", f"the engine of {len(engine)} bytes cannot be written: {error.strerror}"
+            path.unlink()
+        raise OutputError(
+            f"{order.title}: the engine of {len(engine)} bytes cannot be written: {error.strerror}"
         ) from error
     return len(engine)
-
-
-if __name__ == "__main__":
-    main()
-    # The libraries' own tear-down at exit is none of our business, and has crashed with work already done.
-    sys.stdout.flush()
-    os._exit(0)

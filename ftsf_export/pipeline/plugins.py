@@ -11,7 +11,7 @@ from ftsf_export.bundle import ONNX_NAME
 from ftsf_export.config import BatchRange, ExportConfig
 from ftsf_export.engine.audit import audit
 from ftsf_export.engine.cards import card_of
-from ftsf_export.engine.choice import INSTALL_RTX, BuildPlanChoice
+from ftsf_export.engine.choice import BuildPlanChoice
 from ftsf_export.engine.machine import machine_here
 from ftsf_export.engine.plugins import AttentionCost, attention_costs, plugin_problem
 from ftsf_export.engine.targets import Target, target_named
@@ -19,6 +19,7 @@ from ftsf_export.errors import EnvironmentLacks
 from ftsf_export.pipeline.build import GraphFacts
 from ftsf_export.pipeline.plan import compile_at, compiler_for
 from ftsf_export.progress import OnProgress, silent
+from ftsf_export.runners.flavour import INSTALLS
 
 if TYPE_CHECKING:
     from fast_timesformer.config import TimeSformerConfig
@@ -58,7 +59,7 @@ def require_compiler() -> None:
     if not here.rtx_installed and not (here.tensorrt_installed and here.gpu_capability is not None):
         raise EnvironmentLacks(
             "plugins auto: reads a compiled plan, and no compiler is here (--plugins all and none need none)",
-            install=INSTALL_RTX,
+            install=INSTALLS["rtx"],
         )
 
 

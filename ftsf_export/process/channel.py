@@ -43,10 +43,8 @@ def send(stream: IO[bytes], kind: str, message: Message) -> None:
         "arrays": [(name, array.dtype.str, array.shape) for name, array in arrays.items()],
     }
     text = json.dumps(head).encode()
-    stream.write(len(text).to_bytes(_LENGTH_BYTES, "big"))
-    stream.write(text)
-    for array in arrays.values():
-        stream.write(_bytes_of(array))
+    # In one call: a destructor that logs may run between any two lines of Python, and send a frame of its own.
+    stream.writelines([len(text).to_bytes(_LENGTH_BYTES, "big") + text, *map(_bytes_of, arrays.values())])
     stream.flush()
 
 

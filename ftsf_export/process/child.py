@@ -28,7 +28,7 @@ Handler = Callable[[Message, Tell], Message]
 def main(target: str) -> None:
     """Serve ``target`` ("module:function" or "module:Class"). What libraries print goes to stderr."""
     calls, answers = _pipes()
-    lock = threading.Lock()
+    lock = threading.RLock()
     requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(calls, requests), daemon=True).start()
 

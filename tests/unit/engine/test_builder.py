@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -35,15 +38,15 @@ def request_(tmp_path: Path) -> BuildRequest:
 
 @pytest.fixture
 def use_worker(monkeypatch: pytest.MonkeyPatch):
-    def use(module: str) -> None:
-        monkeypatch.setenv("PYTHONPATH", str(STAND_INS))
-        monkeypatch.setattr(builder, "_WORKER", module)
+    def use(name: str) -> None:
+        monkeypatch.syspath_prepend(STAND_INS)
+        monkeypatch.setattr(builder, "_WORKER", f"build_workers:{name}")
 
     return use
 
 
 def test_a_compiler_that_aborts_is_a_build_error_with_its_last_words(use_worker, request_: BuildRequest) -> None:
-    use_worker("aborting_worker")
+    use_worker("aborts")
     told: list[tuple[str, float | None]] = []
     with pytest.raises(
         BuildError, match=r"died \(SIGABRT\) on model.onnx: CHECK\(def_tactic_desc\) failed second line"
@@ -56,7 +59,7 @@ def test_a_compiler_that_aborts_is_a_build_error_with_its_last_words(use_worker,
 
 
 def test_its_log_is_kept_where_asked(use_worker, request_: BuildRequest, tmp_path: Path) -> None:
-    use_worker("aborting_worker")
+    use_worker("aborts")
     log = tmp_path / "kept.log"
     with pytest.raises(BuildError):
         build_engine(BuildRequest(**{**vars(request_), "log_path": log}))
@@ -64,13 +67,13 @@ def test_its_log_is_kept_where_asked(use_worker, request_: BuildRequest, tmp_pat
 
 
 def test_a_worker_that_reports_no_engine_is_a_build_error(use_worker, request_: BuildRequest) -> None:
-    use_worker("silent_worker")
+    use_worker("ends")
     with pytest.raises(BuildError, match="exit status 0"):
         build_engine(request_)
 
 
 def test_a_full_disk_is_an_output_error(use_worker, request_: BuildRequest) -> None:
-    use_worker("full_disk_worker")
+    use_worker("full_disk")
     with pytest.raises(OutputError, match="No space left on device"):
         build_engine(request_)
     assert list(request_.output.parent.iterdir()) == []
@@ -86,9 +89,32 @@ def test_an_output_folder_that_is_not_there(request_: BuildRequest, tmp_path: Pa
         build_engine(BuildRequest(**{**vars(request_), "output": tmp_path / "gone" / "rtx.engine"}))
 
 
-def test_the_order_survives_its_journey(request_: BuildRequest) -> None:
-    order = WorkOrder.of(request_)
-    assert WorkOrder.from_json(order.to_json()) == order
+def test_a_compiler_that_refuses_says_why_and_what_helps(use_worker, request_: BuildRequest) -> None:
+    use_worker("refuses")
+    says = "builder rtx, target rtx, fp16: refused model.onnx: no node named op: Attention (this parser knows no"
+    with pytest.raises(BuildError, match=re.escape(says)) as caught:
+        build_engine(request_)
+    assert "[ERROR] no node named" in caught.value.details
+
+
+def test_a_build_that_takes_too_long(use_worker, request_: BuildRequest) -> None:
+    use_worker("lingers")
+    with pytest.raises(BuildError, match=r"was not done after 2 s and was killed on model\.onnx; give it more") as e:
+        build_engine(replace(request_, timeout_s=2.0))
+    assert "slow" in e.value.details
+    assert list(request_.output.parent.iterdir()) == []
+
+
+def test_a_bug_of_the_worker_comes_with_its_traceback(use_worker, request_: BuildRequest) -> None:
+    use_worker("breaks")
+    with pytest.raises(BuildError, match=r"the compiler failed on model\.onnx: LookupError: a bug") as caught:
+        build_engine(request_)
+    assert "in breaks" in caught.value.details
+
+
+def test_the_order_survives_its_journey(request_: BuildRequest, tmp_path: Path) -> None:
+    order = WorkOrder.of(request_, tmp_path / "engine.plan")
+    assert WorkOrder(**json.loads(json.dumps(asdict(order)))) == order
     assert order.capabilities == [86, 89, 120]
     assert order.profile == [[1, 8, 3, 32, 32], [2, 8, 3, 32, 32], [4, 8, 3, 32, 32]]
     assert order.tf32 is False

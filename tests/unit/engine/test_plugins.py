@@ -22,8 +22,9 @@ from ftsf_export.engine.plugins import (
     plugin_problem,
     plugins_of,
 )
-from ftsf_export.engine.request import WorkOrder
+from ftsf_export.engine.request import CompilerRefusal, WorkOrder
 from ftsf_export.engine.targets import target_named
+from ftsf_export.errors import EnvironmentLacks
 
 MODEL = {
     "frames": 8, "height": 224, "width": 224, "patch_size": 16, "dim": 512, "heads": None, "dim_head": 64, "depth": 3,
@@ -188,6 +189,7 @@ def build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"\x08\x0a" + b"\xca\x01\x02ab" + b"\x3a\x01g")
     order = WorkOrder(
+        title="builder tensorrt", engine_path="engine.plan",
         onnx_path=str(path), builder="tensorrt", capabilities=[87], input_name="clip", profile=[], workspace_mib=None,
         timing_cache=None, tf32=False, plugins=["FtsfAdditiveAttention"], plugin_kernels="kernels",
     )  # fmt: skip
@@ -210,7 +212,7 @@ def test_a_build_registers_first_and_parses_without_functions(build: Any, monkey
     assert model == b"\x08\x0a\x3a\x01g"
     assert path.endswith("model.onnx")
     monkeypatch.setattr(Parser, "takes", False)
-    with pytest.raises(worker.RefusalError, match="refused the graph: no plugin of that name"):
+    with pytest.raises(CompilerRefusal, match="refused the graph: no plugin of that name"):
         build()
 
 
@@ -219,6 +221,6 @@ def test_a_build_without_triton_says_so(build: Any, monkeypatch: pytest.MonkeyPa
         raise ModuleNotFoundError("No module named 'triton'")
 
     monkeypatch.setattr("ftsf_plugins.register.register", lacking)
-    with pytest.raises(worker.RefusalError, match="Triton compiles: No module named 'triton'") as refused:
+    with pytest.raises(EnvironmentLacks, match="Triton compiles: No module named 'triton'") as refused:
         build()
-    assert refused.value.kind == "lacks-triton"
+    assert refused.value.install == "pip install 'ftsf-export[plugins]'"

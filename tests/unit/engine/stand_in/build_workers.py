@@ -1,0 +1,49 @@
+"""In place of the process that compiles: each fails in its own way."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from ftsf_export.engine.request import CompilerRefusal, WorkOrder
+from ftsf_export.engine.worker import _written
+from ftsf_export.process.channel import Message
+from ftsf_export.process.child import Tell
+
+
+def aborts(_request: Message, tell: Tell) -> Message:
+    """A compiler that dies in the middle of its work, the way native code does."""
+    tell({"phase": "Building engine", "done": 1, "total": 6})
+    tell({"severity": "INFO", "said": "all is well"})
+    tell({"severity": "ERROR", "said": "CHECK(def_tactic_desc) failed\n  second line"})
+    tell({"severity": "VERBOSE", "said": "bye"})
+    print("terminate called after throwing an instance", file=sys.stderr, flush=True)
+    os.abort()
+
+
+def ends(_request: Message, _tell: Tell) -> Message:
+    """Ends well and says nothing of an engine."""
+    sys.exit(0)
+
+
+def full_disk(request: Message, _tell: Tell) -> Message:
+    """Finds no room for its engine."""
+    order = WorkOrder(**request.value)
+    Path(order.engine_path).symlink_to("/dev/full")
+    _written(order, b"an engine")
+    raise AssertionError
+
+
+def refuses(_request: Message, tell: Tell) -> Message:
+    tell({"severity": "ERROR", "said": "no node named op: Attention"})
+    raise CompilerRefusal("see the log")
+
+
+def lingers(_request: Message, tell: Tell) -> Message:
+    tell({"severity": "ERROR", "said": "slow"})
+    time.sleep(60)
+    raise AssertionError
+
+
+def breaks(_request: Message, _tell: Tell) -> Message:
+    raise LookupError("a bug of the worker")

@@ -1,1 +1,0 @@
-"""A worker that ends well and says nothing of an engine."""
