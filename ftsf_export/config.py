@@ -10,14 +10,12 @@ from typing import Any
 
 from ftsf_export import field_checks
 from ftsf_export.errors import ConfigError
+from ftsf_export.precision import FP16, PRECISIONS
 
 ATTENTIONS = ("fastformer", "performer", "regular")
 ATTENTION_TYPES = ("divided", "joint", "space")
 PLUGINS = ("none", "all", "auto")
-PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
 BUILDERS = ("auto", "tensorrt", "rtx", "none")
-# int8 and fp8 are names of the interface, so that a target can say whether it knows them; no stage makes them yet.
-OFFERED_PRECISIONS = ("fp32", "fp16", "bf16")
 OPSETS = (20, 21, 22, 23, 24)
 
 _WHOLE_NUMBERS = ("frames", "channels", "patch_size", "dim", "depth", "dim_head", "num_classes")
@@ -109,7 +107,7 @@ class ExportConfig:
     rotary: bool = True
     checkpoint: Path | None = None
     seed: int = 0
-    precision: str = "fp16"
+    precision: str = FP16.name
     opset: int | None = None
     rewrites: tuple[str, ...] | None = None
     plugins: str = "none"

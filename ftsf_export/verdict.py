@@ -1,13 +1,19 @@
 """Verdicts: what a gate found, about which file, on what evidence.
 
-Values only; the judging is in ``parity`` and ``engine``.
+Values only: ``network.gates`` names the gates, ``parity`` and ``engine`` judge.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import re
+from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
+
+# The unit of a measure that is a part of a whole, from 0 to 1.
+SHARE = "share"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Status(str, Enum):
@@ -19,24 +25,68 @@ class Status(str, Enum):
     NOT_RUN = "not_run"
 
 
+class Bound(str, Enum):
+    """On which side of its limit a value has to stay: whether less of it is better, or more."""
+
+    AT_MOST = "at_most"
+    AT_LEAST = "at_least"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The file that a verdict is about. Raises ValueError without a file or without a whole hash.
+
+    Attributes:
+        file: its path in the bundle.
+        sha256: its hash when it was judged, in hexadecimal; a verdict says nothing about another content.
+    """
+
+    file: str
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not self.file or not _SHA256.fullmatch(self.sha256):
+            raise ValueError(f"a subject is a file and its SHA-256, got {self.file!r} and {self.sha256!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One metric of one output held against one limit.
+    """One figure, held against a limit or only reported. Raises ValueError for a limit that is no number.
 
-    ``limit`` is None for a figure that is reported and not judged. ``worst_index`` is where in the output the
-    largest difference sits, clip first. ``value`` may be NaN or infinite: then ``passed`` is False.
+    Attributes:
+        output: what was measured: an output of the graph, a module, the kernels of a plan.
+        metric: the figure's name.
+        value: the figure, in ``unit``; NaN and infinity may stand here and never pass.
+        unit: ``SHARE`` for a part of a whole; "" for a count or a ratio.
+        limit: the limit, in ``unit``; None for a figure that is reported and not judged.
+        bound: on which side of the limit the value has to stay.
+        worst_index: where in the output the figure was met, clip first; None where it belongs to no place.
     """
 
     output: str
     metric: str
     value: float
+    unit: str = ""
     limit: float | None = None
-    passed: bool = True
+    bound: Bound = Bound.AT_MOST
     worst_index: tuple[int, ...] | None = None
 
+    def __post_init__(self) -> None:
+        if self.limit is not None and not math.isfinite(self.limit):
+            raise ValueError(f"{self.output}: {self.metric}: the limit {self.limit} is no number")
+
+    @property
+    def passed(self) -> bool:
+        """Whether the value is a number, and on the right side of its limit where it has one."""
+        if not math.isfinite(self.value):
+            return False
+        if self.limit is None:
+            return True
+        return self.value >= self.limit if self.bound is Bound.AT_LEAST else self.value <= self.limit
+
     def sentence(self) -> str:
-        """The measure as a user reads it: output, metric, limit, value, worst index."""
-        limit = "" if self.limit is None else f", limit {self.limit:.3g}"
+        """The measure as a user reads it: output, metric, value, limit, worst index."""
+        limit = "" if self.limit is None else f", limit {self.bound.value.replace('_', ' ')} {self.limit:.3g}"
         where = "" if self.worst_index is None else f", worst at {list(self.worst_index)}"
         return f"{self.output}: {self.metric} {self.value:.3g}{limit}{where}"
 
@@ -45,11 +95,13 @@ class Measure:
 class Verdict:
     """What one gate found about one file.
 
+    Raises ValueError when it passed without a measure that has a limit, or with one outside its limit, and when it did
+    not pass and gives no reason.
+
     Attributes:
-        gate: the gate's name, for example ``parity.fp16-emulated`` or ``engine.types.rtx``.
+        gate: the gate's name, for example ``parity.fp16-emulated``; see ``network.gates``.
         status: passed, failed, inconclusive or not run.
-        subject: the judged file, relative to the bundle.
-        subject_sha256: its hash when it was judged; a verdict says nothing about another file.
+        subject: the judged file.
         reason: why, in one sentence; required unless the gate passed.
         proxy_for: what this verdict stands in for, when the real thing was not run ("fp16 on a GPU"); else empty.
         measures: the evidence.
@@ -57,17 +109,20 @@ class Verdict:
 
     gate: str
     status: Status
-    subject: str
-    subject_sha256: str
+    subject: Subject
     reason: str = ""
     proxy_for: str = ""
     measures: tuple[Measure, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.status is not Status.PASSED and not self.reason:
-            raise ValueError(f"verdict {self.gate!r} is {self.status.value} without a reason")
-        if self.status is Status.PASSED and not self.measures:
+        if not self.passed:
+            if not self.reason:
+                raise ValueError(f"verdict {self.gate!r} is {self.status.value} without a reason")
+            return
+        if all(measure.limit is None for measure in self.measures):
             raise ValueError(f"verdict {self.gate!r} passed with no evidence")
+        if outside := [measure for measure in self.measures if not measure.passed]:
+            raise ValueError(f"verdict {self.gate!r} passed against its evidence: {outside[0].sentence()}")
 
     @property
     def passed(self) -> bool:
@@ -75,45 +130,29 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form. Non-finite values become the strings "nan", "inf" and "-inf": JSON has no such numbers."""
-        return {
-            "gate": self.gate,
-            "status": self.status.value,
-            "subject": self.subject,
-            "subject_sha256": self.subject_sha256,
-            "reason": self.reason,
-            "proxy_for": self.proxy_for,
-            "measures": [
-                {
-                    "output": m.output,
-                    "metric": m.metric,
-                    "value": m.value if abs(m.value) < float("inf") else str(m.value),
-                    "limit": m.limit,
-                    "passed": m.passed,
-                    "worst_index": None if m.worst_index is None else list(m.worst_index),
-                }
-                for m in self.measures
-            ],
-        }
+        values = asdict(self)
+        for measure, value in zip(self.measures, values["measures"], strict=True):
+            value["value"] = measure.value if math.isfinite(measure.value) else str(measure.value)
+            value["bound"] = measure.bound.value
+            value["worst_index"] = None if measure.worst_index is None else list(measure.worst_index)
+        return {**values, "status": self.status.value, "measures": list(values["measures"])}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Verdict:
         """Inverse of ``as_dict``. Raises KeyError, TypeError or ValueError on anything else."""
-        return cls(
-            gate=data["gate"],
-            status=Status(data["status"]),
-            subject=data["subject"],
-            subject_sha256=data["subject_sha256"],
-            reason=data["reason"],
-            proxy_for=data["proxy_for"],
-            measures=tuple(
-                Measure(
-                    output=m["output"],
-                    metric=m["metric"],
-                    value=float(m["value"]),
-                    limit=m["limit"],
-                    passed=m["passed"],
-                    worst_index=None if m["worst_index"] is None else tuple(m["worst_index"]),
-                )
-                for m in data["measures"]
-            ),
+        measures = (
+            {**one, "value": float(one["value"]), "bound": Bound(one["bound"]), "worst_index": _index(one)}
+            for one in data["measures"]
         )
+        return cls(
+            **{
+                **data,
+                "status": Status(data["status"]),
+                "subject": Subject(**data["subject"]),
+                "measures": tuple(Measure(**measure) for measure in measures),
+            }
+        )
+
+
+def _index(measure: dict[str, Any]) -> tuple[int, ...] | None:
+    return None if measure["worst_index"] is None else tuple(measure["worst_index"])

@@ -138,12 +138,12 @@ def _check_file(root: Path, name: str, manifest: Manifest) -> None:
 
 
 def _current(verdict: Verdict, manifest: Manifest) -> Verdict:
-    entry = manifest.files.get(verdict.subject)
-    if not verdict.passed or (entry is not None and entry.sha256 == verdict.subject_sha256):
+    entry = manifest.files.get(verdict.subject.file)
+    if not verdict.passed or (entry is not None and entry.sha256 == verdict.subject.sha256):
         return verdict
     return replace(
         verdict,
         status=Status.NOT_RUN,
-        reason=f"{verdict.subject} has changed since this gate judged it; run: ftsf verify",
+        reason=f"{verdict.subject.file} has changed since this gate judged it; run: ftsf verify",
         measures=(),
     )

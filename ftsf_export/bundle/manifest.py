@@ -12,7 +12,7 @@ from ftsf_export.bundle.fields import Fields, bytes_from_json, json_from_bytes
 from ftsf_export.bundle.specs import EngineEntry, FileEntry, Island, Preprocessing, TapSpec, TensorSpec
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import BundleError
-from ftsf_export.verdict import Status, Verdict
+from ftsf_export.verdict import Bound, Status, Verdict
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -73,8 +73,8 @@ class Manifest:
 
     def with_verdicts(self, verdicts: tuple[Verdict, ...]) -> Manifest:
         """A new verdict takes the place of the one by the same gate about the same subject."""
-        new = {(v.gate, v.subject): v for v in verdicts}
-        kept = {(v.gate, v.subject): v for v in self.verdicts}
+        new = {(v.gate, v.subject.file): v for v in verdicts}
+        kept = {(v.gate, v.subject.file): v for v in self.verdicts}
         return replace(self, verdicts=tuple({**kept, **new}.values()))
 
     def with_engine(self, engine: EngineEntry) -> Manifest:
@@ -185,8 +185,12 @@ def _files_from_fields(fields: Fields) -> dict[str, FileEntry]:
 
 def _verdict_from_fields(fields: Fields) -> Verdict:
     fields.choice("status", [status.value for status in Status])
-    for name in ("gate", "subject", "subject_sha256", "reason", "proxy_for"):
+    for name in ("gate", "reason", "proxy_for"):
         fields.text(name)
+    subject = fields.object_of("subject")
+    subject.text("file")
+    subject.text("sha256")
+    subject.finish()
     for measure in fields.list_of("measures"):
         measure.text("output")
         measure.text("metric")
@@ -194,7 +198,8 @@ def _verdict_from_fields(fields: Fields) -> Verdict:
             measure.number("value")
         if measure.raw("limit") is not None:
             measure.number("limit")
-        measure.flag("passed")
+        measure.text("unit")
+        measure.choice("bound", [bound.value for bound in Bound])
         if measure.raw("worst_index") is not None:
             measure.wholes("worst_index", 0)
         measure.finish()

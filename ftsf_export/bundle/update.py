@@ -100,10 +100,10 @@ def check_engines(root: Path, manifest: Manifest) -> None:
 def check_verdicts(verdicts: tuple[Verdict, ...], manifest: Manifest) -> None:
     """Raises BundleError when a passed verdict is about a file that is not in the bundle, or about another version."""
     for verdict in verdicts:
-        entry = manifest.files.get(verdict.subject)
-        if verdict.passed and (entry is None or entry.sha256 != verdict.subject_sha256):
+        entry = manifest.files.get(verdict.subject.file)
+        if verdict.passed and (entry is None or entry.sha256 != verdict.subject.sha256):
             state = "is not in the bundle" if entry is None else "has changed since it was judged"
-            raise BundleError(f"verdict {verdict.gate!r}: {verdict.subject!r} {state}; judge it again")
+            raise BundleError(f"verdict {verdict.gate!r}: {verdict.subject.file!r} {state}; judge it again")
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from ftsf_export.config import ATTENTION_TYPES, ATTENTIONS, BUILDERS, PLUGINS, PRECISIONS, ExportConfig
+from ftsf_export.config import ATTENTION_TYPES, ATTENTIONS, BUILDERS, PLUGINS, ExportConfig
+from ftsf_export.precision import PRECISIONS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]

@@ -10,6 +10,7 @@ import click
 
 from ftsf_export.cli.options import CONTEXT_SETTINGS, bundle_argument, terminal_options
 from ftsf_export.cli.terminal import Terminal, pass_terminal
+from ftsf_export.precision import FP32
 
 if TYPE_CHECKING:
     from ftsf_export.engine.audit import KernelFacts
@@ -95,7 +96,7 @@ def _say_plan(terminal: Terminal, bundle: Path, plan: GraphPlan) -> None:
     _say_plugins(terminal, plan)
     copied = sum(one.moved_bytes for one in read.copies)
     terminal.say(f"copies     {len(read.copies)} kernels only copy, transpose or convert: {megabytes(copied)}")
-    made = read.fp32_intermediates(plan.islands) if plan.precision != "fp32" else ()
+    made = read.fp32_intermediates(plan.islands) if plan.precision != FP32.name else ()
     if made:
         where = ", ".join(dict.fromkeys(one.module for one in made))
         terminal.say(f"FP32       {len(made)} kernels write FP32 of the compiler's own choice: {where}")

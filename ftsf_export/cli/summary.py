@@ -117,4 +117,4 @@ def require_passed(verdicts: tuple[Verdict, ...]) -> None:
     for status in (Status.FAILED, Status.INCONCLUSIVE):
         for verdict in verdicts:
             if verdict.status is status:
-                raise GateFailed(f"{verdict.gate} {status.value} for {verdict.subject}: {verdict.reason}")
+                raise GateFailed(f"{verdict.gate} {status.value} for {verdict.subject.file}: {verdict.reason}")

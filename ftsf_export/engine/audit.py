@@ -18,6 +18,7 @@ from ftsf_export.engine.cards import Card
 from ftsf_export.engine.plan import Kernel, Memory, Plan
 from ftsf_export.engine.request import Product
 from ftsf_export.engine.types import computes_in, in_islands
+from ftsf_export.precision import FP32
 
 # What a kernel is for, in the order of the report's legend.
 KINDS = ("attention", "product", "norm", "pointwise", "copy")
@@ -167,7 +168,7 @@ class Audit:
         return tuple(
             one
             for one in self.kernels
-            if any(t.dtype == "fp32" and t.is_matrix and t.name in read for t in one.kernel.outputs)
+            if any(t.dtype == FP32.name and t.is_matrix and t.name in read for t in one.kernel.outputs)
             and not any(in_islands(node, islands) for node in one.kernel.nodes)
         )
 

@@ -11,11 +11,12 @@ from typing import Any
 
 from ftsf_export.engine.plan import is_inlined, nodes_named
 from ftsf_export.engine.request import Product
+from ftsf_export.precision import PRECISIONS
 
 # Layers of a network that multiply matrices. ATTENTION_OUTPUT carries the ONNX node of the two ATTENTION layers.
 _MATRIX_MULTIPLY, _ATTENTION, _EINSUM = "MATRIX_MULTIPLY", "ATTENTION_INPUT", "EINSUM"
 _CONVOLUTIONS = ("CONVOLUTION", "DECONVOLUTION")
-_DTYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "FP8": "fp8", "INT8": "int8"}
+_DTYPES = {precision.engine: name for name, precision in PRECISIONS.items()}
 
 
 def products_of(trt: Any, network: Any) -> tuple[Product, ...]:

@@ -13,19 +13,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ftsf_export.engine.grammar import GrammarError, Record, Value, layer_lines, record_from_line
+from ftsf_export.precision import PRECISIONS
 
-# The compilers' words for element types -> ours, and bits each. FLOAT, HALF and so on are the network's spelling.
-_DTYPE_WORDS = {
-    "float": "fp32", "fp32": "fp32", "half": "fp16", "fp16": "fp16", "bfloat16": "bf16", "bf16": "bf16",
-    "int8": "int8", "int32": "int32", "int64": "int64", "bool": "bool", "uint8": "uint8",
-    "fp8": "fp8", "int4": "int4", "fp4": "fp4",
-}  # fmt: skip
+# Bits of the element types that a plan shows; those of a precision go by its name.
 _BITS = {
-    "fp32": 32, "fp16": 16, "bf16": 16, "int8": 8, "int32": 32, "int64": 64, "bool": 8, "uint8": 8,
-    "fp8": 8, "int4": 4, "fp4": 4,
+    **{name: precision.bits for name, precision in PRECISIONS.items()},
+    "int32": 32, "int64": 64, "bool": 8, "uint8": 8, "int4": 4, "fp4": 4,
 }  # fmt: skip
+# The compilers' words for element types -> ours: our own, and the network's and NumPy's spelling of a precision.
+_DTYPE_WORDS = {
+    **{name: name for name in _BITS},
+    **{word.lower(): name for name, one in PRECISIONS.items() for word in (one.engine, one.element)},
+}
 _DTYPE = re.compile(r"\b(" + "|".join(sorted(_DTYPE_WORDS, key=len, reverse=True)) + r")\b", re.IGNORECASE)
-FLOAT_TYPES = ("fp32", "fp16", "bf16", "fp8", "fp4")
+# Types of what a product multiplies; whole numbers of other types are indices and shapes.
+OPERAND_TYPES = (*PRECISIONS, "fp4")
 # Synchronisation and shape arithmetic on the host: lines of the plan that launch nothing.
 _NOT_KERNELS = ("signal", "wait", "shape_call")
 _NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f]|$)")
@@ -136,8 +138,8 @@ class Kernel:
 
     @property
     def operands(self) -> tuple[Tensor, ...]:
-        """Floating-point inputs and constants, without alpha, beta and other single numbers."""
-        return tuple(t for t in (*self.inputs, *self.constants) if t.is_matrix and t.dtype in FLOAT_TYPES)
+        """Inputs and constants of a type that products multiply, without alpha, beta and other single numbers."""
+        return tuple(t for t in (*self.inputs, *self.constants) if t.is_matrix and t.dtype in OPERAND_TYPES)
 
 
 @dataclass(frozen=True)

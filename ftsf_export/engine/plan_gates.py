@@ -6,45 +6,19 @@ The types gate (``types``) looks at each kernel's operands; these at what became
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ftsf_export.engine.audit import Audit, KernelFacts
-from ftsf_export.engine.types import HALF_TYPES, in_islands
-from ftsf_export.verdict import Measure, Status, Verdict
+from ftsf_export.engine.types import in_islands
+from ftsf_export.network.gates import Gate
+from ftsf_export.precision import HALVES
+from ftsf_export.verdict import SHARE, Bound, Measure, Status, Subject, Verdict
 
 # Of the products' work outside the FP32 islands. The last hundredth is for products of a single row, which a compiler
 # may write as multiplications and sums in FP32.
 LEAST_SHARE = 0.99
 _NAMED = 4
 _BRANCHES = {"divided": ("temporal", "spatial"), "joint": ("joint",), "space": ("spatial",)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compiled:
-    """What was compiled, by what and for what: the verdicts are about ``file``.
-
-    Attributes:
-        file, sha256: the graph.
-        proxy_for: the target in whose place another was compiled for; "" for the target itself.
-    """
-
-    file: str
-    sha256: str
-    builder: str
-    target: str
-    proxy_for: str = ""
-
-    def verdict(self, gate: str, status: Status, reason: str, *measures: Measure) -> Verdict:
-        return Verdict(
-            gate=f"plan.{gate}-{self.builder}-{self.target}",
-            status=status,
-            subject=self.file,
-            subject_sha256=self.sha256,
-            reason=reason,
-            proxy_for=self.proxy_for,
-            measures=measures,
-        )
 
 
 def attentions_to_fuse(config: Mapping[str, Any], precision: str, batch: int) -> tuple[str, ...]:
@@ -58,7 +32,7 @@ def attentions_to_fuse(config: Mapping[str, Any], precision: str, batch: int) ->
     kernel; and where one head of one clip attends over everything: TensorRT for RTX 1.7 fuses batches of score matrices
     and writes a lone one as two products.
     """
-    if config.get("attn") != "regular" or precision not in HALF_TYPES:
+    if config.get("attn") != "regular" or precision not in HALVES:
         return ()
     kind = str(config["attn_type"])
     heads = config["heads"] or config["dim"] // config["dim_head"]
@@ -73,20 +47,20 @@ def fused_modules(audit: Audit, expected: Sequence[str]) -> tuple[str, ...]:
     return tuple(module for module in expected if any(_is_in(node, module) for node in nodes))
 
 
-def judge_attentions(audit: Audit, expected: Sequence[str], compiled: Compiled) -> Verdict:
+def judge_attentions(audit: Audit, expected: Sequence[str], builder: str, *, gate: Gate, subject: Subject) -> Verdict:
     """Judge that each of the ``expected`` attentions, at least one, became one kernel.
 
     The names of fused kernels were recorded with TensorRT for RTX; those of TensorRT proper were not, so there the
-    figure is told and not judged.
+    figure is told and not judged. ``subject``: the graph that ``builder`` compiled.
     """
     if not expected:
         raise ValueError("no attention is expected to fuse: nothing to judge")
     fused = fused_modules(audit, expected)
     missing = [module for module in expected if module not in fused]
-    if compiled.builder != "rtx":
+    if builder != "rtx":
         status = Status.NOT_RUN
         found = f"{len(fused)} of {len(expected)} attentions were found fused by name"
-        reason = f"{found}; not judged for builder {compiled.builder}"
+        reason = f"{found}; not judged for builder {builder}"
     elif missing:
         status = Status.FAILED
         named = "; ".join(f"{module} ({_made_of(audit, module)})" for module in missing[:_NAMED])
@@ -94,16 +68,14 @@ def judge_attentions(audit: Audit, expected: Sequence[str], compiled: Compiled) 
         reason = f"{len(fused)} of {len(expected)} attentions became one kernel; not fused: {named}{more}"
     else:
         status, reason = Status.PASSED, ""
-    return compiled.verdict(
-        "attentions",
-        status,
-        reason,
+    measures = (
         Measure(output="attentions", metric="fused into one kernel", value=len(fused)),
-        Measure(output="attentions", metric="not fused", value=len(missing), limit=0, passed=not missing),
+        Measure(output="attentions", metric="not fused", value=len(missing), limit=0),
     )
+    return gate.verdict(subject, status, reason, measures)
 
 
-def judge_work(audit: Audit, precision: str, islands: Sequence[str], compiled: Compiled) -> Verdict:
+def judge_work(audit: Audit, precision: str, islands: Sequence[str], *, gate: Gate, subject: Subject) -> Verdict:
     """Judge the share of the products' work, outside the FP32 islands, that runs in ``precision``."""
     outside = [one for one in audit.kernels if one.flops and not _in_island(one, islands)]
     total = sum(one.flops for one in outside)
@@ -119,15 +91,19 @@ def judge_work(audit: Audit, precision: str, islands: Sequence[str], compiled: C
         named = "; ".join(f"{', '.join(one.kernel.nodes[:3])} in {one.runs_in}" for one in other[:_NAMED])
         status = Status.FAILED
         reason = f"{share:.1%} of the products' work runs in {precision}, expected {LEAST_SHARE:.0%}: {named}"
-    made = audit.fp32_intermediates(islands) if precision in HALF_TYPES else ()
-    good = share >= LEAST_SHARE
-    return compiled.verdict(
-        "work",
-        status,
-        reason,
-        Measure(output="products' work", metric=f"share in {precision}", value=share, limit=LEAST_SHARE, passed=good),
+    made = audit.fp32_intermediates(islands) if precision in HALVES else ()
+    measures = (
+        Measure(
+            output="products' work",
+            metric=f"share in {precision}",
+            value=share,
+            unit=SHARE,
+            limit=LEAST_SHARE,
+            bound=Bound.AT_LEAST,
+        ),
         Measure(output="kernels", metric="writing FP32 of the compiler's own", value=len(made)),
     )
+    return gate.verdict(subject, status, reason, measures)
 
 
 def _in_island(one: KernelFacts, islands: Sequence[str]) -> bool:

@@ -1,7 +1,7 @@
 """The machines that an engine is built for, in one table: what each can compute, and what its software knows.
 
-Sources: compute capabilities, https://developer.nvidia.com/cuda-gpus; precisions by capability and the TensorRT of
-each JetPack, NVIDIA's TensorRT support matrix and JetPack release notes; what TensorRT for RTX compiles ahead of
+Sources: compute capabilities, https://developer.nvidia.com/cuda-gpus; the TensorRT of each
+JetPack, NVIDIA's TensorRT support matrix and JetPack release notes; what TensorRT for RTX compiles ahead of
 time, measured with version 1.7.1 (``trt.ComputeCapability``); the ``Attention`` operator, parser release 10.14.
 """
 
@@ -12,23 +12,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ftsf_export.config import OFFERED_PRECISIONS
 from ftsf_export.errors import UsageError
+from ftsf_export.precision import OFFERED, PRECISIONS, precision_named
 
-# Compute capability (86 is 8.6) -> precisions of its tensor cores and arithmetic units.
-PRECISIONS_BY_CAPABILITY: dict[int, tuple[str, ...]] = {
-    75: ("fp32", "fp16", "int8"),
-    80: ("fp32", "fp16", "bf16", "int8"),
-    86: ("fp32", "fp16", "bf16", "int8"),
-    87: ("fp32", "fp16", "bf16", "int8"),
-    89: ("fp32", "fp16", "bf16", "int8", "fp8"),
-    90: ("fp32", "fp16", "bf16", "int8", "fp8"),
-    100: ("fp32", "fp16", "bf16", "int8", "fp8"),
-    103: ("fp32", "fp16", "bf16", "int8", "fp8"),
-    110: ("fp32", "fp16", "bf16", "int8", "fp8"),
-    120: ("fp32", "fp16", "bf16", "int8", "fp8"),
-    121: ("fp32", "fp16", "bf16", "int8", "fp8"),
-}
+# Compute capabilities of the GPUs that we know; 86 is 8.6. ``precision.PRECISIONS`` says what each computes in.
+CAPABILITIES = (75, 80, 86, 87, 89, 90, 100, 103, 110, 120, 121)
 # What TensorRT for RTX compiles for on any x86-64 machine, with no GPU. It lists 7.5 too, but refuses most of our
 # FP16 graphs there, and a refusal for one capability takes the whole engine with it: so 7.5 is not offered.
 RTX_AHEAD_OF_TIME = (80, 86, 89, 120, 121)
@@ -60,8 +48,7 @@ class Target:
     @property
     def precisions(self) -> tuple[str, ...]:
         """What every one of its GPUs computes in, by its hardware alone."""
-        first, *rest = (PRECISIONS_BY_CAPABILITY[capability] for capability in self.capabilities)
-        return tuple(name for name in first if all(name in other for other in rest))
+        return tuple(name for name, precision in PRECISIONS.items() if precision.since <= min(self.capabilities))
 
     @property
     def builders(self) -> tuple[str, ...]:
@@ -92,15 +79,16 @@ class Target:
         return ""
 
     def precision_problem(self, precision: str) -> str:
-        """Why it cannot have an engine in ``precision``; empty when it can."""
+        """Why it cannot have an engine in ``precision``; empty when it can. Raises ConfigError for an unknown one."""
+        since = precision_named(precision).since
         if precision not in self.precisions:
-            lacking = [c for c in self.capabilities if precision not in PRECISIONS_BY_CAPABILITY[c]]
+            lacking = [c for c in self.capabilities if c < since]
             return (
                 f"target {self.name}: compute capability {', '.join(dotted(c) for c in lacking)} has no {precision}; "
-                f"possible: {', '.join(p for p in self.precisions if p in OFFERED_PRECISIONS)}"
+                f"possible: {', '.join(p for p in self.precisions if p in OFFERED)}"
             )
-        if precision not in OFFERED_PRECISIONS:
-            return f"target {self.name}: this version makes {', '.join(OFFERED_PRECISIONS)}, not {precision}"
+        if precision not in OFFERED:
+            return f"target {self.name}: this version makes {', '.join(OFFERED)}, not {precision}"
         return ""
 
 
@@ -124,7 +112,7 @@ _NAMED = (
 _ARM_ONLY = (87, 110)
 _BY_CAPABILITY = tuple(
     Target(name=f"sm_{c}", title=f"compute capability {c // 10}.{c % 10}", capabilities=(c,), arm=c in _ARM_ONLY)
-    for c in PRECISIONS_BY_CAPABILITY
+    for c in CAPABILITIES
 )
 TARGETS: dict[str, Target] = {target.name: target for target in (*_NAMED, *_BY_CAPABILITY)}
 DEFAULT_RTX_TARGET = "rtx"

@@ -14,21 +14,21 @@ from fnmatch import fnmatchcase
 from ftsf_export.engine.plan import PRODUCT_WORDS, Kernel, Plan
 from ftsf_export.engine.request import Product
 from ftsf_export.errors import BuildError
-from ftsf_export.verdict import Measure, Status, Verdict
+from ftsf_export.network.gates import Gate
+from ftsf_export.precision import FP32, HALVES
+from ftsf_export.verdict import Measure, Status, Subject, Verdict
 
 _NAMED_IN_REASON = 5
 # A product reads two operands; what a fused kernel reads beside them (residual, bias) may have another type.
 _OPERANDS_OF_A_PRODUCT = 2
-HALF_TYPES = ("fp16", "bf16")
 
 
 def judge_types(
     plan: Plan,
     precision: str,
     *,
-    gate: str,
-    subject: str,
-    subject_sha256: str,
+    gate: Gate,
+    subject: Subject,
     products: Sequence[Product],
     islands: Sequence[str] = (),
     tf32: bool = False,
@@ -37,7 +37,8 @@ def judge_types(
 
     Args:
         plan: what the compiler made; its dimensions may be dynamic.
-        precision: what was asked: fp32, fp16 or bf16.
+        precision: what was asked.
+        gate: of the engine, or of the plan alone.
         products: the parsed network's products, from the same build.
         islands: scopes or patterns of ONNX nodes that stay in FP32 by design.
         tf32: whether the build allowed TF32.
@@ -47,23 +48,16 @@ def judge_types(
     found = _read(plan, precision, products, islands)
     if not products or found.judged + found.skipped == 0:
         raise BuildError(
-            f"{subject}: expected matrix products in the network and in the plan, found {len(products)} and "
+            f"{subject.file}: expected matrix products in the network and in the plan, found {len(products)} and "
             f"{found.judged + found.skipped}: the operand types cannot be judged; is this the exported graph, and was "
             "the builder's log complete?"
         )
     in_network = _network_faults(products, precision, islands)
-    allowed_tf32 = precision == "fp32" and (tf32 or any("tf32" in kernel.tactic for kernel in plan.products))
+    allowed_tf32 = precision == FP32.name and (tf32 or any("tf32" in kernel.tactic for kernel in plan.products))
     status, reason = _conclusion(precision, in_network, found.faults, allowed_tf32, plan.unread)
     if status is Status.PASSED and found.judged == 0:
         status, reason = Status.INCONCLUSIVE, f"every product is in an FP32 island: nothing judged as {precision}"
-    return Verdict(
-        gate=gate,
-        status=status,
-        subject=subject,
-        subject_sha256=subject_sha256,
-        reason=reason,
-        measures=_measures(precision, in_network, found, allowed_tf32, plan.unread),
-    )
+    return gate.verdict(subject, status, reason, _measures(precision, in_network, found, allowed_tf32, plan.unread))
 
 
 def _measures(
@@ -143,7 +137,7 @@ def _without_island_results(plan: Plan, islands: Sequence[str]) -> Plan:
         for kernel in plan.kernels
         if kernel.nodes and all(in_islands(node, islands) for node in kernel.nodes)
         for tensor in kernel.outputs
-        if tensor.dtype == "fp32"
+        if tensor.dtype == FP32.name
     }
     return replace(
         plan,
@@ -173,24 +167,24 @@ def _in_pieces(plan: Plan, names: set[str]) -> dict[str, list[Kernel]]:
 def _pieces_run_in(pieces: Sequence[Kernel], precision: str) -> bool:
     """In half precision the operands come in as asked; FP32 between the pieces is the accumulator."""
     types = [tensor.dtype for kernel in pieces for tensor in kernel.operands]
-    if precision == "fp32":
+    if precision == FP32.name:
         return set(types) == {precision}
     comes_in = precision in types or any(_casts_before_product(kernel) for kernel in pieces)
-    return bool(types) and comes_in and set(types) <= {precision, "fp32"}
+    return bool(types) and comes_in and set(types) <= {precision, FP32.name}
 
 
 def _runs_in(kernel: Kernel, precision: str) -> bool:
     types = [tensor.dtype for tensor in kernel.operands]
-    if kernel.is_attention or precision == "fp32":
+    if kernel.is_attention or precision == FP32.name:
         return bool(types) and set(types) == {precision}
-    if any(dtype not in (precision, "fp32") for dtype in types):
+    if any(dtype not in (precision, FP32.name) for dtype in types):
         return False
     return types.count(precision) + _casts_before_product(kernel) >= _OPERANDS_OF_A_PRODUCT
 
 
 def computes_in(kernel: Kernel) -> str:
     """The element type of its products' operands; the types joined by + where they are mixed beyond that."""
-    for dtype in HALF_TYPES:
+    for dtype in HALVES:
         if _runs_in(kernel, dtype):
             return dtype
     return "+".join(sorted({tensor.dtype for tensor in kernel.operands})) or "none"
@@ -222,4 +216,4 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _count(output: str, metric: str, value: int, *, limit: float | None = None) -> Measure:
-    return Measure(output=output, metric=metric, value=value, limit=limit, passed=limit is None or value <= limit)
+    return Measure(output=output, metric=metric, value=value, limit=limit)

@@ -17,9 +17,10 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from ftsf_export.graph.onnx_model import write_model
+from ftsf_export.precision import FP32, HALVES, PRECISIONS
 
-HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
-FLOAT = ir.DataType.FLOAT
+HALF = tuple(ir.DataType[PRECISIONS[name].onnx] for name in HALVES)
+FLOAT = ir.DataType[FP32.onnx]
 
 
 def emulate(source: Path, target: Path) -> None:

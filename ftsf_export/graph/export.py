@@ -22,6 +22,7 @@ from ftsf_export.graph.rewrite import ALL, Rewrites
 from ftsf_export.graph.scopes import is_within, keep_modules_only, module_of
 from ftsf_export.graph.trace import trace
 from ftsf_export.graph.unroll import constant_names, unroll
+from ftsf_export.precision import FP32
 
 # The ``Attention`` operator is there from this opset on.
 ATTENTION_OPSET = 23
@@ -88,7 +89,7 @@ def export_onnx(model: FastTimeSformer, options: GraphOptions) -> OnnxModel:
     functions = functions_of(form, options.opset)
     return OnnxModel(
         model=_bare(graph, options.opset, functions),
-        precision="fp32",
+        precision=FP32.name,
         opset=options.opset,
         taps=taps,
         islands=_islands(graph, form, functions),

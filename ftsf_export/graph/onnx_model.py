@@ -22,7 +22,7 @@ class OnnxModel:
 
     Attributes:
         model: the graph; input ``clip`` (B, F, C, H, W), output ``logits`` (B, classes), both float32.
-        precision: of products and pointwise work outside the islands: fp32, fp16 or bf16.
+        precision: of products and pointwise work outside the islands.
         opset: of the standard domain.
         taps: the named values inside that parity compares, in network order.
         islands: where the graph stays FP32 and why; in an FP32 graph, where it would.

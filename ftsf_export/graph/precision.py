@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
@@ -20,10 +19,9 @@ from ftsf_export.graph.constants import constants_from_nodes, constants_to_nodes
 from ftsf_export.graph.onnx_model import MODULE_KEY, OnnxModel
 from ftsf_export.graph.plugin_ops import DOMAIN, PLUGIN_OPS
 from ftsf_export.graph.scopes import is_within, module_of
+from ftsf_export.precision import BF16, FP32, HALVES, PRECISIONS
 
-HALF = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
-_NUMPY = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
-FLOAT = ir.DataType.FLOAT
+FLOAT = ir.DataType[FP32.onnx]
 
 
 def to_precision(source: OnnxModel, precision: str) -> OnnxModel:
@@ -31,12 +29,12 @@ def to_precision(source: OnnxModel, precision: str) -> OnnxModel:
 
     Raises ExportError where a weight does not fit into the type (an FP16 number ends at 65504), naming it.
     """
-    if source.precision != "fp32":
+    if source.precision != FP32.name:
         raise ValueError(f"expected an FP32 graph, got {source.precision}")
-    if precision == "fp32":
+    if precision == FP32.name:
         return source
-    if precision not in HALF:
-        raise ValueError(f"expected fp32, {' or '.join(HALF)}, got {precision!r}")
+    if precision not in HALVES:
+        raise ValueError(f"expected {FP32.name}, {' or '.join(HALVES)}, got {precision!r}")
     model = source.model.clone()
     scopes = tuple(island.scope for island in source.islands)
     for function in model.functions.values():
@@ -46,6 +44,10 @@ def to_precision(source: OnnxModel, precision: str) -> OnnxModel:
     narrowing.run()
     narrowing.widen_outputs()
     return replace(source, model=model, precision=precision)
+
+
+def _half(precision: str) -> ir.DataType:
+    return ir.DataType[PRECISIONS[precision].onnx]
 
 
 def _scopes_inside(scopes: tuple[str, ...], callers: Iterable[str]) -> tuple[str, ...]:
@@ -65,7 +67,7 @@ def _narrow_function(function: ir.Function, precision: str, islands: tuple[str, 
     graph = function.graph
     for slot, value in enumerate(graph.inputs):
         if not op.stays_fp32(slot):
-            value.type = ir.TensorType(HALF[precision])
+            value.type = ir.TensorType(_half(precision))
     constants_from_nodes(graph)
     _Narrowing(graph, precision, islands).run()
     constants_to_nodes(graph)
@@ -80,7 +82,7 @@ class _Narrowing:
     def __init__(self, graph: ir.Graph, precision: str, islands: tuple[str, ...]) -> None:
         self.graph = graph
         self.precision = precision
-        self.half = HALF[precision]
+        self.half = _half(precision)
         self.islands = islands
         self.casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
         # FP32 values -> the island that they were made in.
@@ -136,13 +138,13 @@ class _Narrowing:
         assert tensor is not None
         wide = tensor.numpy()
         with np.errstate(over="ignore"):
-            narrow = wide.astype(_NUMPY[self.precision])
+            narrow = wide.astype(self.half.numpy())
         lost = np.isfinite(wide) & ~np.isfinite(narrow.astype(np.float32))
         if lost.any():
             worst = float(np.abs(wide[lost]).max())
             raise ExportError(
                 f"{value.name}: {int(lost.sum())} weights do not fit into {self.precision} (largest {worst:.4g}); "
-                "use bf16 or fp32"
+                f"use {BF16.name} or {FP32.name}"
             )
         name = f"{value.name}:{self.precision}"
         converted = ir.Value(name=name, type=ir.TensorType(self.half), shape=value.shape)

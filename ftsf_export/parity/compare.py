@@ -33,7 +33,7 @@ def compare(reference: Any, candidate: Any, clips: Array, *, batch: BatchRange =
     return paired(*_collected([reference, candidate], clips, batch))
 
 
-def collect(runner: Any, clips: Array, *, batch: BatchRange = ONE) -> Outputs:
+def outputs_of(runner: Any, clips: Array, *, batch: BatchRange = ONE) -> Outputs:
     """What one runner gives for ``clips``: name -> (n, ...). Same rules as ``compare``."""
     (outputs,) = _collected([runner], clips, batch)
     return outputs

@@ -8,13 +8,16 @@ module's value) the relative L2 error. Cosine, maximum absolute error and top-5 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from ftsf_export.errors import ConfigError, GateFailed
+from ftsf_export.errors import GateFailed
+from ftsf_export.network.gates import Gate
 from ftsf_export.parity.distances import (
     Array,
     Distance,
+    Figure,
     Flip,
+    NonFinite,
     check_comparable,
     distance,
     flips,
@@ -22,12 +25,18 @@ from ftsf_export.parity.distances import (
     top_k_overlap,
 )
 from ftsf_export.parity.locate import LOGITS, first_departure
-from ftsf_export.verdict import Measure, Status, Verdict
+from ftsf_export.precision import Precision
+from ftsf_export.verdict import SHARE, Bound, Measure, Status, Subject, Verdict
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One output of both sides, clips along the first axis."""
+    """One output of both sides, clips along the first axis.
+
+    Attributes:
+        reference: what the trusted side gives.
+        candidate: what the judged side gives.
+    """
 
     reference: Array
     candidate: Array
@@ -35,13 +44,13 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a precision may cost.
+    """How far a graph or an engine may be from its reference.
 
     Attributes:
-        rel_l2: relative L2 error of the logits and of every tap, worst clip.
-        tie: two logits of the reference closer than ``tie`` times the largest of the clip are a tie that the
-            precision does not resolve: four unit roundoffs (Higham, Accuracy and Stability, 2002, section 2.1).
-        max_abs: largest absolute error of the logits; None: not judged.
+        rel_l2: limit of the relative L2 error of the logits and of every tap, in the worst clip; no unit.
+        tie: two scores of the reference that are closer than this share of the clip's largest score are a tie, which
+            the precision does not resolve.
+        max_abs: limit of the largest absolute error of the logits, in their own unit; None: not judged.
     """
 
     rel_l2: float
@@ -50,7 +59,7 @@ class Limits:
 
     @property
     def spread_error(self) -> float:
-        """Error of any one logit in units of the standard deviation of its clip's logits.
+        """Limit of the error of any one logit, in units of the standard deviation of its clip's logits.
 
         Four times the L2 limit: among hundreds of classes rounding errors within the L2 limit reach 3 to 3.5 times
         their deviation. It catches two exchanged classes of near score, which an L2 norm over all classes hides.
@@ -58,37 +67,19 @@ class Limits:
         return 4 * self.rel_l2
 
     @classmethod
-    def for_precision(cls, precision: str, *, atol: float | None = None, rtol: float | None = None) -> Limits:
-        """The defaults of ``fp32``, ``fp16`` or ``bf16``; ``rtol`` replaces the relative limit, ``atol`` adds one.
+    def for_precision(cls, precision: Precision, *, atol: float | None = None, rtol: float | None = None) -> Limits:
+        """The limits of a precision; ``rtol`` replaces the relative limit, ``atol`` adds one of the absolute error.
 
-        Raises ConfigError for another precision.
+        Raises ConfigError for a precision that no stage makes.
         """
-        if precision not in _DEFAULTS:
-            raise ConfigError([f"precision: parity limits exist for {', '.join(_DEFAULTS)}, got {precision!r}"])
-        limits = _DEFAULTS[precision]
-        if rtol is not None:
-            limits = replace(limits, rel_l2=rtol)
-        return replace(limits, max_abs=atol)
-
-
-_DEFAULTS = {
-    "fp32": Limits(rel_l2=1e-5, tie=4 * 2.0**-24),
-    "fp16": Limits(rel_l2=1e-2, tie=4 * 2.0**-11),
-    "bf16": Limits(rel_l2=5e-2, tie=4 * 2.0**-8),
-}
+        rel_l2 = precision.judged.rel_l2 if rtol is None else rtol
+        return cls(rel_l2=rel_l2, tie=precision.tie, max_abs=atol)
 
 
 def judge(
-    pairs: Mapping[str, Pair],
-    *,
-    gate: str,
-    subject: str,
-    subject_sha256: str,
-    limits: Limits,
-    taps: Sequence[str] = (),
-    proxy_for: str = "",
+    pairs: Mapping[str, Pair], *, gate: Gate, subject: Subject, limits: Limits, taps: Sequence[str] = ()
 ) -> Verdict:
-    """The verdict on ``subject``. ``pairs`` hold "logits" (n, classes) and one entry for each of ``taps``.
+    """The gate's verdict on ``subject``. ``pairs`` hold "logits" (n, classes) and one entry for each of ``taps``.
 
     ``taps`` are in network order. The status is ``failed`` when any judged measure is outside its limit;
     ``inconclusive`` when all that is wrong is a changed best class among classes that the reference itself holds
@@ -102,10 +93,7 @@ def judge(
         pair = pairs[name]
         check_comparable(name, pair.reference, pair.candidate)
         if (bad := nonfinite(pair.reference, pair.candidate)) is not None:
-            metric = f"non-finite values of the {bad.side}"
-            measures.append(
-                Measure(output=name, metric=metric, value=bad.count, limit=0, passed=False, worst_index=bad.index)
-            )
+            measures.append(nonfinite_measure(name, bad))
             continue
         found = distance(name, pair.reference, pair.candidate)
         if name == LOGITS:
@@ -114,15 +102,7 @@ def judge(
         else:
             measures.extend(_tap_measures(name, found, limits))
     status, reason = _conclusion(measures, taps, tied)
-    return Verdict(
-        gate=gate,
-        status=status,
-        subject=subject,
-        subject_sha256=subject_sha256,
-        reason=reason,
-        proxy_for=proxy_for,
-        measures=tuple(measures),
-    )
+    return gate.verdict(subject, status, reason, measures)
 
 
 def _check_names(pairs: Mapping[str, Pair], taps: Sequence[str]) -> None:
@@ -142,40 +122,60 @@ def _logits_measures(pair: Pair, found: Distance, limits: Limits) -> tuple[list[
         raise GateFailed(f"logits: expected shape (clips, classes), got {pair.reference.shape}")
     flipped = flips(pair.reference, pair.candidate)
     measures = [
-        _within(LOGITS, "rel_l2", found.rel_l2.value, limits.rel_l2, found.rel_l2.index),
-        _within(LOGITS, "spread_error", found.spread_error.value, limits.spread_error, found.spread_error.index),
-        _within(LOGITS, "max_abs", found.max_abs.value, limits.max_abs, found.max_abs.index),
-        Measure(output=LOGITS, metric="cosine", value=found.cosine.value, worst_index=found.cosine.index),
-        Measure(
-            output=LOGITS,
-            metric="top1_agreement",
-            value=1 - len(flipped) / len(pair.reference),
-            limit=1.0,
-            passed=not flipped,
-            worst_index=(flipped[0].clip, flipped[0].candidate_class) if flipped else None,
-        ),
-        Measure(output=LOGITS, metric="top5_agreement", value=top_k_overlap(pair.reference, pair.candidate, 5)),
+        _measure(LOGITS, "rel_l2", found.rel_l2, limits.rel_l2),
+        _measure(LOGITS, "spread_error", found.spread_error, limits.spread_error),
+        _measure(LOGITS, "max_abs", found.max_abs, limits.max_abs),
+        _measure(LOGITS, "cosine", found.cosine),
+        top1_measure(flipped, len(pair.reference), least=1.0),
+        top5_measure(pair.reference, pair.candidate),
     ]
     return measures, all(_is_tie(flip, pair, limits) for flip in flipped)
 
 
 def _is_tie(flip: Flip, pair: Pair, limits: Limits) -> bool:
-    """Any flip lies within twice the measured error; a bound that excuses all says nothing, so it is the type's."""
+    """Whether the type cannot tell the two classes apart.
+
+    The measured error would not do as the bound: two classes change places only where they are closer than twice that
+    error, so it would excuse every flip. The bound is therefore a property of the type alone.
+    """
     return flip.gap <= limits.tie * float(abs(pair.reference[flip.clip].astype("float64")).max())
 
 
 def _tap_measures(name: str, found: Distance, limits: Limits) -> list[Measure]:
     return [
-        _within(name, "rel_l2", found.rel_l2.value, limits.rel_l2, found.rel_l2.index),
-        Measure(output=name, metric="max_abs", value=found.max_abs.value, worst_index=found.max_abs.index),
-        Measure(output=name, metric="cosine", value=found.cosine.value, worst_index=found.cosine.index),
+        _measure(name, "rel_l2", found.rel_l2, limits.rel_l2),
+        _measure(name, "max_abs", found.max_abs),
+        _measure(name, "cosine", found.cosine),
     ]
 
 
-def _within(output: str, metric: str, value: float, limit: float | None, index: tuple[int, ...]) -> Measure:
-    # `value <= limit` is False for NaN: what is not a number is never within a limit.
-    passed = limit is None or value <= limit
-    return Measure(output=output, metric=metric, value=value, limit=limit, passed=passed, worst_index=index)
+def _measure(output: str, metric: str, found: Figure, limit: float | None = None) -> Measure:
+    return Measure(output=output, metric=metric, value=found.value, limit=limit, worst_index=found.index)
+
+
+def nonfinite_measure(output: str, bad: NonFinite) -> Measure:
+    """How many values are NaN or infinite, of which none may be."""
+    metric = f"non-finite values of the {bad.side}"
+    return Measure(output=output, metric=metric, value=bad.count, limit=0, worst_index=bad.index)
+
+
+def top1_measure(flipped: Sequence[Flip], clips: int, *, least: float) -> Measure:
+    """The share of ``clips`` whose best class is the same on both sides, held against ``least``."""
+    return Measure(
+        output=LOGITS,
+        metric="top1_agreement",
+        value=1 - len(flipped) / clips,
+        unit=SHARE,
+        limit=least,
+        bound=Bound.AT_LEAST,
+        worst_index=(flipped[0].clip, flipped[0].candidate_class) if flipped else None,
+    )
+
+
+def top5_measure(reference_nc: Array, candidate_nc: Array) -> Measure:
+    """The share of the reference's five best classes that are among the candidate's; reported, not judged."""
+    value = top_k_overlap(reference_nc, candidate_nc, 5)
+    return Measure(output=LOGITS, metric="top5_agreement", value=value, unit=SHARE)
 
 
 def _conclusion(measures: Sequence[Measure], taps: Sequence[str], tied: bool) -> tuple[Status, str]:

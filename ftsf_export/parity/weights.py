@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from ftsf_export.errors import BundleError, EnvironmentLacks
+from ftsf_export.network.gates import WEIGHTS
 from ftsf_export.parity.distances import Array
-from ftsf_export.verdict import Measure, Status, Verdict
+from ftsf_export.verdict import Bound, Measure, Status, Subject, Verdict
 
-GATE = "weights"
 _INSTALL = "pip install 'ftsf-export[onnx]'"
 
 
@@ -54,7 +54,7 @@ def weight_digests(path: Path) -> dict[str, str]:
     return {name: _digest(value) for name, value in weights(path)}
 
 
-def judge_weights(path: Path, *, subject: str, subject_sha256: str, exported: Mapping[str, str]) -> Verdict:
+def judge_weights(path: Path, subject: Subject, *, exported: Mapping[str, str]) -> Verdict:
     """Every constant is finite, and has the digest that ``exported`` records (where it records any).
 
     Raises what ``weights`` raises; a constant that is wrong makes a failed verdict, which names the first one.
@@ -76,21 +76,16 @@ def judge_weights(path: Path, *, subject: str, subject_sha256: str, exported: Ma
             problems.append(f"{name} was exported and is gone")
             measures.append(_failing(name, "missing", 1))
     if not found:
-        problems.append(f"none: {subject} holds no constants; no evidence is a failure")
-    measures.append(Measure(output=subject, metric="constants read", value=len(found), passed=bool(found)))
+        problems.append(f"none: {subject.file} holds no constants; no evidence is a failure")
+    read = Measure(output=subject.file, metric="constants read", value=len(found), limit=1, bound=Bound.AT_LEAST)
+    measures.append(read)
     others = f"; {len(problems) - 1} more weights are wrong" if len(problems) > 1 else ""
-    return Verdict(
-        gate=GATE,
-        status=Status.FAILED if problems else Status.PASSED,
-        subject=subject,
-        subject_sha256=subject_sha256,
-        reason=f"weight {problems[0]}{others}" if problems else "",
-        measures=tuple(measures),
-    )
+    reason = f"weight {problems[0]}{others}" if problems else ""
+    return WEIGHTS.verdict(subject, Status.FAILED if problems else Status.PASSED, reason, measures)
 
 
 def _failing(name: str, metric: str, value: float, index: tuple[int, ...] | None = None) -> Measure:
-    return Measure(output=name, metric=metric, value=value, limit=0, passed=False, worst_index=index)
+    return Measure(output=name, metric=metric, value=value, limit=0, worst_index=index)
 
 
 def _digest(value: Array) -> str:

@@ -15,15 +15,13 @@ from ftsf_export.bundle import ONNX_NAME, Bundle, EngineEntry
 from ftsf_export.doctor.examine import ProbeResult, run_probe
 from ftsf_export.doctor.machine import processor_name, usable_cpus
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks
+from ftsf_export.network.gates import Gate, parity_engine, parity_graph
+from ftsf_export.precision import OnCpu, precision_named
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.runners.driver import require_gpu
 from ftsf_export.verdict import Status
 
 RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
-_FP16_ON_CPU = (
-    "ONNX Runtime computes fp16 graphs in fp32 on a CPU, with conversions in between: "
-    "this says nothing about fp16 on a GPU"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +138,7 @@ def _output_shapes(bundle: Bundle, batch: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _subject(bundle: Bundle, name: str, precision: str, batch: int, request: BenchRequest) -> Subject:
+def _subject(bundle: Bundle, name: str, precision: str, parity: Gate, batch: int, request: BenchRequest) -> Subject:
     """What every way of running has in common; the heading and conditions are the caller's."""
     preprocessing = bundle.manifest.preprocessing
     span = preprocessing.frames * preprocessing.stride
@@ -157,25 +155,26 @@ def _subject(bundle: Bundle, name: str, precision: str, batch: int, request: Ben
             f"video of {request.source_fps:g} frames a second"
         ),
         conditions={},
-        notes=_doubts(bundle, name),
+        notes=_doubts(bundle, name, parity),
     )
 
 
-def _doubts(bundle: Bundle, name: str) -> tuple[str, ...]:
-    """What speaks against believing the file's outputs: gates that failed, or no parity gate that passed."""
-    about = [verdict for verdict in bundle.verdicts if verdict.subject == name]
+def _doubts(bundle: Bundle, name: str, parity: Gate) -> tuple[str, ...]:
+    """What speaks against believing the file's outputs: gates that failed, or that its parity gate has not passed."""
+    about = [verdict for verdict in bundle.verdicts if verdict.subject.file == name]
     failed = tuple(
         f"{verdict.gate} failed on {name}: {verdict.reason}" for verdict in about if verdict.status is Status.FAILED
     )
-    if failed or any(verdict.passed and verdict.gate.startswith("parity.") for verdict in about):
+    if failed or any(verdict.passed and verdict.gate == parity.name for verdict in about):
         return failed
-    return (f"no parity gate has passed {name}: its outputs are not known to be right; run: ftsf verify",)
+    return (f"{parity.name} has not passed {name}: its outputs are not known to be right; run: ftsf verify",)
 
 
 def _time_engine(
     bundle: Bundle, entry: EngineEntry, gpu: _Gpu, request: BenchRequest, batch: int, on_progress: OnProgress
 ) -> tuple[Timing, ...]:
-    subject = replace(_subject(bundle, entry.file, entry.precision, batch, request), heading=gpu.name)
+    parity = parity_engine(entry.builder, entry.target)
+    subject = replace(_subject(bundle, entry.file, entry.precision, parity, batch, request), heading=gpu.name)
     return _measure(bundle, entry.builder, bundle.engine_path(entry), subject, request, on_progress)
 
 
@@ -183,14 +182,19 @@ def _time_on_cpu(
     bundle: Bundle, request: BenchRequest, batch: int, on_progress: OnProgress, note: str = ""
 ) -> tuple[Timing, ...]:
     """ONNX Runtime on the CPU, under that heading and no other."""
-    precision = bundle.manifest.precision
-    if precision == "bf16":
+    precision = precision_named(bundle.manifest.precision)
+    if precision.judged.on_cpu is OnCpu.REFUSES:
         raise EnvironmentLacks(
-            f"{bundle.onnx_path}: ONNX Runtime runs no bf16 graph on a CPU; measure it on a GPU, "
+            f"{bundle.onnx_path}: ONNX Runtime runs no {precision.name} graph on a CPU; measure it on a GPU, "
             "or export with --precision fp32"
         )
-    subject = _subject(bundle, ONNX_NAME, precision, batch, request)
-    notes = [*subject.notes, *([note] if note else []), *([_FP16_ON_CPU] if precision == "fp16" else [])]
+    subject = _subject(bundle, ONNX_NAME, precision.name, parity_graph(precision), batch, request)
+    widened = (
+        f"ONNX Runtime computes {precision.name} graphs in fp32 on a CPU, with conversions in between: "
+        f"this says nothing about {precision.name} on a GPU"
+    )
+    said = [note] if note else []
+    notes = [*subject.notes, *said, *([widened] if precision.judged.on_cpu is OnCpu.WIDENS else [])]
     subject = replace(subject, heading=CPU_HEADING, conditions=_cpu_conditions(request), notes=tuple(notes))
     return _measure(bundle, "onnxruntime", bundle.onnx_path, subject, request, on_progress)
 

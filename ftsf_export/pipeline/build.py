@@ -17,8 +17,9 @@ from ftsf_export.engine.plugins import plugins_of
 from ftsf_export.engine.request import BuildRequest
 from ftsf_export.engine.types import judge_types
 from ftsf_export.errors import UsageError
+from ftsf_export.network.gates import engine_types
 from ftsf_export.progress import OnProgress, silent
-from ftsf_export.verdict import Status, Verdict
+from ftsf_export.verdict import Status, Subject, Verdict
 
 DEFAULT_TIMEOUT_S = 3600.0
 
@@ -180,9 +181,8 @@ def _build_job(
     verdict = judge_types(
         engine.plan,
         engine.precision,
-        gate=f"engine.types-{engine.builder}-{engine.target}",
-        subject=entry.file,
-        subject_sha256=entry.sha256,
+        gate=engine_types(engine.builder, engine.target),
+        subject=Subject(entry.file, entry.sha256),
         products=engine.products,
         islands=facts.islands,
         tf32=engine.tf32,

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftsf_export.bundle import ONNX_NAME, Manifest
-from ftsf_export.engine.plan_gates import Compiled
+from ftsf_export.bundle import Manifest
 from ftsf_export.engine.targets import target_named
 from ftsf_export.errors import BuildError
+from ftsf_export.network.gates import plan_types, plan_work
 from ftsf_export.pipeline.build import BuiltEngine, GraphFacts
 from ftsf_export.pipeline.plan import GraphPlan, compile_at, read_engine
 from ftsf_export.progress import OnProgress, silent
-from ftsf_export.verdict import Status, Verdict
+from ftsf_export.verdict import Subject, Verdict
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class EnginePlans:
 
 
 def plans_of(
-    built: Iterable[BuiltEngine], manifest: Manifest, onnx_path: Path, sha256: str, on_progress: OnProgress = silent
+    built: Iterable[BuiltEngine], manifest: Manifest, onnx_path: Path, graph: Subject, on_progress: OnProgress = silent
 ) -> EnginePlans:
-    """``sha256``: of the graph at ``onnx_path``, which ``manifest`` is about.
+    """``graph``: the file at ``onnx_path``, which ``manifest`` is about.
 
     An engine of several batch sizes does not tell how much it moves, so its graph is compiled again at the usual batch,
     for the plan alone. The compiler may refuse that where it took the range: then the gates were not run.
@@ -46,13 +46,13 @@ def plans_of(
             if not manifest.batch.static:
                 facts = GraphFacts.of_manifest(manifest, onnx_path)
                 engine = compile_at(facts, engine.builder, target, on_progress=on_progress)
-            plan = read_engine(engine, manifest, target, usual, sha256)
+            plan = read_engine(engine, manifest, target, usual, graph)
         except BuildError as error:
-            compiled = Compiled(file=ONNX_NAME, sha256=sha256, builder=engine.builder, target=target.name)
             reason = f"not compiled at batch {usual} alone: {error.message}"
-            verdicts.append(compiled.verdict("work", Status.NOT_RUN, reason))
+            verdicts.append(plan_work(engine.builder, target.name).not_run(graph, reason))
             continue
         plans.append(plan)
         # The engine's own types gate has judged the operand types already.
-        verdicts += [verdict for verdict in plan.verdicts if not verdict.gate.startswith("plan.types-")]
+        types = plan_types(engine.builder, target.name).name
+        verdicts += [verdict for verdict in plan.verdicts if verdict.gate != types]
     return EnginePlans(tuple(plans), tuple(verdicts))

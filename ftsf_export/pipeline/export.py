@@ -14,18 +14,19 @@ from ftsf_export.bench.timing import Timing
 from ftsf_export.bundle import ONNX_NAME, Bundle, BundleWriter, Golden, Manifest, TensorSpec, record
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import EnvironmentLacks, RunError
+from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.judge import Limits
-from ftsf_export.pipeline.agreement import held_out_clips
 from ftsf_export.pipeline.architecture import config_of_model
 from ftsf_export.pipeline.bench import BenchRequest, bench
 from ftsf_export.pipeline.build import BuildOptions, BuiltEngine, GraphFacts, build_engines
 from ftsf_export.pipeline.clips import judged_clips
 from ftsf_export.pipeline.engine_plans import EnginePlans, plans_of
-from ftsf_export.pipeline.gates import engine_verdict
 from ftsf_export.pipeline.graphs import GraphMade, make_graph
+from ftsf_export.pipeline.held_out import held_out_clips
 from ftsf_export.pipeline.plugins import PluginChoice, choose_plugins
 from ftsf_export.pipeline.resolve import ResolvedExport, resolve_export
 from ftsf_export.pipeline.stages import Stages
+from ftsf_export.precision import precision_named
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.report import Command, GraphFigures, Report, report_files, report_from_manifest, write_report
 from ftsf_export.runners.driver import gpu_problem
@@ -99,8 +100,7 @@ def run_export(
         with stages("build the engines"):
             built = _build(resolved, manifest, writer.path, on_progress)
         with stages("read the plans"):
-            graph_sha256 = made.verdicts[-1].subject_sha256
-            planned = plans_of(built, manifest, writer.path / ONNX_NAME, graph_sha256, on_progress)
+            planned = plans_of(built, manifest, writer.path / ONNX_NAME, made.subject, on_progress)
         with stages("judge the engines"):
             judged = _judge_engines(config, built, made.golden, on_progress)
             verdicts = (*made.verdicts, *judged, *planned.verdicts)
@@ -204,12 +204,12 @@ def _judge_engines(
     config: ExportConfig, built: Iterable[BuiltEngine], golden: Golden, on_progress: OnProgress
 ) -> list[Verdict]:
     """Each engine's types, and its outputs where this machine can run it."""
-    limits = Limits.for_precision(config.precision, atol=config.atol, rtol=config.rtol)
+    limits = Limits.for_precision(precision_named(config.precision), atol=config.atol, rtol=config.rtol)
     verdicts = []
     for one in built:
         verdicts.append(one.verdict)
         verdicts.append(
-            engine_verdict(
+            judge_engine(
                 one.engine.path, golden, one.entry,
                 required=False, batch=config.batch, limits=limits, on_progress=on_progress,
             )

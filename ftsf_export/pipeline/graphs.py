@@ -26,16 +26,20 @@ from ftsf_export.bundle import (
     write_golden,
 )
 from ftsf_export.config import BatchRange, ExportConfig
-from ftsf_export.parity.compare import collect
+from ftsf_export.network.gates import parity_graph
+from ftsf_export.parity.agreement import judge_agreement
+from ftsf_export.parity.compare import outputs_of
+from ftsf_export.parity.golden import judge_golden
 from ftsf_export.parity.judge import Limits
 from ftsf_export.parity.weights import weight_digests
-from ftsf_export.pipeline.agreement import HeldOut, held_out_logits, judge_onnx_agreement
 from ftsf_export.pipeline.clips import JudgedClips
-from ftsf_export.pipeline.gates import FP32, judge_onnx
+from ftsf_export.pipeline.graph_runner import graph_runner
+from ftsf_export.pipeline.held_out import HeldOut
 from ftsf_export.pipeline.opinion import Opinion, second_opinion
 from ftsf_export.pipeline.resolve import ResolvedExport
 from ftsf_export.pipeline.stages import Stages
-from ftsf_export.verdict import Verdict
+from ftsf_export.precision import FP32, Precision, precision_named
+from ftsf_export.verdict import Subject, Verdict
 
 if TYPE_CHECKING:
     from fast_timesformer.config import TimeSformerConfig
@@ -52,6 +56,7 @@ class GraphMade:
     """What is known of ``model.onnx``.
 
     Attributes:
+        subject: the file that was written.
         golden: the reference values, as they are in ``golden.npz``.
         verdicts: parity of the FP32 graph that a half-precision one was converted from, and of ``model.onnx``.
         model_config: the model's own configuration.
@@ -59,6 +64,7 @@ class GraphMade:
         work: products of one clip in eager PyTorch and in the graph, and what each rewrite saves; see ``_work``.
     """
 
+    subject: Subject
     golden: Golden
     verdicts: tuple[Verdict, ...]
     taps: tuple[TapSpec, ...]
@@ -110,7 +116,8 @@ def make_graph(
     reference = eager if opinion is None or opinion.logits is None else replace(eager, logits=opinion.logits)
     golden_of = _GoldenWriter(folder / GOLDEN_NAME, clips, reference)
     verdicts = []
-    if config.precision != FP32:
+    precision = precision_named(config.precision)
+    if precision is not FP32:
         with stages("judge the FP32 graph"):
             check(graph)
             verdicts += _judge_fp32(graph, folder / _FP32_NAME, golden_of.in_memory(), config, agreement)
@@ -122,7 +129,7 @@ def make_graph(
         check_file(folder / ONNX_NAME)
         facts: dict[str, Any] = {
             "taps": graph.taps,
-            "islands": graph.islands if config.precision != FP32 else (),
+            "islands": graph.islands if precision is not FP32 else (),
             "opset": graph.opset,
             "nodes": graph.node_count,
             "parameters": graph.parameter_count,
@@ -131,15 +138,21 @@ def make_graph(
         del graph
         golden = golden_of.write(folder / ONNX_NAME)
     with stages("judge the graph"):
-        final = _judge(folder / ONNX_NAME, golden, config, config.precision, facts["taps"])
-        verdicts += [final, *agreement.verdicts(folder / ONNX_NAME, config.precision)]
-    verdicts = [_about_the_bundles_graph(verdict, final) for verdict in verdicts]
+        subject = Subject(ONNX_NAME, sha256_of(folder / ONNX_NAME))
+        verdicts = [_about_the_bundles_graph(verdict, subject) for verdict in verdicts]
+        verdicts.append(_judge(folder / ONNX_NAME, golden, config, precision, facts["taps"]))
+        verdicts += agreement.verdicts(folder / ONNX_NAME, precision)
     if opinion is not None:
-        about = {"subject": final.subject, "subject_sha256": final.subject_sha256}
-        verdicts.insert(0, opinion.verdict(eager.logits, **about))
+        verdicts.insert(0, opinion.verdict(eager.logits, subject))
     whom = opinion.whom if opinion is not None and opinion.whom else _OURS
     return GraphMade(
-        golden=golden, verdicts=tuple(verdicts), model_config=asdict(module_config), reference=whom, work=work, **facts
+        subject=subject,
+        golden=golden,
+        verdicts=tuple(verdicts),
+        model_config=asdict(module_config),
+        reference=whom,
+        work=work,
+        **facts,
     )
 
 
@@ -153,17 +166,15 @@ def _second_opinion(
         return second_opinion(resolved.checkpoint, clips, resolved.normalisation)
 
 
-def _about_the_bundles_graph(verdict: Verdict, final: Verdict) -> Verdict:
+def _about_the_bundles_graph(verdict: Verdict, graph: Subject) -> Verdict:
     """A verdict on the FP32 graph goes with the file that was converted from it, and says so.
 
     The bundle does not hold the FP32 graph, and what is true of the conversion's source is void once ``model.onnx``
     is another file.
     """
-    if verdict.subject == final.subject:
-        return verdict
-    origin = f"judged before the conversion, on the FP32 graph that {final.subject} was made from"
+    origin = f"judged before the conversion, on the FP32 graph that {graph.file} was made from"
     reason = f"{verdict.reason}; {origin}" if verdict.reason else origin
-    return replace(verdict, subject=final.subject, subject_sha256=final.subject_sha256, reason=reason)
+    return replace(verdict, subject=graph, reason=reason)
 
 
 def _traced(
@@ -225,7 +236,7 @@ def _run_eager(
     runner = EagerRunner(module, taps=taps, normalisation=normalisation)
     each = []
     for index in range(len(clips.values)):
-        outputs = collect(runner, clips.values[index : index + 1])
+        outputs = outputs_of(runner, clips.values[index : index + 1])
         each.append({name: value if name == "logits" else sample_tap(value) for name, value in outputs.items()})
     stacked = {name: np.concatenate([outputs[name] for outputs in each]) for name in each[0]}
     return _Reference(stacked.pop("logits"), stacked)
@@ -235,7 +246,7 @@ def _eager_logits(module: FastTimeSformer, held_out: HeldOut, normalisation: Nor
     from ftsf_export.runners.eager import EagerRunner
 
     runner = EagerRunner(module, normalisation=normalisation)
-    return held_out_logits(runner, held_out, batch=BatchRange(1, 8, 8))
+    return held_out.logits_of(runner, batch=BatchRange(1, 8, 8))
 
 
 @dataclass(frozen=True)
@@ -246,11 +257,13 @@ class _Agreement:
     reference: Any
     config: ExportConfig
 
-    def verdicts(self, path: Path, precision: str) -> list[Verdict]:
+    def verdicts(self, path: Path, precision: Precision) -> list[Verdict]:
         if self.held_out is None:
             return []
-        batch = self.config.batch
-        return [judge_onnx_agreement(path, self.reference, self.held_out, precision=precision, batch=batch)]
+        with graph_runner(path, precision) as runner:
+            logits = self.held_out.logits_of(runner, batch=self.config.batch)
+        subject = Subject(path.name, sha256_of(path))
+        return [judge_agreement(self.reference, logits, self.held_out.classes, precision=precision, subject=subject)]
 
 
 @dataclass(frozen=True)
@@ -285,17 +298,20 @@ def _judge_fp32(
             file.unlink()
 
 
-def _judge(path: Path, golden: Golden, config: ExportConfig, precision: str, taps: tuple[TapSpec, ...]) -> Verdict:
+def _judge(
+    path: Path, golden: Golden, config: ExportConfig, precision: Precision, taps: tuple[TapSpec, ...]
+) -> Verdict:
     # The user's limits are for what was asked for; the FP32 graph on the way is held to its own.
-    own = precision == config.precision
+    own = precision.name == config.precision
     limits = Limits.for_precision(precision, atol=config.atol if own else None, rtol=config.rtol if own else None)
-    return judge_onnx(
-        path,
-        golden,
-        precision=precision,
-        taps=[tap.name for tap in taps],
-        batch=config.batch,
-        limits=limits,
-        subject=path.name,
-        subject_sha256=sha256_of(path),
-    )
+    names = [tap.name for tap in taps]
+    with graph_runner(path, precision, names) as runner:
+        return judge_golden(
+            runner,
+            golden,
+            gate=parity_graph(precision),
+            subject=Subject(path.name, sha256_of(path)),
+            limits=limits,
+            batch=config.batch,
+            taps=names,
+        )

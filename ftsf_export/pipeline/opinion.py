@@ -10,15 +10,15 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from ftsf_export.bundle import Normalisation
+from ftsf_export.network.gates import PARITY_HUGGINGFACE
 from ftsf_export.parity.judge import Limits, Pair, judge
 from ftsf_export.parity.locate import LOGITS
 from ftsf_export.pipeline.clips import JudgedClips
-from ftsf_export.verdict import Status, Verdict
+from ftsf_export.precision import FP32
+from ftsf_export.verdict import Subject, Verdict
 
 if TYPE_CHECKING:
     from ftsf_export.checkpoint import Checkpoint
-
-SECOND_OPINION = "parity.huggingface"
 
 
 @dataclass(frozen=True)
@@ -29,23 +29,12 @@ class Opinion:
     whom: str = ""
     reason: str = ""
 
-    def verdict(self, ours: Any, *, subject: str, subject_sha256: str) -> Verdict:
+    def verdict(self, ours: Any, subject: Subject) -> Verdict:
         """Ours against theirs, both eager in FP32. ``subject``: the graph that is held against this reference."""
         if self.logits is None:
-            return Verdict(
-                gate=SECOND_OPINION,
-                status=Status.NOT_RUN,
-                subject=subject,
-                subject_sha256=subject_sha256,
-                reason=self.reason,
-            )
-        return judge(
-            {LOGITS: Pair(self.logits, ours)},
-            gate=SECOND_OPINION,
-            subject=subject,
-            subject_sha256=subject_sha256,
-            limits=Limits.for_precision("fp32"),
-        )
+            return PARITY_HUGGINGFACE.not_run(subject, self.reason)
+        limits = Limits.for_precision(FP32)
+        return judge({LOGITS: Pair(self.logits, ours)}, gate=PARITY_HUGGINGFACE, subject=subject, limits=limits)
 
 
 def second_opinion(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,17 @@ from ftsf_export.engine.audit import Audit, audit
 from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.machine import Machine
-from ftsf_export.engine.plan_gates import Compiled, attentions_to_fuse, fused_modules, judge_attentions, judge_work
+from ftsf_export.engine.plan_gates import attentions_to_fuse, fused_modules, judge_attentions, judge_work
 from ftsf_export.engine.plugins import AttentionCost, attention_costs, plugin_nodes, plugins_of
 from ftsf_export.engine.request import BuildRequest
 from ftsf_export.engine.targets import Target, dotted, stand_in, target_named
 from ftsf_export.engine.trtexec import trtexec_command
 from ftsf_export.engine.types import judge_types
 from ftsf_export.errors import UsageError
+from ftsf_export.network.gates import plan_attentions, plan_types, plan_work
 from ftsf_export.pipeline.build import GraphFacts, choose
 from ftsf_export.progress import OnProgress, silent
-from ftsf_export.verdict import Status, Verdict
+from ftsf_export.verdict import Status, Subject, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,7 @@ def plan(
     builder, compiled = compiler_for(asked, manifest.precision, machine)
     facts = GraphFacts.of_manifest(manifest, bundle.onnx_path, BatchRange(clips, clips, clips))
     engine = compile_at(facts, builder, compiled, timeout_s=timeout_s, on_progress=on_progress)
-    return read_engine(engine, manifest, asked, clips, manifest.files[ONNX_NAME].sha256)
+    return read_engine(engine, manifest, asked, clips, Subject(ONNX_NAME, manifest.files[ONNX_NAME].sha256))
 
 
 def compile_at(
@@ -136,19 +137,13 @@ def compile_at(
         return build_engine(request, on_progress=on_progress)
 
 
-def read_engine(engine: Engine, manifest: Manifest, asked: Target, batch: int, sha256: str) -> GraphPlan:
-    """The plan of an ``engine`` compiled at ``batch`` alone, read and judged. ``sha256``: of its graph."""
+def read_engine(engine: Engine, manifest: Manifest, asked: Target, batch: int, graph: Subject) -> GraphPlan:
+    """The plan of an ``engine`` compiled from ``graph`` at ``batch`` alone, read and judged."""
     proxy = _proxy(engine, asked)
     islands = tuple(island.scope for island in manifest.islands)
     expected = attentions_to_fuse(manifest.config, manifest.precision, batch)
     read = audit(engine.plan, engine.products, card=card_of(asked))
-    compiled = Compiled(
-        file=ONNX_NAME,
-        sha256=sha256,
-        builder=engine.builder,
-        target=asked.name,
-        proxy_for=f"{asked.name}, {proxy}" if proxy else "",
-    )
+    stands_in_for = f"{asked.name}, {proxy}" if proxy else ""
     clip = manifest.inputs[0]
     return GraphPlan(
         builder=engine.builder,
@@ -176,26 +171,32 @@ def read_engine(engine: Engine, manifest: Manifest, asked: Target, batch: int, s
             shape=engine.profile[1],
             dynamic=not isinstance(clip.shape[0], int),
         ),
-        verdicts=_verdicts(read, engine, islands, expected, compiled),
+        verdicts=_verdicts(read, engine, islands, expected, graph, (engine.builder, asked.name, stands_in_for)),
     )
 
 
 def _verdicts(
-    read: Audit, engine: Engine, islands: tuple[str, ...], expected: tuple[str, ...], compiled: Compiled
+    read: Audit,
+    engine: Engine,
+    islands: tuple[str, ...],
+    expected: tuple[str, ...],
+    graph: Subject,
+    about: tuple[str, str, str],
 ) -> tuple[Verdict, ...]:
+    """``about``: builder, target, and what the plan stands in for."""
     types = judge_types(
         engine.plan,
         engine.precision,
-        gate=f"plan.types-{compiled.builder}-{compiled.target}",
-        subject=compiled.file,
-        subject_sha256=compiled.sha256,
+        gate=plan_types(*about),
+        subject=graph,
         products=engine.products,
         islands=islands,
         tf32=engine.tf32,
     )
-    found = [replace(types, proxy_for=compiled.proxy_for), judge_work(read, engine.precision, islands, compiled)]
+    found = [types, judge_work(read, engine.precision, islands, gate=plan_work(*about), subject=graph)]
     if expected:
-        found.append(judge_attentions(read, expected, compiled))
+        gate = plan_attentions(*about)
+        found.append(judge_attentions(read, expected, engine.builder, gate=gate, subject=graph))
     return tuple(found)
 
 

@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from ftsf_export.bundle import ENGINES_FOLDER, GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME, Normalisation, Preprocessing
 from ftsf_export.bundle.place import check_free
-from ftsf_export.config import OFFERED_PRECISIONS, ExportConfig
+from ftsf_export.config import ExportConfig
 from ftsf_export.engine.choice import BuildPlanChoice
 from ftsf_export.engine.plan_gates import attentions_to_fuse
 from ftsf_export.engine.plugins import plugin_alongs, plugin_problem
 from ftsf_export.engine.targets import default_opset
 from ftsf_export.errors import EnvironmentLacks, UsageError
-from ftsf_export.pipeline.agreement import agreement_gate
+from ftsf_export.network import gates
 from ftsf_export.pipeline.architecture import config_of
 from ftsf_export.pipeline.build import choose
-from ftsf_export.pipeline.gates import onnx_gate
-from ftsf_export.pipeline.opinion import SECOND_OPINION
 from ftsf_export.pipeline.plugins import require_compiler, takes_plugins
 from ftsf_export.pipeline.rewrites import known_rewrites
+from ftsf_export.precision import FP32, OFFERED, precision_named
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.report import REPORT_NAMES
 from ftsf_export.video.class_folder import class_folder
@@ -86,12 +85,15 @@ class ResolvedExport:
     @property
     def gates(self) -> tuple[str, ...]:
         """What will be judged here; engines also run where there is a GPU for them."""
-        opinion = [SECOND_OPINION] if self.checkpoint is not None and self.checkpoint.from_huggingface else []
-        parity = dict.fromkeys((*opinion, onnx_gate("fp32"), onnx_gate(self.config.precision)))
+        theirs = self.checkpoint is not None and self.checkpoint.from_huggingface
+        asked = [gates.PARITY_HUGGINGFACE] if theirs else []
+        graphs = (FP32, precision_named(self.config.precision))
+        asked += [gates.parity_graph(graph) for graph in graphs]
         if self.config.held_out is not None:
-            parity.update(dict.fromkeys((agreement_gate("fp32"), agreement_gate(self.config.precision))))
-        made = ["engine.types", "plan.work", *(["plan.attentions"] if self._attentions else [])]
-        return (*parity, *(f"{gate}-{job.builder}-{job.target.name}" for job in self.choice.jobs for gate in made))
+            asked += [gates.agreement_graph(graph) for graph in graphs]
+        each = [gates.engine_types, gates.plan_work, *([gates.plan_attentions] if self._attentions else [])]
+        asked += [gate(job.builder, job.target.name) for job in self.choice.jobs for gate in each]
+        return tuple(dict.fromkeys(gate.name for gate in asked))
 
     @property
     def _attentions(self) -> tuple[str, ...]:
@@ -132,9 +134,9 @@ def resolve_export(
     """
     choice = choose(config.builder, config.targets, config.precision)
     rewrites = known_rewrites(config.rewrites)
-    if config.precision not in OFFERED_PRECISIONS:
+    if config.precision not in OFFERED:
         raise UsageError(
-            f"precision: expected one of {', '.join(OFFERED_PRECISIONS)}, got {config.precision!r}, "
+            f"precision: expected one of {', '.join(OFFERED)}, got {config.precision!r}, "
             "which targets may know but no stage makes yet"
         )
     for video in config.videos:
@@ -195,7 +197,7 @@ def _form_of_attention(config: ExportConfig, choice: BuildPlanChoice) -> tuple[i
     opset = config.opset if config.opset is not None else DECOMPOSED_OPSET
     targets = (*(job.target.name for job in choice.jobs), *(deferred.target.name for deferred in choice.deferred))
     known = opset >= ATTENTION_OPSET and default_opset(targets) >= ATTENTION_OPSET
-    return opset, known and config.attn == "regular" and config.precision in ("fp16", "bf16")
+    return opset, known and config.attn == "regular" and precision_named(config.precision).is_half
 
 
 def _plugins(config: ExportConfig, choice: BuildPlanChoice) -> tuple[str, ...]:

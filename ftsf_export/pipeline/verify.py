@@ -12,10 +12,15 @@ from pathlib import Path
 
 from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle, EngineEntry, Golden
 from ftsf_export.errors import ConfigError, EnvironmentLacks, OutputError, UsageError
+from ftsf_export.network.gates import parity_graph
+from ftsf_export.parity.engines import judge_engine
+from ftsf_export.parity.golden import judge_golden
 from ftsf_export.parity.judge import Limits
-from ftsf_export.pipeline.gates import FP32, engine_verdict, judge_onnx, onnx_gate
+from ftsf_export.parity.labels import judge_labels
+from ftsf_export.pipeline.graph_runner import graph_runner
+from ftsf_export.precision import precision_named
 from ftsf_export.progress import OnProgress, silent
-from ftsf_export.verdict import Measure, Status, Verdict
+from ftsf_export.verdict import Status, Subject, Verdict
 
 RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
 INSTALL = "pip install 'ftsf-export[onnx]'"
@@ -75,12 +80,13 @@ def verify(
     _check_options(runner, atol, rtol)
     bundle = Bundle.open(path)
     golden = bundle.golden()
-    limits = Limits.for_precision(bundle.manifest.precision, atol=atol, rtol=rtol)
-    verdicts = [_judge_labels(bundle, golden)] if bundle.manifest.labels is not None else []
+    limits = Limits.for_precision(precision_named(bundle.manifest.precision), atol=atol, rtol=rtol)
+    labels = bundle.manifest.labels
+    verdicts = [] if labels is None else [judge_labels(labels, golden, _subject(bundle, GOLDEN_NAME))]
     engines: list[Verdict] = []
     if runner != "onnxruntime":
         engines = [
-            engine_verdict(
+            judge_engine(
                 bundle.engine_path(engine), golden, engine,
                 required=runner != "auto", batch=bundle.manifest.batch, limits=limits, on_progress=on_progress,
             )
@@ -113,9 +119,9 @@ def _onnx_verdicts(
     bundle: Bundle, golden: Golden, limits: Limits, *, required: bool, on_progress: OnProgress
 ) -> list[Verdict]:
     manifest = bundle.manifest
-    sha256 = manifest.files[ONNX_NAME].sha256
-    # Half types are judged on an emulation of the graph, which onnx_ir makes.
-    needed = ("onnx", "onnxruntime") if manifest.precision == FP32 else ("onnx", "onnx_ir", "onnxruntime")
+    precision, subject = precision_named(manifest.precision), _subject(bundle, ONNX_NAME)
+    # The emulation of a graph is made by onnx_ir.
+    needed = ("onnx", "onnx_ir", "onnxruntime") if precision.emulated else ("onnx", "onnxruntime")
     lacking = [name for name in needed if find_spec(name) is None]
     if lacking:
         if required:
@@ -123,22 +129,23 @@ def _onnx_verdicts(
                 f"{' and '.join(lacking)}: not installed, needed to run {ONNX_NAME}", install=INSTALL
             )
         reason = f"{' and '.join(lacking)}: not installed; install it with: {INSTALL}"
-        return [_not_run(onnx_gate(manifest.precision), ONNX_NAME, sha256, reason)]
+        return [parity_graph(precision).not_run(subject, reason)]
     from ftsf_export.parity.weights import judge_weights
 
     on_progress("read the weights", None)
-    weights = judge_weights(bundle.onnx_path, subject=ONNX_NAME, subject_sha256=sha256, exported=golden.weights)
+    weights = judge_weights(bundle.onnx_path, subject, exported=golden.weights)
     on_progress(f"run {ONNX_NAME} on ONNX Runtime", None)
-    outputs = judge_onnx(
-        bundle.onnx_path,
-        golden,
-        precision=manifest.precision,
-        taps=[tap.name for tap in manifest.taps],
-        batch=manifest.batch,
-        limits=limits,
-        subject=ONNX_NAME,
-        subject_sha256=sha256,
-    )
+    taps = [tap.name for tap in manifest.taps]
+    with graph_runner(bundle.onnx_path, precision, taps) as runner:
+        outputs = judge_golden(
+            runner,
+            golden,
+            gate=parity_graph(precision),
+            subject=subject,
+            limits=limits,
+            batch=manifest.batch,
+            taps=taps,
+        )
     return [weights, outputs]
 
 
@@ -151,34 +158,13 @@ def _asked_engines(bundle: Bundle, runner: str) -> tuple[EngineEntry, ...]:
     return engines
 
 
-def _judge_labels(bundle: Bundle, golden: Golden) -> Verdict:
-    """One label for each logit, and every clip's known label among them."""
-    labels = bundle.manifest.labels or ()
-    classes = golden.logits.shape[1]
-    unknown = [label for label in golden.labels or () if label not in labels]
-    counted = len(labels) == classes
-    measures = (
-        Measure(output="labels", metric="count", value=len(labels), limit=classes, passed=counted),
-        Measure(output="labels", metric="known labels not among them", value=len(unknown), limit=0, passed=not unknown),
-    )
-    reason = "" if counted else f"the manifest names {len(labels)} classes, the model has {classes}"
-    if unknown:
-        reason = reason or f"a reference clip is labelled {unknown[0]!r}, which is not a class of the manifest"
-    return Verdict(
-        gate="labels",
-        status=Status.FAILED if reason else Status.PASSED,
-        subject=GOLDEN_NAME,
-        subject_sha256=bundle.manifest.files[GOLDEN_NAME].sha256,
-        reason=reason,
-        measures=measures,
-    )
-
-
-def _not_run(gate: str, subject: str, sha256: str, reason: str) -> Verdict:
-    return Verdict(gate=gate, status=Status.NOT_RUN, subject=subject, subject_sha256=sha256, reason=reason)
+def _subject(bundle: Bundle, name: str) -> Subject:
+    return Subject(name, bundle.manifest.files[name].sha256)
 
 
 def _worth_recording(bundle: Bundle, verdicts: list[Verdict]) -> list[Verdict]:
     """All but those not run here that stand in the bundle already: a laptop must not undo what a GPU proved."""
-    known = {(verdict.gate, verdict.subject) for verdict in bundle.verdicts if verdict.status is not Status.NOT_RUN}
-    return [v for v in verdicts if v.status is not Status.NOT_RUN or (v.gate, v.subject) not in known]
+    known = {
+        (verdict.gate, verdict.subject.file) for verdict in bundle.verdicts if verdict.status is not Status.NOT_RUN
+    }
+    return [v for v in verdicts if v.status is not Status.NOT_RUN or (v.gate, v.subject.file) not in known]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
+
+from ftsf_export.verdict import SHARE, Measure
 
 _KIB, _MIB = 1 << 10, 1 << 20
 _NAMES = {
@@ -37,25 +39,24 @@ def number(value: Any) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-def measured(measure: Mapping[str, Any] | None) -> str:
-    """A measure's value, in the manner of its metric."""
+def measured(measure: Measure | None) -> str:
+    """A measure's value, in its unit."""
     if measure is None:
         return ""
-    value, metric = measure["value"], measure["metric"]
-    if isinstance(value, (int, float)) and metric == "cosine":
+    if measure.metric == "cosine" and math.isfinite(measure.value):
         # Rounded to three digits, a cosine of 0.9996 would read as 1.
-        return f"{value:.7f}"
-    if isinstance(value, (int, float)) and metric.endswith(("agreement", "accuracy")):
-        return f"{100 * value:.4g}\u202f%"
-    return number(value)
+        return f"{measure.value:.7f}"
+    if measure.unit == SHARE and math.isfinite(measure.value):
+        return f"{100 * measure.value:.4g}\u202f%"
+    return number(measure.value)
 
 
-def limit_name(limit: float | None, metric: str) -> str:
-    """A limit as it was written ("1e-5"), in the manner of its metric."""
+def limit_name(limit: float | None, unit: str) -> str:
+    """A limit as it was written ("1e-5"), in its unit."""
     if limit is None:
         return ""
-    if metric.endswith(("agreement", "accuracy")):
-        return measured({"metric": metric, "value": limit})
+    if unit == SHARE:
+        return f"{100 * limit:.4g}\u202f%"
     return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].replace("+", ""), f"{limit:g}")
 
 

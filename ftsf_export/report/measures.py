@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-# For these, more is better: the share of the limit says nothing about how close the limit is.
-_MORE_IS_BETTER = re.compile(r"agreement$|cosine$|^share in ")
+from ftsf_export.verdict import Bound, Measure
 
 
 @dataclass(frozen=True)
 class Column:
-    """``limit`` is the one that all judged cells share; None when nothing is judged, or when they differ."""
+    """One metric.
+
+    Attributes:
+        metric: its name.
+        unit: of its values and limits.
+        limit: the one that all judged cells share; None when nothing is judged, or when they differ.
+        shared: whether the judged cells do not differ in their limit.
+    """
 
     metric: str
+    unit: str
     limit: float | None
     shared: bool
 
 
 @dataclass(frozen=True)
 class Row:
-    """``cells`` in the order of the columns, None where the metric was not taken; ``share`` of the limit, 0 to inf."""
+    """One output.
+
+    Attributes:
+        output: its name.
+        cells: its measures in the order of the columns, None where the metric was not taken.
+        passed: whether all of them passed.
+        share: of the limit that its worst measure takes, from 0 to infinity.
+        worst_index: where in the output that measure was met, clip first; None where it belongs to no place.
+    """
 
     output: str
-    cells: tuple[Mapping[str, Any] | None, ...]
+    cells: tuple[Measure | None, ...]
     passed: bool
     share: float
     worst_index: tuple[int, ...] | None
@@ -34,45 +47,46 @@ class Row:
 
 @dataclass(frozen=True)
 class MeasureTable:
+    """The measures of one verdict.
+
+    Attributes:
+        columns: the metrics, in the order in which they were taken.
+        rows: the outputs, the worst first.
+    """
+
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
 
 
-def table_from_measures(measures: list[Mapping[str, Any]]) -> MeasureTable:
-    """``measures`` as in ``Verdict.as_dict()``."""
-    metrics = list(dict.fromkeys(measure["metric"] for measure in measures))
-    by_output: dict[str, dict[str, Mapping[str, Any]]] = {}
+def table_from_measures(measures: Sequence[Measure]) -> MeasureTable:
+    metrics = {measure.metric: measure.unit for measure in measures}
+    by_output: dict[str, dict[str, Measure]] = {}
     for measure in measures:
-        by_output.setdefault(measure["output"], {})[measure["metric"]] = measure
+        by_output.setdefault(measure.output, {})[measure.metric] = measure
     rows = [_row(output, found, metrics) for output, found in by_output.items()]
     rows.sort(key=lambda row: (row.passed, -row.share))
-    return MeasureTable(tuple(_column(metric, measures) for metric in metrics), tuple(rows))
+    return MeasureTable(tuple(_column(metric, unit, measures) for metric, unit in metrics.items()), tuple(rows))
 
 
-def share_of_limit(measure: Mapping[str, Any]) -> float:
-    """Value over limit; infinite for a value that is not finite or breaks a limit of zero; 0 where it has no sense."""
-    value, limit = float(measure["value"]), measure["limit"]
-    if limit is None or _MORE_IS_BETTER.search(measure["metric"]):
-        return 0.0 if measure["passed"] else math.inf
-    if not math.isfinite(value):
-        return math.inf
-    if limit > 0:
-        return value / float(limit)
-    return 0.0 if measure["passed"] else math.inf
+def share_of_limit(measure: Measure) -> float:
+    """Value over limit; infinite for a value that is not finite or breaks a limit of zero. Where more is better, or
+    where there is no limit, the share has no sense: 0 for what passed, infinite for what did not."""
+    if measure.limit is None or measure.bound is Bound.AT_LEAST or measure.limit <= 0:
+        return 0.0 if measure.passed else math.inf
+    return measure.value / measure.limit if math.isfinite(measure.value) else math.inf
 
 
-def _row(output: str, found: Mapping[str, Mapping[str, Any]], metrics: list[str]) -> Row:
-    worst = max(found.values(), key=lambda measure: (not measure["passed"], share_of_limit(measure)))
-    index = worst["worst_index"]
+def _row(output: str, found: dict[str, Measure], metrics: dict[str, str]) -> Row:
+    worst = max(found.values(), key=lambda measure: (not measure.passed, share_of_limit(measure)))
     return Row(
         output=output,
         cells=tuple(found.get(metric) for metric in metrics),
-        passed=all(measure["passed"] for measure in found.values()),
+        passed=all(measure.passed for measure in found.values()),
         share=share_of_limit(worst),
-        worst_index=None if index is None else tuple(index),
+        worst_index=worst.worst_index,
     )
 
 
-def _column(metric: str, measures: list[Mapping[str, Any]]) -> Column:
-    limits = {measure["limit"] for measure in measures if measure["metric"] == metric} - {None}
-    return Column(metric, limits.pop() if len(limits) == 1 else None, shared=not limits)
+def _column(metric: str, unit: str, measures: Sequence[Measure]) -> Column:
+    limits = {measure.limit for measure in measures if measure.metric == metric} - {None}
+    return Column(metric, unit, limits.pop() if len(limits) == 1 else None, shared=not limits)

@@ -13,7 +13,7 @@ from ftsf_export.errors import EnvironmentLacks
 from ftsf_export.report import charts, figures
 from ftsf_export.report.measures import table_from_measures
 from ftsf_export.report.report import CPU, Report
-from ftsf_export.verdict import Status
+from ftsf_export.verdict import Status, Verdict
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -73,7 +73,7 @@ def _environment(*, escaped: bool) -> Environment:
 
 def _view(data: Mapping[str, Any]) -> dict[str, Any]:
     """The data, and what both templates derive from it."""
-    verdicts = [{**v, "table": table_from_measures(list(v["measures"]))} for v in data["verdicts"]]
+    verdicts = [{**v, "table": table_from_measures(Verdict.from_dict(v).measures)} for v in data["verdicts"]]
     longest = max((stage["seconds"] for stage in data["stages"]), default=0.0)
     return {
         **data,

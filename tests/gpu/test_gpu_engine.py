@@ -35,7 +35,7 @@ def test_an_engine_passes_its_parity_gate(gpu_bundle: MakeBundle, attn: str, pre
     bundle, engine = gpu_bundle(attn=attn, precision=precision)
     result = verify(bundle.path, runner=engine.builder)
     assert result.passed, result.reason
-    judged = [verdict for verdict in result.verdicts if verdict.subject == engine.file]
+    judged = [verdict for verdict in result.verdicts if verdict.subject.file == engine.file]
     assert [verdict.status for verdict in judged] == [Status.PASSED]
     assert judged[0].proxy_for == ""
 

@@ -29,7 +29,7 @@ def test_an_engine_with_plugins_passes_its_parity_gate(gpu_bundle: MakeBundle, a
     bundle, engine = gpu_bundle(attn=attn, precision=precision, plugins="all", builder="tensorrt")
     result = verify(bundle.path, runner="tensorrt")
     assert result.passed, result.reason
-    judged = [verdict for verdict in result.verdicts if verdict.subject == engine.file]
+    judged = [verdict for verdict in result.verdicts if verdict.subject.file == engine.file]
     assert [verdict.status for verdict in judged] == [Status.PASSED]
 
 

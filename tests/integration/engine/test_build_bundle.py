@@ -84,7 +84,7 @@ def test_an_engine_its_sidecar_and_its_verdict_join_the_bundle(make_bundle: Make
     assert sidecar["sha256"] == entry.sha256
     (verdict,) = again.verdicts
     assert verdict.gate == "engine.types-rtx-rtx-30"
-    assert verdict.subject == entry.file
+    assert verdict.subject.file == entry.file
     assert verdict.status is Status.PASSED
 
 

@@ -16,7 +16,8 @@ from ftsf_export.engine.request import BuildRequest
 from ftsf_export.engine.targets import target_named
 from ftsf_export.engine.types import judge_types
 from ftsf_export.errors import BuildError, UsageError
-from ftsf_export.verdict import Status, Verdict
+from ftsf_export.network.gates import engine_types
+from ftsf_export.verdict import Status, Subject, Verdict
 
 pytest.importorskip("tensorrt_rtx")
 
@@ -35,9 +36,8 @@ def judge(engine: Engine, precision: str) -> Verdict:
     return judge_types(
         engine.plan,
         precision,
-        gate="engine.types-rtx-rtx-30",
-        subject=engine.path.name,
-        subject_sha256=engine.sha256,
+        gate=engine_types("rtx", "rtx-30"),
+        subject=Subject(engine.path.name, engine.sha256),
         products=engine.products,
         tf32=engine.tf32,
     )

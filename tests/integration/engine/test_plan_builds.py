@@ -12,14 +12,16 @@ from ftsf_export.config import BatchRange
 from ftsf_export.engine.audit import audit
 from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.cards import card_of
-from ftsf_export.engine.plan_gates import Compiled, judge_attentions, judge_work
+from ftsf_export.engine.plan_gates import judge_attentions, judge_work
 from ftsf_export.engine.request import BuildRequest
 from ftsf_export.engine.targets import target_named
-from ftsf_export.verdict import Status
+from ftsf_export.network.gates import plan_attentions, plan_work
+from ftsf_export.verdict import Status, Subject
 
 pytest.importorskip("tensorrt_rtx", reason="builds need TensorRT for RTX")
 
-COMPILED = Compiled(file="model.onnx", sha256="0" * 64, builder="rtx", target="rtx-30")
+GRAPH = Subject("model.onnx", "0" * 64)
+ATTENTIONS, WORK_GATE = plan_attentions("rtx", "rtx-30"), plan_work("rtx", "rtx-30")
 ATTENTION = ("blocks.0.attn",)
 # Of write_attention_block, one clip: tokens, width, heads, head width, classes.
 N, D, H, K, CLASSES = 64, 64, 2, 32, 5
@@ -83,13 +85,15 @@ def test_work_is_that_of_the_shapes_also_at_one_batch_of_a_dynamic_graph(
     assert found.unplaced == ()
     assert found.least_s is not None
     assert found.least_s > 0
-    assert judge_attentions(found, ATTENTION, COMPILED).passed
-    assert judge_work(found, "fp16", (), COMPILED).passed
+    assert judge_attentions(found, ATTENTION, "rtx", gate=ATTENTIONS, subject=GRAPH).passed
+    assert judge_work(found, "fp16", (), gate=WORK_GATE, subject=GRAPH).passed
 
 
 def test_a_softmax_that_does_not_fuse_fails_its_gate(compiled: Callable[..., Engine]) -> None:
     engine = compiled(divide_after_the_product)
-    found = judge_attentions(audit(engine.plan, engine.products, card=None), ATTENTION, COMPILED)
+    found = judge_attentions(
+        audit(engine.plan, engine.products, card=None), ATTENTION, "rtx", gate=ATTENTIONS, subject=GRAPH
+    )
     assert found.status is Status.FAILED
     assert "0 of 1 attentions became one kernel; not fused: blocks.0.attn" in found.reason
 
@@ -97,7 +101,7 @@ def test_a_softmax_that_does_not_fuse_fails_its_gate(compiled: Callable[..., Eng
 def test_an_fp32_graph_is_not_half(compiled: Callable[..., Engine]) -> None:
     engine = compiled(precision="fp32")
     found = audit(engine.plan, engine.products, card=None)
-    assert judge_work(found, "fp32", (), COMPILED).passed
-    half = judge_work(found, "fp16", (), COMPILED)
+    assert judge_work(found, "fp32", (), gate=WORK_GATE, subject=GRAPH).passed
+    half = judge_work(found, "fp16", (), gate=WORK_GATE, subject=GRAPH)
     assert half.status is Status.FAILED
     assert "0.0% of the products' work runs in fp16" in half.reason

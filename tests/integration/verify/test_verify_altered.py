@@ -16,7 +16,7 @@ from ftsf_export.cli.main import ftsf, run
 from ftsf_export.errors import BundleError
 from ftsf_export.parity.weights import judge_weights
 from ftsf_export.pipeline.verify import VerifyResult, verify
-from ftsf_export.verdict import Status, Verdict
+from ftsf_export.verdict import Status, Subject, Verdict
 
 MECHANISMS = ("fastformer", "performer", "regular")
 MakeBundle = Callable[..., Path]
@@ -113,7 +113,7 @@ def test_nan_in_any_weight_is_named(bundle: MakeBundle, alter: Apply, attn: str)
     for name in names:
         (root / "model.onnx").write_bytes(whole)
         alter(root, [name], spoil)
-        verdict = judge_weights(root / "model.onnx", subject="model.onnx", subject_sha256="", exported={})
+        verdict = judge_weights(root / "model.onnx", Subject("model.onnx", "0" * 64), exported={})
         assert verdict.status is Status.FAILED
         assert f"weight {name}: 1 of " in verdict.reason
     # The last one, by the whole command.

@@ -17,7 +17,7 @@ from polygraphy.common import TensorMetadata
 from ftsf_export.bundle import Bundle, EngineEntry, read_golden, record, sha256_of
 from ftsf_export.errors import ConfigError, EnvironmentLacks, OutputError, UsageError
 from ftsf_export.pipeline.verify import verify
-from ftsf_export.verdict import Status
+from ftsf_export.verdict import Status, Subject
 
 MakeBundle = Callable[..., Path]
 HERE = "8.9"
@@ -158,7 +158,7 @@ def test_an_engine_is_judged_where_there_is_a_gpu(bundle: MakeBundle, gpu: Calla
     assert result.passed
     verdict = result.verdicts[-1]
     assert (verdict.gate, verdict.status) == ("parity.engine-tensorrt-l4", Status.PASSED)
-    assert (verdict.subject, verdict.subject_sha256, verdict.proxy_for) == (entry.file, entry.sha256, "")
+    assert (verdict.subject, verdict.proxy_for) == (Subject(entry.file, entry.sha256), "")
     only = verify(root, runner="tensorrt", record=False)
     assert [v.gate for v in only.verdicts] == ["parity.engine-tensorrt-l4"]
 
@@ -166,7 +166,7 @@ def test_an_engine_is_judged_where_there_is_a_gpu(bundle: MakeBundle, gpu: Calla
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        (lambda logits: logits * np.float32(1.1), "rel_l2 0.1, limit 0.01"),
+        (lambda logits: logits * np.float32(1.1), "rel_l2 0.1, limit at most 0.01"),
         (lambda logits: logits * np.float32(np.nan), "non-finite values of the candidate"),
         (lambda logits: logits[:, :-1], "expected shape (2, 40), got (2, 39)"),
         (lambda logits: logits[:0], "expected 1 clips"),

@@ -33,6 +33,7 @@ from ftsf_export.pipeline import bench as pipeline
 from ftsf_export.pipeline.bench import BenchRequest, bench
 from ftsf_export.runners.driver import gpu_problem
 from ftsf_export.verdict import Measure, Status, Verdict
+from ftsf_export.verdict import Subject as JudgedFile
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -153,7 +154,7 @@ def test_onnx_runtime_on_the_cpu_under_its_own_heading(bundle: Bundle) -> None:
     assert timing.latency.count == 10
     assert timing.video_s_per_s == pytest.approx(timing.clips_per_s)
     assert timing.gpu is None
-    assert subject.notes[0].startswith("no parity gate has passed model.onnx")
+    assert subject.notes[0].startswith("parity.onnx-fp32 has not passed model.onnx")
 
 
 @needs_no_gpu
@@ -170,16 +171,15 @@ def test_auto_without_a_gpu_is_the_cpu_even_with_engines(bundle: Bundle, measure
     [
         ("parity.onnx-fp32", Status.PASSED, []),
         ("parity.onnx-fp32", Status.FAILED, ["parity.onnx-fp32 failed on model.onnx: logits are off"]),
-        ("parity.onnx-fp32", Status.NOT_RUN, ["no parity gate has passed model.onnx"]),
-        ("engine.types-rtx", Status.PASSED, ["no parity gate has passed model.onnx"]),
+        ("parity.onnx-fp32", Status.NOT_RUN, ["parity.onnx-fp32 has not passed model.onnx"]),
+        ("engine.types-rtx", Status.PASSED, ["parity.onnx-fp32 has not passed model.onnx"]),
     ],
 )
 def test_what_the_gates_said_of_the_file(bundle: Bundle, gate: str, status: Status, notes: list[str]) -> None:
     verdict = Verdict(
         gate=gate,
         status=status,
-        subject="model.onnx",
-        subject_sha256=sha256_of(bundle.onnx_path),
+        subject=JudgedFile("model.onnx", sha256_of(bundle.onnx_path)),
         reason="" if status is Status.PASSED else "logits are off",
         measures=(Measure(output="logits", metric="relative L2", value=0.0, limit=1e-5),),
     )

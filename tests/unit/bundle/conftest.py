@@ -21,7 +21,7 @@ from ftsf_export.bundle import (
     write_golden,
 )
 from ftsf_export.config import BatchRange, ExportConfig, Size
-from ftsf_export.verdict import Measure, Status, Verdict
+from ftsf_export.verdict import Measure, Status, Subject, Verdict
 
 FRAMES, SIDE, CLASSES, SAMPLES = 2, 32, 5, 8
 
@@ -63,14 +63,11 @@ def verdict_about(
     folder: Path, name: str = "model.onnx", gate: str = "parity.fp16-emulated", value: float = 1e-3
 ) -> Verdict:
     """A verdict of its own weight: passed when the value is finite and at most 1e-2."""
-    measure = Measure(
-        output="logits", metric="relative L2", value=value, limit=1e-2, passed=bool(value <= 1e-2), worst_index=(1, 3)
-    )
+    measure = Measure(output="logits", metric="relative L2", value=value, limit=1e-2, worst_index=(1, 3))
     return Verdict(
         gate=gate,
         status=Status.PASSED if measure.passed else Status.FAILED,
-        subject=name,
-        subject_sha256=sha256_of(folder / name),
+        subject=Subject(name, sha256_of(folder / name)),
         reason="" if measure.passed else measure.sentence(),
         proxy_for="fp16 on a GPU",
         measures=(measure,),

@@ -16,7 +16,7 @@ import pytest
 from ftsf_export.bundle import Bundle, BundleWriter, EngineEntry, Manifest, record, sha256_of, update
 from ftsf_export.bundle.lock import locked
 from ftsf_export.errors import BundleError, OutputError
-from ftsf_export.verdict import Status
+from ftsf_export.verdict import Status, Subject
 
 Write = Callable[..., Bundle]
 
@@ -97,10 +97,11 @@ def test_an_engine_without_its_files_or_with_another_hash_is_refused(bundle: Bun
 def test_a_passed_verdict_about_another_file_is_refused(bundle: Bundle, small: SimpleNamespace) -> None:
     verdict = small.verdict(bundle.path, gate="parity.fp32")
     with pytest.raises(BundleError, match="has changed since it was judged"):
-        bundle.with_verdicts([replace(verdict, subject_sha256="0" * 64)])
+        bundle.with_verdicts([replace(verdict, subject=Subject("model.onnx", "0" * 64))])
     with pytest.raises(BundleError, match="is not in the bundle"):
-        bundle.with_verdicts([replace(verdict, subject="engines/x.engine")])
-    absent = replace(verdict, status=Status.NOT_RUN, reason="no GPU", subject="engines/x.engine", measures=())
+        bundle.with_verdicts([replace(verdict, subject=Subject("engines/x.engine", "0" * 64))])
+    elsewhere = Subject("engines/x.engine", "0" * 64)
+    absent = replace(verdict, status=Status.NOT_RUN, reason="no GPU", subject=elsewhere, measures=())
     assert bundle.with_verdicts([absent]).verdicts[-1].reason == "no GPU"
 
 

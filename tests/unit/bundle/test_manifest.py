@@ -14,7 +14,7 @@ import pytest
 from ftsf_export.bundle import EngineEntry, FileEntry, Manifest, Preprocessing, TapSpec, TensorSpec
 from ftsf_export.config import BatchRange, ExportConfig
 from ftsf_export.errors import BundleError
-from ftsf_export.verdict import Measure, Status, Verdict
+from ftsf_export.verdict import Measure, Status, Subject, Verdict
 
 SHA = "ab" * 32
 
@@ -22,7 +22,7 @@ SHA = "ab" * 32
 def full_manifest() -> Manifest:
     values = (1e-3, math.nan, math.inf, -math.inf)
     measures = tuple(
-        Measure(output="logits", metric=f"m{i}", value=value, limit=1e-2, passed=value <= 1e-2, worst_index=(0, i))
+        Measure(output="logits", metric=f"m{i}", value=value, limit=1e-2, worst_index=(0, i))
         for i, value in enumerate(values)
     )
     engine = "engines/rtx-rtx-fp16.engine"
@@ -56,8 +56,7 @@ def full_manifest() -> Manifest:
             Verdict(
                 gate="parity.fp16-emulated",
                 status=Status.FAILED,
-                subject="model.onnx",
-                subject_sha256=SHA,
+                subject=Subject("model.onnx", SHA),
                 reason="logits: not finite",
                 proxy_for="fp16 on a GPU",
                 measures=measures,
@@ -193,7 +192,7 @@ def test_what_is_not_strict_json_is_refused(data: bytes) -> None:
 
 def test_a_new_verdict_replaces_the_one_of_its_gate_and_subject() -> None:
     old = full_manifest().verdicts[0]
-    other = replace(old, subject="engines/x.engine")
+    other = replace(old, subject=Subject("engines/x.engine", SHA))
     again = replace(old, reason="judged again", measures=())
     manifest = full_manifest().with_verdicts((other,)).with_verdicts((again,))
     assert manifest.verdicts == (again, other)

@@ -16,7 +16,7 @@ from ftsf_export import Bundle
 from ftsf_export.bundle import rehash
 from ftsf_export.cli.summary import require_passed, size_text
 from ftsf_export.errors import GateFailed
-from ftsf_export.verdict import Measure, Status, Verdict
+from ftsf_export.verdict import Measure, Status, Subject, Verdict
 
 
 def change_weights(bundle: Path, change: Any) -> None:
@@ -118,9 +118,9 @@ def test_commands_of_a_device_need_no_torch(bundle: Path, command: str) -> None:
 
 
 def verdict(status: Status) -> Verdict:
-    measure = Measure(output="logits", metric="rel_l2", value=1.0)
+    measure = Measure(output="logits", metric="rel_l2", value=1.0, limit=2.0)
     return Verdict(
-        gate=f"gate-{status.value}", status=status, subject="model.onnx", subject_sha256="0" * 64, reason="why",
+        gate=f"gate-{status.value}", status=status, subject=Subject("model.onnx", "0" * 64), reason="why",
         measures=(measure,),
     )  # fmt: skip
 

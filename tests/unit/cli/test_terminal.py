@@ -11,18 +11,17 @@ import pytest
 from rich.console import Console
 
 from ftsf_export.cli.terminal import STYLES, Terminal
-from ftsf_export.verdict import Measure, Status, Verdict
+from ftsf_export.verdict import Measure, Status, Subject, Verdict
 
 
 def verdict(status: Status) -> Verdict:
     good = Measure(output="logits", metric="cosine", value=0.9999)
     kept = Measure(output="logits", metric="rel_l2", value=1e-3, limit=0.01, worst_index=(0, 2))
-    bad = Measure(output="blocks.0.mlp", metric="rel_l2", value=0.5, limit=0.01, passed=False, worst_index=(1, 7))
+    bad = Measure(output="blocks.0.mlp", metric="rel_l2", value=0.5, limit=0.01, worst_index=(1, 7))
     return Verdict(
         gate="parity.fp16-emulated",
         status=status,
-        subject="model.onnx",
-        subject_sha256="0" * 64,
+        subject=Subject("model.onnx", "0" * 64),
         reason="" if status is Status.PASSED else "because",
         proxy_for="fp16 on a GPU",
         measures=(good, kept) if status is Status.PASSED else (good, bad),
@@ -38,13 +37,14 @@ def test_a_failed_verdict_shows_the_measure_that_failed(capsys: pytest.CaptureFi
     Terminal().verdict(verdict(Status.FAILED))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].strip() == "failed  parity.fp16-emulated (a proxy for fp16 on a GPU): because"
-    assert [line.strip() for line in lines[1:]] == ["blocks.0.mlp: rel_l2 0.5, limit 0.01, worst at [1, 7]"]
+    assert [line.strip() for line in lines[1:]] == ["blocks.0.mlp: rel_l2 0.5, limit at most 0.01, worst at [1, 7]"]
 
 
 def test_a_passed_verdict_shows_the_first_limit_kept(capsys: pytest.CaptureFixture[str]) -> None:
     Terminal().verdict(verdict(Status.PASSED))
-    said = "passed  parity.fp16-emulated (a proxy for fp16 on a GPU): logits: rel_l2 0.001, limit 0.01, worst at [0, 2]"
-    assert capsys.readouterr().out.strip() == said
+    said = "logits: rel_l2 0.001, limit at most 0.01, worst at [0, 2]"
+    out = capsys.readouterr().out.strip()
+    assert out == f"passed  parity.fp16-emulated (a proxy for fp16 on a GPU): {said}"
 
 
 def test_all_measures_when_verbose(capsys: pytest.CaptureFixture[str]) -> None:

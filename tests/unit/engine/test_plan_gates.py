@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from ftsf_export.engine.audit import Audit, audit
 from ftsf_export.engine.plan import Kernel, Plan, Tensor
-from ftsf_export.engine.plan_gates import Compiled, attentions_to_fuse, fused_modules, judge_attentions, judge_work
+from ftsf_export.engine.plan_gates import attentions_to_fuse, fused_modules, judge_attentions, judge_work
 from ftsf_export.engine.request import Product
-from ftsf_export.verdict import Status
+from ftsf_export.network.gates import plan_attentions, plan_work
+from ftsf_export.verdict import Status, Subject
 
-COMPILED = Compiled(file="model.onnx", sha256="0" * 64, builder="rtx", target="rtx-30")
+GRAPH = Subject("model.onnx", "0" * 64)
+ATTENTIONS, WORK_GATE = plan_attentions("rtx", "rtx-30"), plan_work("rtx", "rtx-30")
 EXPECTED = ("blocks.0.temporal.attn", "blocks.0.spatial.attn")
 
 
@@ -63,14 +63,14 @@ def test_which_attentions_are_expected_to_fuse(changes: dict[str, object], count
 
 
 def test_all_attentions_in_one_kernel_each_pass() -> None:
-    found = judge_attentions(read(*map(fused, EXPECTED)), EXPECTED, COMPILED)
+    found = judge_attentions(read(*map(fused, EXPECTED)), EXPECTED, "rtx", gate=ATTENTIONS, subject=GRAPH)
     assert found.passed
     assert found.gate == "plan.attentions-rtx-rtx-30"
 
 
 def test_an_attention_in_pieces_fails_and_is_named_with_its_nodes() -> None:
     pieces = (gemm("blocks.0.spatial.attn.core/MatMul"), gemm("blocks.0.spatial.attn.core/MatMul_1"))
-    found = judge_attentions(read(fused(EXPECTED[0]), *pieces), EXPECTED, COMPILED)
+    found = judge_attentions(read(fused(EXPECTED[0]), *pieces), EXPECTED, "rtx", gate=ATTENTIONS, subject=GRAPH)
     assert found.status is Status.FAILED
     assert "1 of 2 attentions" in found.reason
     assert (
@@ -84,36 +84,38 @@ def test_a_name_that_only_begins_alike_is_another_module() -> None:
 
 
 def test_names_of_another_compiler_are_told_and_not_judged() -> None:
-    found = judge_attentions(read(*map(fused, EXPECTED)), EXPECTED, replace(COMPILED, builder="tensorrt"))
+    found = judge_attentions(read(*map(fused, EXPECTED)), EXPECTED, "tensorrt", gate=ATTENTIONS, subject=GRAPH)
     assert found.status is Status.NOT_RUN
 
 
 def test_expecting_nothing_is_no_evidence() -> None:
     with pytest.raises(ValueError, match="nothing to judge"):
-        judge_attentions(read(), (), COMPILED)
+        judge_attentions(read(), (), "rtx", gate=ATTENTIONS, subject=GRAPH)
 
 
 def test_work_in_the_precision_asked_for_passes() -> None:
-    found = judge_work(read(gemm("a/MatMul"), gemm("b/MatMul")), "fp16", (), COMPILED)
+    found = judge_work(read(gemm("a/MatMul"), gemm("b/MatMul")), "fp16", (), gate=WORK_GATE, subject=GRAPH)
     assert found.passed
     assert found.measures[0].value == 1
 
 
 def test_work_in_another_precision_fails_and_its_nodes_are_named() -> None:
-    found = judge_work(read(gemm("a/MatMul"), gemm("b/MatMul", "fp32")), "fp16", (), COMPILED)
+    found = judge_work(read(gemm("a/MatMul"), gemm("b/MatMul", "fp32")), "fp16", (), gate=WORK_GATE, subject=GRAPH)
     assert found.status is Status.FAILED
     assert "50.0% of the products' work runs in fp16, expected 99%: b/MatMul in fp32" in found.reason
 
 
 def test_work_in_an_island_is_not_judged_but_some_work_must_be() -> None:
     plan = read(gemm("a/MatMul"), gemm("b/MatMul", "fp32"))
-    assert judge_work(plan, "fp16", ("b",), COMPILED).passed
-    nothing = judge_work(plan, "fp16", ("a", "b"), COMPILED)
+    assert judge_work(plan, "fp16", ("b",), gate=WORK_GATE, subject=GRAPH).passed
+    nothing = judge_work(plan, "fp16", ("a", "b"), gate=WORK_GATE, subject=GRAPH)
     assert nothing.status is Status.FAILED
     assert "no product outside the FP32 islands" in nothing.reason
 
 
 def test_a_plan_with_unread_lines_decides_nothing() -> None:
-    found = judge_work(read(gemm("a/MatMul"), unread=("Name: x, Surprise: y",)), "fp16", (), COMPILED)
+    found = judge_work(
+        read(gemm("a/MatMul"), unread=("Name: x, Surprise: y",)), "fp16", (), gate=WORK_GATE, subject=GRAPH
+    )
     assert found.status is Status.INCONCLUSIVE
     assert "Surprise" in found.reason

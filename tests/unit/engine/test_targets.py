@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ftsf_export.config import PRECISIONS
 from ftsf_export.engine.targets import (
-    PRECISIONS_BY_CAPABILITY,
+    CAPABILITIES,
     RTX_AHEAD_OF_TIME,
     TARGETS,
     default_opset,
@@ -14,6 +13,7 @@ from ftsf_export.engine.targets import (
     target_of_capability,
 )
 from ftsf_export.errors import UsageError
+from ftsf_export.precision import PRECISIONS
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -61,7 +61,7 @@ def test_ahead_of_time_capabilities_are_those_of_the_installed_compiler() -> Non
     compiler = pytest.importorskip("tensorrt_rtx")
     known = {int(name[2:]) for name in compiler.ComputeCapability.__members__ if name.startswith("SM")}
     assert set(RTX_AHEAD_OF_TIME) == known - {75}
-    assert known <= set(PRECISIONS_BY_CAPABILITY)
+    assert known <= set(CAPABILITIES)
 
 
 @pytest.mark.parametrize(

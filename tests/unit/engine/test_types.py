@@ -11,7 +11,8 @@ from ftsf_export.engine.plan import Kernel, Plan, Tensor
 from ftsf_export.engine.request import Product
 from ftsf_export.engine.types import in_islands, judge_types
 from ftsf_export.errors import BuildError
-from ftsf_export.verdict import Status, Verdict
+from ftsf_export.network.gates import engine_types
+from ftsf_export.verdict import Status, Subject, Verdict
 
 ReadPlan = Callable[[str], Plan]
 ReadProducts = Callable[[str], tuple[Product, ...]]
@@ -23,9 +24,8 @@ def judge(plan: Plan, precision: str, products: tuple[Product, ...], **more: obj
     return judge_types(
         plan,
         precision,
-        gate="engine.types-rtx-rtx-30",
-        subject="engines/rtx-rtx-30-fp16.engine",
-        subject_sha256="0" * 64,
+        gate=engine_types("rtx", "rtx-30"),
+        subject=Subject("engines/rtx-rtx-30-fp16.engine", "0" * 64),
         products=products,
         **more,  # type: ignore[arg-type]
     )

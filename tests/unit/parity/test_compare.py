@@ -14,9 +14,11 @@ from polygraphy.common import TensorMetadata
 
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import GateFailed, RunError
-from ftsf_export.parity.compare import collect, compare, paired
+from ftsf_export.network.gates import GRAPH, Gate
+from ftsf_export.parity.compare import compare, outputs_of, paired
 from ftsf_export.parity.judge import Limits, judge
-from ftsf_export.verdict import Status
+from ftsf_export.precision import BF16
+from ftsf_export.verdict import Status, Subject
 
 Give = Callable[[np.ndarray, int], dict[str, np.ndarray]]
 CLIPS = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
@@ -59,7 +61,7 @@ def test_outputs_are_paired_by_name_over_all_clips() -> None:
 )
 def test_calls_hold_what_the_graph_takes(batch: str, calls: list[int]) -> None:
     runner = Stub(flat)
-    outputs = collect(runner, CLIPS, batch=BatchRange.parse(batch))
+    outputs = outputs_of(runner, CLIPS, batch=BatchRange.parse(batch))
     assert runner.calls == calls
     np.testing.assert_array_equal(outputs["logits"], CLIPS.reshape(5, -1) * 2)
 
@@ -72,8 +74,8 @@ def test_a_clip_whose_neighbours_leak_into_it_is_seen() -> None:
         return {"logits": np.stack([one.reshape(-1) - one.mean() for one in clip])}
 
     pairs = compare(Stub(alone), Stub(leaking), CLIPS, batch=BatchRange(1, 5, 5))
-    limits = Limits.for_precision("bf16")
-    verdict = judge(pairs, gate="g", subject="s", subject_sha256="0" * 64, limits=limits)
+    limits = Limits.for_precision(BF16)
+    verdict = judge(pairs, gate=Gate("g", GRAPH), subject=Subject("s.onnx", "0" * 64), limits=limits)
     assert verdict.status is Status.FAILED
 
 
@@ -134,19 +136,19 @@ def test_a_runner_that_is_lost_raises(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("give", [lambda clip, _: {"logits": clip[:1, 0]}, lambda _clip, _: {"logits": np.float32(1)}])
 def test_every_output_has_one_value_a_clip(give: Give) -> None:
     with pytest.raises(GateFailed, match="expected 5 clips"):
-        collect(Stub(give), CLIPS, batch=BatchRange(1, 5, 5))
+        outputs_of(Stub(give), CLIPS, batch=BatchRange(1, 5, 5))
 
 
 def test_inputs_are_not_bent_to_fit() -> None:
     """Polygraphy would transpose, cast and rename them."""
     with pytest.raises(RunError, match=r"expected float32 of shape \(None, 3, 2\), got float32 of shape \(1, 2, 3\)"):
-        collect(Stub(flat, shape=(None, 3, 2)), CLIPS)
+        outputs_of(Stub(flat, shape=(None, 3, 2)), CLIPS)
     with pytest.raises(RunError, match="expected float16"):
-        collect(Stub(flat, dtype=np.float16), CLIPS)
+        outputs_of(Stub(flat, dtype=np.float16), CLIPS)
     stub = Stub(flat)
     stub.get_input_metadata_impl = lambda: TensorMetadata().add("video", np.float32, (None, 2, 3))  # type: ignore[method-assign]
     with pytest.raises(RunError, match="expected one input, 'clip', got video"):
-        collect(stub, CLIPS)
+        outputs_of(stub, CLIPS)
 
 
 def test_nothing_is_printed_and_the_users_logging_is_left_alone(capfd: pytest.CaptureFixture[str]) -> None:
@@ -169,6 +171,6 @@ def test_what_polygraphy_says_goes_into_the_error(capfd: pytest.CaptureFixture[s
         return {}
 
     with pytest.raises(RunError, match="execution failed") as caught:
-        collect(Stub(failing), CLIPS)
+        outputs_of(Stub(failing), CLIPS)
     assert "the library's own words" in caught.value.details
     assert capfd.readouterr() == ("", "")

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from ftsf_export.errors import ConfigError, GateFailed
+from ftsf_export.network.gates import GRAPH, Gate
 from ftsf_export.parity.judge import Limits, Pair, judge
-from ftsf_export.verdict import Status, Verdict
+from ftsf_export.precision import FP32, INT8, precision_named
+from ftsf_export.verdict import Status, Subject, Verdict
 
 TAPS = ("patch_embed", "blocks.0.temporal", "blocks.0.spatial", "blocks.0.mlp", "norm")
 ROUNDING = {"fp32": np.float32, "fp16": np.float16, "bf16": ml_dtypes.bfloat16}
@@ -28,10 +30,9 @@ def verdict_on(
 ) -> Verdict:
     return judge(
         pairs,
-        gate="parity.test",
-        subject="model.onnx",
-        subject_sha256="0" * 64,
-        limits=Limits.for_precision(precision, **options),
+        gate=Gate("parity.test", GRAPH),
+        subject=Subject("model.onnx", "0" * 64),
+        limits=Limits.for_precision(precision_named(precision), **options),
         taps=taps,
     )
 
@@ -51,7 +52,7 @@ def test_honest_rounding_passes_with_its_evidence(precision: str) -> None:
 
 @pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-5), ("fp16", 1e-2), ("bf16", 5e-2)])
 def test_the_default_limits_are_the_documented_ones(precision: str, limit: float) -> None:
-    assert Limits.for_precision(precision).rel_l2 == limit
+    assert Limits.for_precision(precision_named(precision)).rel_l2 == limit
     for name in ("logits", *TAPS):
         pairs = honest_pairs(precision)
         for factor, status in ((0.9, Status.PASSED), (1.1, Status.FAILED)):
@@ -71,7 +72,7 @@ def test_a_failure_names_output_metric_limit_value_index_and_module() -> None:
     spatial[1, 3, 5] += 10
     verdict = verdict_on(changed(wrong, "blocks.0.spatial", spatial))
     assert verdict.status is Status.FAILED
-    assert "logits: rel_l2 0.1, limit 0.01, worst at [" in verdict.reason
+    assert "logits: rel_l2 0.1, limit at most 0.01, worst at [" in verdict.reason
     assert "first departs at blocks.0.spatial (blocks.0.spatial: rel_l2" in verdict.reason
     assert "worst at [1, 3, 5]" in verdict.reason
 
@@ -90,7 +91,7 @@ def test_a_tap_that_is_zero_fails_though_the_logits_agree(tap: str) -> None:
     pairs = honest_pairs()
     verdict = verdict_on(changed(pairs, tap, np.zeros_like(pairs[tap].candidate)))
     assert verdict.status is Status.FAILED
-    assert verdict.reason.startswith(f"{tap}: rel_l2 1, limit 0.01")
+    assert verdict.reason.startswith(f"{tap}: rel_l2 1, limit at most 0.01")
     assert verdict.reason.endswith(f"; first departs at {tap}")
 
 
@@ -99,7 +100,7 @@ def test_two_close_classes_exchanged_are_caught(precision: str) -> None:
     """Among 400 classes the exchange moves the L2 norm by less than its limit."""
     pairs = honest_pairs(precision)
     reference, candidate = pairs["logits"].reference, pairs["logits"].candidate.copy()
-    limit = Limits.for_precision(precision).rel_l2
+    limit = Limits.for_precision(precision_named(precision)).rel_l2
     gaps = np.abs(reference[0][:, None] - reference[0][None, :])
     near = (gaps > 6 * limit) & (gaps < 10 * limit) & (np.maximum.outer(reference[0], reference[0]) < 1)
     first, second = np.argwhere(near)[0]
@@ -121,7 +122,7 @@ def test_nan_and_infinity_fail_first(value: float, output: str) -> None:
     # A limit that everything is within, were NaN within anything.
     verdict = verdict_on(changed(pairs, output, candidate), rtol=1e30, atol=1e30)
     assert verdict.status is Status.FAILED
-    assert f"{output}: non-finite values of the candidate 1, limit 0" in verdict.reason
+    assert f"{output}: non-finite values of the candidate 1, limit at most 0" in verdict.reason
 
 
 def test_infinity_on_both_sides_is_no_agreement() -> None:
@@ -145,7 +146,7 @@ def test_a_changed_best_class_fails_though_errors_are_small() -> None:
     verdict = verdict_on(pairs, rtol=2e-2)
     assert [m.metric for m in verdict.measures if not m.passed] == ["top1_agreement"]
     assert verdict.status is Status.FAILED
-    assert f"top1_agreement 0.5, limit 1, worst at [0, {other}]" in verdict.reason
+    assert f"top1_agreement 0.5, limit at least 1, worst at [0, {other}]" in verdict.reason
 
 
 def tie(gap: float) -> dict[str, Pair]:
@@ -181,9 +182,9 @@ def test_atol_and_rtol_replace_the_limits() -> None:
     assert verdict_on(pairs, rtol=1e-9).status is Status.FAILED
     assert "max_abs" in verdict_on(pairs, atol=1e-9).reason
     assert verdict_on(pairs, atol=1.0).status is Status.PASSED
-    assert Limits.for_precision("fp32", rtol=1e-4).spread_error == pytest.approx(4e-4)
+    assert Limits.for_precision(FP32, rtol=1e-4).spread_error == pytest.approx(4e-4)
     with pytest.raises(ConfigError, match="fp32, fp16, bf16"):
-        Limits.for_precision("int8")
+        Limits.for_precision(INT8)
 
 
 def test_no_evidence_is_a_failure() -> None:

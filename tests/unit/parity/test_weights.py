@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ftsf_export.errors import BundleError, EnvironmentLacks
 from ftsf_export.parity.weights import judge_weights, weight_digests
-from ftsf_export.verdict import Status, Verdict
+from ftsf_export.verdict import Status, Subject, Verdict
 
 
 def weights_of(dtype: type = np.float32) -> dict[str, np.ndarray]:
@@ -40,7 +40,7 @@ def write(path: Path, weights: dict[str, np.ndarray], *, external: bool = False,
 
 
 def verdict_on(path: Path, exported: dict[str, str]) -> Verdict:
-    return judge_weights(path, subject="model.onnx", subject_sha256="0" * 64, exported=exported)
+    return judge_weights(path, Subject("model.onnx", "0" * 64), exported=exported)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])

@@ -27,7 +27,7 @@ from ftsf_export.report import (
     report_from_manifest,
     write_report,
 )
-from ftsf_export.verdict import Measure, Status, Verdict
+from ftsf_export.verdict import Bound, Measure, Status, Subject, Verdict
 
 MODEL_SHA, ENGINE_SHA = "ab" * 32, "cd" * 32
 ENGINE = "engines/rtx-rtx-fp16.engine"
@@ -37,15 +37,14 @@ HOSTILE = '<script>alert("x")</script> | `code` & "quotes"'
 
 def parity(values: dict[str, float], *, limit: float = 1e-2, proxy_for: str = "fp16 on a GPU") -> Verdict:
     measures = tuple(
-        Measure(output=name, metric="rel_l2", value=value, limit=limit, passed=value <= limit, worst_index=(0, 3))
+        Measure(output=name, metric="rel_l2", value=value, limit=limit, worst_index=(0, 3))
         for name, value in values.items()
     )
     failed = [measure for measure in measures if not measure.passed]
     return Verdict(
         gate="parity.fp16-emulated",
         status=Status.FAILED if failed else Status.PASSED,
-        subject="model.onnx",
-        subject_sha256=MODEL_SHA,
+        subject=Subject("model.onnx", MODEL_SHA),
         reason=failed[0].sentence() if failed else "",
         proxy_for=proxy_for,
         measures=measures,
@@ -55,8 +54,7 @@ def parity(values: dict[str, float], *, limit: float = 1e-2, proxy_for: str = "f
 NOT_RUN = Verdict(
     gate="parity.engine-rtx-rtx",
     status=Status.NOT_RUN,
-    subject=ENGINE,
-    subject_sha256=ENGINE_SHA,
+    subject=Subject(ENGINE, ENGINE_SHA),
     reason="no NVIDIA driver answers here",
 )
 GOOD = parity({"logits": 2e-3, "blocks.0.mlp": 4e-3, "norm": 1e-4})
@@ -203,7 +201,7 @@ def test_the_worst_module_comes_first_and_nan_before_all() -> None:
 
 
 def test_an_agreement_is_no_share_of_a_limit() -> None:
-    top1 = Measure(output="logits", metric="top1_agreement", value=1.0, limit=1.0)
+    top1 = Measure(output="logits", metric="top1_agreement", value=1.0, limit=1.0, bound=Bound.AT_LEAST)
     text = html(full_report(replace(GOOD, measures=(*GOOD.measures, top1)))).text
     assert text.index("blocks.0.mlp") < text.index("logits")
 

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from ftsf_export.errors import GateFailed
-from ftsf_export.pipeline.agreement import judge_agreement
-from ftsf_export.verdict import Status, Verdict
+from ftsf_export.parity.agreement import judge_agreement
+from ftsf_export.precision import precision_named
+from ftsf_export.verdict import Status, Subject, Verdict
 
 LOGITS = np.random.default_rng(0).normal(size=(500, 8)).astype(np.float32)
 CLASSES = LOGITS.argmax(axis=1)
 
 
 def judged(candidate: Any, classes: Any = CLASSES, precision: str = "fp16", reference: Any = LOGITS) -> Verdict:
-    return judge_agreement(
-        reference, candidate, classes, precision=precision, subject="model.onnx", subject_sha256="0" * 64
-    )
+    subject = Subject("model.onnx", "0" * 64)
+    return judge_agreement(reference, candidate, classes, precision=precision_named(precision), subject=subject)
 
 
 def turned(clips: int) -> Any:

@@ -1,0 +1,45 @@
+"""What a runner gives, against the reference values that a bundle holds. No PyTorch.
+
+Letters: n clips, S sampled values of one tap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ftsf_export.bundle import Golden, sample_tap
+from ftsf_export.config import BatchRange
+from ftsf_export.errors import GateFailed
+from ftsf_export.network.gates import Gate
+from ftsf_export.parity.compare import Outputs, outputs_of, paired
+from ftsf_export.parity.judge import Limits, Pair, judge
+from ftsf_export.parity.locate import LOGITS
+from ftsf_export.verdict import Status, Subject, Verdict
+
+
+def judge_golden(
+    runner: Any,
+    golden: Golden,
+    *,
+    gate: Gate,
+    subject: Subject,
+    limits: Limits,
+    batch: BatchRange,
+    taps: Sequence[str] = (),
+) -> Verdict:
+    """The gate's verdict on the file that ``runner`` runs: the logits, and every tap that is named.
+
+    Outputs that are missing, too many or of another shape make a failed verdict; what the runner raises passes through.
+    """
+    try:
+        outputs = outputs_of(runner, golden.clip, batch=batch)
+        return judge(golden_pairs(golden, outputs, taps), gate=gate, subject=subject, limits=limits, taps=taps)
+    except GateFailed as error:
+        return gate.verdict(subject, Status.FAILED, error.message)
+
+
+def golden_pairs(golden: Golden, outputs: Outputs, taps: Sequence[str]) -> dict[str, Pair]:
+    """Reference and candidate by name; the candidate's taps (n, S) at the positions that the reference keeps."""
+    sampled = {name: value if name == LOGITS else sample_tap(value) for name, value in outputs.items()}
+    return paired({LOGITS: golden.logits, **{name: golden.taps[name] for name in taps}}, sampled)

@@ -1,0 +1,32 @@
+"""An ONNX file on ONNX Runtime's CPU provider, in the form in which a CPU can judge it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ftsf_export.precision import Precision
+
+
+@contextmanager
+def graph_runner(path: Path, precision: Precision, taps: Sequence[str] = ()) -> Iterator[Any]:
+    """A runner of the file, while it lasts.
+
+    No CPU computes in half precision as a GPU does, so such a file runs in its emulated form: an FP32 graph that rounds
+    every tensor to the type. Raises EnvironmentLacks without onnx or ONNX Runtime; the runner raises RunError when the
+    file does not run.
+    """
+    from ftsf_export.runners.onnxruntime import OnnxRuntimeRunner
+
+    if not precision.emulated:
+        yield OnnxRuntimeRunner(path, taps=taps, optimize=True)
+        return
+    from ftsf_export.graph.emulate import emulate
+
+    with tempfile.TemporaryDirectory(prefix="ftsf-emulated-") as folder:
+        form = Path(folder) / "emulated.onnx"
+        emulate(path, form)
+        yield OnnxRuntimeRunner(form, taps=taps, optimize=False)

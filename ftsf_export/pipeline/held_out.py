@@ -1,0 +1,69 @@
+"""Held-out videos as clips, and what a runner says of them. Clips lie on the disk: hundreds of them are gigabytes.
+
+Letters: n clips, F frames, C channels, H height, W width, L classes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ftsf_export.bundle import Preprocessing
+from ftsf_export.config import BatchRange
+from ftsf_export.parity.compare import outputs_of
+from ftsf_export.parity.locate import LOGITS
+from ftsf_export.progress import OnProgress
+from ftsf_export.video.class_folder import class_folder
+from ftsf_export.video.clip import clip_from_video
+
+_CALL = 64
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Clips and their right answers.
+
+    Attributes:
+        values: (n, F, C, H, W) float32, on the disk.
+        classes: (n,) places in the labels; None where they are not known.
+    """
+
+    values: npt.NDArray[np.float32]
+    classes: npt.NDArray[np.int64] | None
+
+    def logits_of(self, runner: Any, *, batch: BatchRange) -> npt.NDArray[Any]:
+        """(n, L) of one runner. Raises as ``outputs_of``."""
+        parts = (
+            np.ascontiguousarray(self.values[start : start + _CALL]) for start in range(0, len(self.values), _CALL)
+        )
+        return np.concatenate([outputs_of(runner, part, batch=batch)[LOGITS] for part in parts])
+
+
+@contextmanager
+def held_out_clips(
+    folder: Path | None, how: Preprocessing, labels: tuple[str, ...] | None, on_progress: OnProgress
+) -> Iterator[HeldOut | None]:
+    """The videos of ``folder`` as clips, while it lasts; None where there is no folder.
+
+    Raises VideoError for a video that does not read, and for a class that is not among ``labels``.
+    """
+    if folder is None:
+        yield None
+        return
+    found = class_folder(folder)
+    indexed = found.indexed(labels) if labels is not None else None
+    shape = (len(found.files), how.frames, len(how.mean), *how.crop)
+    with tempfile.TemporaryDirectory(prefix="ftsf-held-out-") as place:
+        values = np.memmap(Path(place) / "clips.f32", dtype=np.float32, mode="w+", shape=shape)
+        for index, (video, _) in enumerate(found.files):
+            values[index] = clip_from_video(video, how).values
+            on_progress("read the held-out videos", (index + 1) / len(found.files))
+        classes = None if indexed is None else np.asarray([place for _, place in indexed], np.int64)
+        yield HeldOut(values, classes)

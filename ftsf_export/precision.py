@@ -1,0 +1,134 @@
+"""The precisions that a graph can have: a row each. What differs from one to the next is asked here.
+
+Sources: N. Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 2.1 (unit roundoff); NVIDIA's TensorRT
+support matrix (compute capabilities). What ONNX Runtime does on a CPU was tried; see ``graph.emulate``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ftsf_export.errors import ConfigError
+
+
+class OnCpu(Enum):
+    """What ONNX Runtime's CPU provider does with a graph in a precision."""
+
+    COMPUTES = "computes in it"
+    WIDENS = "loads it, and computes in FP32"
+    REFUSES = "does not load it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What a graph may differ from eager PyTorch in FP32, and what a machine without a GPU can say of it.
+
+    Attributes:
+        rel_l2: limit of the relative L2 error of the logits and of every tap, in the worst clip; no unit.
+        least_top1: share of the held-out clips, from 0 to 1, whose best class must stay. Trained models are sure of
+            most clips; those in doubt between two classes may fall either way once the scores are rounded, the more
+            the fewer bits there are.
+        on_cpu: what ONNX Runtime does with it on a CPU.
+    """
+
+    rel_l2: float
+    least_top1: float
+    on_cpu: OnCpu
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """One precision.
+
+    Attributes:
+        name: what ``--precision`` takes, and what every value of ours is called by.
+        element: the element type by its name in NumPy or ml_dtypes.
+        onnx: the element type by its name in ONNX (``onnx_ir.DataType``).
+        engine: the element type by its name in TensorRT (``tensorrt.DataType``).
+        bits: width of an element, in bits.
+        unit_roundoff: largest relative error of rounding to the type; for int8 relative to the largest number.
+        since: least compute capability of a GPU whose arithmetic knows it, times ten (89 is 8.9).
+        proof: how a graph in it is judged; None while no stage makes one.
+    """
+
+    name: str
+    element: str
+    onnx: str
+    engine: str
+    bits: int
+    unit_roundoff: float
+    since: int
+    proof: Proof | None = None
+
+    @property
+    def is_half(self) -> bool:
+        """Whether it is a float of 16 bits, which every tensor outside the FP32 islands takes."""
+        return self.bits == 16
+
+    @property
+    def tie(self) -> float:
+        """Two scores closer than this share of the largest are a tie that the type does not resolve."""
+        return 4 * self.unit_roundoff
+
+    @property
+    def emulated(self) -> bool:
+        """Whether a CPU judges a stand-in: the graph in FP32 with every tensor rounded to the type."""
+        return self.judged.on_cpu is not OnCpu.COMPUTES
+
+    @property
+    def judged(self) -> Proof:
+        """How a graph in it is judged. Raises ConfigError while no stage makes one."""
+        if self.proof is None:
+            raise ConfigError([f"precision: this version makes {', '.join(OFFERED)}, not {self.name}"])
+        return self.proof
+
+
+_SINCE_FIRST = 75
+FP32 = Precision(
+    name="fp32",
+    element="float32",
+    onnx="FLOAT",
+    engine="FLOAT",
+    bits=32,
+    unit_roundoff=2.0**-24,
+    since=_SINCE_FIRST,
+    proof=Proof(rel_l2=1e-5, least_top1=0.998, on_cpu=OnCpu.COMPUTES),
+)
+FP16 = Precision(
+    name="fp16",
+    element="float16",
+    onnx="FLOAT16",
+    engine="HALF",
+    bits=16,
+    unit_roundoff=2.0**-11,
+    since=_SINCE_FIRST,
+    proof=Proof(rel_l2=1e-2, least_top1=0.99, on_cpu=OnCpu.WIDENS),
+)
+BF16 = Precision(
+    name="bf16",
+    element="bfloat16",
+    onnx="BFLOAT16",
+    engine="BF16",
+    bits=16,
+    unit_roundoff=2.0**-8,
+    since=80,
+    proof=Proof(rel_l2=5e-2, least_top1=0.97, on_cpu=OnCpu.REFUSES),
+)
+INT8 = Precision(
+    name="int8", element="int8", onnx="INT8", engine="INT8", bits=8, unit_roundoff=0.5 / 127, since=_SINCE_FIRST
+)
+FP8 = Precision(
+    name="fp8", element="float8_e4m3fn", onnx="FLOAT8E4M3FN", engine="FP8", bits=8, unit_roundoff=2.0**-4, since=89
+)
+PRECISIONS: dict[str, Precision] = {one.name: one for one in (FP32, FP16, BF16, INT8, FP8)}
+# Names of those that a stage makes; the others are known, so that a target can say whether it has them.
+OFFERED = tuple(name for name, one in PRECISIONS.items() if one.proof is not None)
+HALVES = tuple(name for name, one in PRECISIONS.items() if one.is_half)
+
+
+def precision_named(name: str) -> Precision:
+    """The row of that name. Raises ConfigError with the names that there are."""
+    if name not in PRECISIONS:
+        raise ConfigError([f"precision: expected one of {', '.join(PRECISIONS)}, got {name!r}"])
+    return PRECISIONS[name]
