@@ -71,7 +71,7 @@ def test_a_failing_gate_keeps_the_bundle_and_names_the_measure(say: Any, tiny: t
     assert said.code == 1
     error = said.json["error"]
     assert error.startswith("parity.fp16-emulated failed for model.onnx: logits: rel_l2 ")
-    assert "limit 1e-07, worst at [" in error
+    assert "limit at most 1e-07, worst at [" in error
     assert said.err.splitlines()[-1] == f"error: {error}"
     assert "Traceback" not in said.err
     failed = [v.gate for v in Bundle.open(tmp_path / "out").verdicts if v.status is Status.FAILED]
