@@ -61,6 +61,7 @@ EXTRAS = {
         *HUB,
         *DOCS,
         "build>=1.2",
+        "setuptools>=77",
         "performer-pytorch>=1.1.4",
         "fast-transformer-pytorch>=0.0.4",
         "rotary-embedding-torch>=0.8",
