@@ -9,16 +9,18 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
+from functools import cached_property
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.verdict import Status, Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 # Only "passed" is ever green.
 STYLES = {Status.PASSED: "green", Status.FAILED: "bold red", Status.INCONCLUSIVE: "yellow", Status.NOT_RUN: "dim"}
@@ -32,9 +34,14 @@ class Terminal:
         self.quiet = quiet
         self.verbose = verbose
         self._facts: dict[str, Any] = {}
-        # soft_wrap (see _print) and no highlighting: a path or a hash must survive a pipe unbroken.
-        self._out = Console(highlight=False, markup=False, emoji=False)
-        self._err = Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+    @cached_property
+    def _out(self) -> Console:
+        return _console(stderr=False)
+
+    @cached_property
+    def _err(self) -> Console:
+        return _console(stderr=True)
 
     @classmethod
     def from_args(cls, args: Iterable[str]) -> Terminal:
@@ -59,12 +66,11 @@ class Terminal:
 
     def warn(self, text: str) -> None:
         """What a user has to know although nothing failed: stderr, never silenced."""
-        self._err.print(Text.assemble(("warning:", "bold yellow"), " ", text), soft_wrap=True)
+        self._err.print(_line(("warning:", "bold yellow"), " ", text), soft_wrap=True)
 
     def error(self, message: str, *, details: str = "") -> None:
         """One line on stderr, never silenced; ``details`` (a library's own log) only with ``-v``."""
-        line = Text.assemble(("error:", "bold red"), " ", " ".join(message.split()))
-        self._err.print(line, soft_wrap=True)
+        self._err.print(_line(("error:", "bold red"), " ", " ".join(message.split())), soft_wrap=True)
         if details and self.verbose:
             self._err.print(details.rstrip(), soft_wrap=True)
 
@@ -73,7 +79,7 @@ class Terminal:
 
         What passed shows its first limit kept: a green word alone is no figure.
         """
-        line = Text.assemble((f"{verdict.status.value:>12}", STYLES[verdict.status]), f"  {verdict.gate}")
+        line = _line((f"{verdict.status.value:>12}", STYLES[verdict.status]), f"  {verdict.gate}")
         if verdict.proxy_for:
             line.append(f" (a proxy for {verdict.proxy_for})")
         kept = [measure.sentence() for measure in verdict.measures if measure.limit is not None]
@@ -112,6 +118,8 @@ class Terminal:
         return report
 
     def _bar(self) -> Iterator[OnProgress]:
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
         columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self._err, transient=True) as progress:
             task = progress.add_task("", total=None)
@@ -132,6 +140,21 @@ class Terminal:
 
 
 pass_terminal = click.make_pass_decorator(Terminal, ensure=True)
+
+
+# rich is loaded when the first line is printed: `--help` and `--version` print none through it.
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    # soft_wrap in every print, and no highlighting: a path or a hash must survive a pipe unbroken.
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def _line(*parts: str | tuple[str, str]) -> Text:
+    """One line of plain parts and parts with a style."""
+    from rich.text import Text
+
+    return Text.assemble(*parts)
 
 
 def _jsonable(value: Any) -> Any:
