@@ -18,18 +18,18 @@ from ftsf_export.engine.cards import Card
 from ftsf_export.engine.plan import Kernel, Memory, Plan
 from ftsf_export.engine.request import Product
 from ftsf_export.engine.types import computes_in, in_islands
+from ftsf_export.network.scope import Scope
 from ftsf_export.precision import FP32
 
 # What a kernel is for, in the order of the report's legend.
 KINDS = ("attention", "product", "norm", "pointwise", "copy")
 VIEWS = ("block", "module", "kind")
-ELSEWHERE = "(no ONNX node)"
+ELSEWHERE = Scope("(no ONNX node)")
 # Operations that move values and change none of them, as the compiler abbreviates them in a kernel's name. A cast is
 # one: it exists because two neighbours disagree about a type.
 _MOVES = {"Resh", "Tran", "Slic", "Conc", "Move", "Repl", "Cast", "Gath", "Expa", "Squ", "Unsq", "Pad", "Copy", "Perm"}
 # The layers of TensorRT proper that do the same.
 _MOVING_KINDS = re.compile(r"reformat|shuffle|copy|slice|concat|noop|cast", re.IGNORECASE)
-_BLOCK = re.compile(r"blocks\.\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,24 +47,18 @@ class KernelFacts:
 
     kernel: Kernel
     kind: str
-    module: str
+    module: Scope
     moved_bytes: int
     flops: int
     runs_in: str
     least_s: float | None
     limited_by: str
 
-    @property
-    def block(self) -> str:
-        """``blocks.3``; for what stands outside the blocks, its first part (``patch_embed``, ``head``)."""
-        match = _BLOCK.match(self.module)
-        return match[0] if match else self.module.split(".")[0]
-
     def group(self, view: str) -> str:
         """The row that it belongs to. By module, the same module of all blocks is one row."""
         if view == "block":
-            return self.block
-        return self.kind if view == "kind" else _BLOCK.sub("blocks.*", self.module, count=1)
+            return self.module.region
+        return self.kind if view == "kind" else self.module.of_any_block
 
     def as_dict(self) -> dict[str, Any]:
         kernel = self.kernel
@@ -147,7 +141,7 @@ class Audit:
     def bytes_by_block_and_kind(self) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {}
         for one in self.kernels:
-            row = found.setdefault(one.block, dict.fromkeys(KINDS, 0))
+            row = found.setdefault(one.module.region, dict.fromkeys(KINDS, 0))
             row[one.kind] += one.moved_bytes
         return found
 
@@ -243,7 +237,7 @@ def _facts(kernel: Kernel, flops: int, products: set[str], card: Card | None) ->
     return KernelFacts(
         kernel=kernel,
         kind=kind_of(kernel),
-        module=module_of(kernel, products),
+        module=scope_served(kernel, products),
         moved_bytes=moved,
         flops=flops,
         runs_in=runs_in,
@@ -258,7 +252,7 @@ def kind_of(kernel: Kernel) -> str:
         return "attention"
     if kernel.is_product:
         return "product"
-    if any(node.rsplit("/", 1)[-1].startswith("LayerNormalization") for node in kernel.nodes):
+    if any(Scope(node).parts[-1].startswith("LayerNormalization") for node in kernel.nodes):
         return "norm"
     operations = kernel.operations
     # A long name is cut short and ends in Etc: what it hides may compute.
@@ -266,11 +260,11 @@ def kind_of(kernel: Kernel) -> str:
     return "copy" if moves else "pointwise"
 
 
-def module_of(kernel: Kernel, products: Iterable[str] = ()) -> str:
-    """The module of its product, or else of most of its nodes: nodes are named ``module.path/Operation_2``."""
+def scope_served(kernel: Kernel, products: Iterable[str] = ()) -> Scope:
+    """The module of its product, or else of most of its nodes."""
     known = set(products)
     nodes = [node for node in kernel.nodes if node in known] or list(kernel.nodes)
-    modules = Counter(node.split("/", 1)[0] for node in nodes)
+    modules = Counter(Scope.of_node(node) for node in nodes)
     return modules.most_common(1)[0][0] if modules else ELSEWHERE
 
 

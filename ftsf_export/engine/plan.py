@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ftsf_export.engine.grammar import GrammarError, Record, Value, layer_lines, record_from_line
+from ftsf_export.network.scope import Scope
 from ftsf_export.precision import PRECISIONS
 
 # Bits of the element types that a plan shows; those of a precision go by its name.
@@ -61,7 +62,7 @@ def _node_named(text: str) -> str:
     if match is None:
         return text
     inner, outer = match[1], match[2]
-    return f"{outer}.{inner}" if "/" in inner else f"{outer}/{inner}"
+    return Scope(outer) / inner if "/" in inner else Scope(outer).node(inner)
 
 
 def dtype_named(words: str) -> str:

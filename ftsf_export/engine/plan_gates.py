@@ -11,6 +11,7 @@ from typing import Any
 from ftsf_export.engine.audit import Audit, KernelFacts
 from ftsf_export.engine.types import in_islands
 from ftsf_export.network.gates import Gate
+from ftsf_export.network.scope import BRANCHES, CORE, Scope
 from ftsf_export.precision import HALVES
 from ftsf_export.verdict import SHARE, Bound, Measure, Status, Subject, Verdict
 
@@ -18,10 +19,9 @@ from ftsf_export.verdict import SHARE, Bound, Measure, Status, Subject, Verdict
 # may write as multiplications and sums in FP32.
 LEAST_SHARE = 0.99
 _NAMED = 4
-_BRANCHES = {"divided": ("temporal", "spatial"), "joint": ("joint",), "space": ("spatial",)}
 
 
-def attentions_to_fuse(config: Mapping[str, Any], precision: str, batch: int) -> tuple[str, ...]:
+def attentions_to_fuse(config: Mapping[str, Any], precision: str, batch: int) -> tuple[Scope, ...]:
     """Modules whose softmax attention can become one kernel: all of them, for ``regular`` in half precision.
 
     Args:
@@ -38,16 +38,16 @@ def attentions_to_fuse(config: Mapping[str, Any], precision: str, batch: int) ->
     heads = config["heads"] or config["dim"] // config["dim_head"]
     if kind == "joint" and heads * batch == 1:
         return ()
-    return tuple(f"blocks.{block}.{branch}.attn" for block in range(config["depth"]) for branch in _BRANCHES[kind])
+    return tuple(branch.attention(block) for block in range(config["depth"]) for branch in BRANCHES[kind])
 
 
-def fused_modules(audit: Audit, expected: Sequence[str]) -> tuple[str, ...]:
+def fused_modules(audit: Audit, expected: Sequence[Scope]) -> tuple[Scope, ...]:
     """Those of ``expected`` that one fused kernel works for."""
     nodes = [node for one in audit.fused_attentions for node in one.kernel.nodes]
-    return tuple(module for module in expected if any(_is_in(node, module) for node in nodes))
+    return tuple(module for module in expected if any(module.holds(node) for node in nodes))
 
 
-def judge_attentions(audit: Audit, expected: Sequence[str], builder: str, *, gate: Gate, subject: Subject) -> Verdict:
+def judge_attentions(audit: Audit, expected: Sequence[Scope], builder: str, *, gate: Gate, subject: Subject) -> Verdict:
     """Judge that each of the ``expected`` attentions, at least one, became one kernel.
 
     The names of fused kernels were recorded with TensorRT for RTX; those of TensorRT proper were not, so there the
@@ -110,12 +110,8 @@ def _in_island(one: KernelFacts, islands: Sequence[str]) -> bool:
     return bool(one.kernel.nodes) and all(in_islands(node, islands) for node in one.kernel.nodes)
 
 
-def _made_of(audit: Audit, module: str) -> str:
+def _made_of(audit: Audit, module: Scope) -> str:
     """What stands in the place of a fused kernel: the nodes of the products in the module's kernels."""
-    kernels = [one.kernel for one in audit.kernels if one.flops and any(_is_in(n, module) for n in one.kernel.nodes)]
-    nodes = dict.fromkeys(node for kernel in kernels for node in kernel.nodes if _is_in(node, f"{module}.core"))
+    kernels = [one.kernel for one in audit.kernels if one.flops and any(map(module.holds, one.kernel.nodes))]
+    nodes = dict.fromkeys(node for kernel in kernels for node in kernel.nodes if (module / CORE).holds(node))
     return ", ".join(nodes) or f"{len(kernels)} kernels"
-
-
-def _is_in(node: str, module: str) -> bool:
-    return node.startswith((f"{module}.", f"{module}/"))

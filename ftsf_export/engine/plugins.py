@@ -12,25 +12,18 @@ from typing import Any
 
 from ftsf_export.engine.audit import Audit, KernelFacts
 from ftsf_export.engine.cards import Card
+from ftsf_export.network.scope import BRANCHES, CORE, JOINT, Along, Branch, Scope
 from ftsf_plugins.additive_attention import plugin as additive
 from ftsf_plugins.additive_attention.launch import additive_launch
 from ftsf_plugins.cost import Moved, flops, moved
 from ftsf_plugins.favor_attention import plugin as favor
 from ftsf_plugins.favor_attention.launch import favor_launch
 from ftsf_plugins.launch import WIDTHS, ElementType, Turns
-from ftsf_plugins.stream import Along, Stream
+from ftsf_plugins.stream import Stream
 
 # Bounds that differ by less say nothing; starting a kernel costs microseconds that no bound holds.
 _CLOSE = 0.05
 MECHANISMS = ("fastformer", "performer")
-# Where the attentions of each kind stand in the model, and along what they go.
-_BRANCHES: dict[str, tuple[tuple[str, Along], ...]] = {
-    "divided": (("temporal", "time"), ("spatial", "space")),
-    "joint": (("joint", "space"),),
-    "space": (("spatial", "space"),),
-}
-# Axes of the rotary positions: the frame; row and column; all three.
-_AXES = {"temporal": 1, "spatial": 2, "joint": 3}
 
 
 def plugin_problem(mechanism: str, width: int) -> str:
@@ -44,7 +37,7 @@ def plugin_problem(mechanism: str, width: int) -> str:
 
 def plugin_alongs(attention_type: str) -> tuple[Along, ...]:
     """Along what the attentions of a model go."""
-    return tuple(along for _, along in _BRANCHES[attention_type])
+    return tuple(branch.along for branch in BRANCHES[attention_type])
 
 
 def plugins_of(config: Mapping[str, Any], builder: str) -> tuple[str, ...]:
@@ -93,7 +86,7 @@ class AttentionCost:
     """
 
     along: Along
-    module: str
+    module: Scope
     attentions: int
     compiled: Kernels
     plugin: Kernels
@@ -135,15 +128,15 @@ def attention_costs(
     if plugin_problem(model["attn_mechanism"], model["dim_head"]):
         return ()
     found = []
-    for branch, along in _BRANCHES[model["attn_type"]]:
-        blocks = model["depth"] - (class_tail and branch != "temporal")
-        one, work = _modelled(model, branch, along, precision, batch)
-        modules = tuple(f"blocks.{block}.{branch}.attn" for block in range(blocks))
+    for branch in BRANCHES[model["attn_type"]]:
+        blocks = model["depth"] - (class_tail and branch.holds_class)
+        one, work = _modelled(model, branch, precision, batch)
+        modules = tuple(branch.attention(block) for block in range(blocks))
         if modules:
             found.append(
                 AttentionCost(
-                    along=along,
-                    module=f"blocks.*.{branch}.attn",
+                    along=branch.along,
+                    module=branch.attention("*"),
                     attentions=blocks,
                     compiled=_compiled([one for one in audit.kernels if _works_for(one, modules)]),
                     plugin=_plugin(one, work, blocks, audit.card, precision),
@@ -153,16 +146,16 @@ def attention_costs(
     return tuple(found)
 
 
-def _modelled(model: Mapping[str, Any], branch: str, along: Along, precision: str, batch: int) -> tuple[Moved, int]:
+def _modelled(model: Mapping[str, Any], branch: Branch, precision: str, batch: int) -> tuple[Moved, int]:
     """Bytes and work of the kernel of one attention."""
     patches = (model["height"] // model["patch_size"]) * (model["width"] // model["patch_size"])
     # The class token takes no part along time.
-    frames, tokens = model["frames"], patches + (branch != "temporal")
-    if branch == "joint":
+    frames, tokens = model["frames"], patches + branch.holds_class
+    if branch is JOINT:
         frames, tokens = 1, 1 + model["frames"] * patches
     width = model["dim_head"]
-    stream = Stream(frames, tokens, model["heads"] or model["dim"] // width, width, along)
-    turns = Turns(_AXES[branch] if model["rotary_emb"] else 0)
+    stream = Stream(frames, tokens, model["heads"] or model["dim"] // width, width, branch.along)
+    turns = Turns(branch.axes if model["rotary_emb"] else 0)
     element: ElementType = precision  # type: ignore[assignment]  # the same names
     features = 0
     if model["attn_mechanism"] == "performer":
@@ -173,13 +166,9 @@ def _modelled(model: Mapping[str, Any], branch: str, along: Along, precision: st
     return moved(launch, stream, batch, element, features), flops(launch, stream, batch, features)
 
 
-def _works_for(one: KernelFacts, modules: Sequence[str]) -> bool:
+def _works_for(one: KernelFacts, modules: Sequence[Scope]) -> bool:
     """Kernels of the core, and those between it and the products (a head split that is a copy)."""
-    return any(one.module == module or _is_within(one.module, f"{module}.core") for module in modules)
-
-
-def _is_within(module: str, scope: str) -> bool:
-    return module == scope or module.startswith(f"{scope}.")
+    return any(one.module == module or (module / CORE).holds(one.module) for module in modules)
 
 
 def _compiled(kernels: Sequence[KernelFacts]) -> Kernels:

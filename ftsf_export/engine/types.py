@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 
 from ftsf_export.engine.plan import PRODUCT_WORDS, Kernel, Plan
 from ftsf_export.engine.request import Product
 from ftsf_export.errors import BuildError
 from ftsf_export.network.gates import Gate
+from ftsf_export.network.scope import Scope
 from ftsf_export.precision import FP32, HALVES
 from ftsf_export.verdict import Measure, Status, Subject, Verdict
 
@@ -40,7 +40,7 @@ def judge_types(
         precision: what was asked.
         gate: of the engine, or of the plan alone.
         products: the parsed network's products, from the same build.
-        islands: scopes or patterns of ONNX nodes that stay in FP32 by design.
+        islands: scopes of ONNX nodes that stay in FP32 by design.
         tf32: whether the build allowed TF32.
 
     Raises BuildError when the plan or the network shows no product: no evidence is a failure.
@@ -201,8 +201,8 @@ def _casts_before_product(kernel: Kernel) -> int:
 
 
 def in_islands(node: str, islands: Sequence[str]) -> bool:
-    """Whether a node is, or lies below, one of the scopes; a scope may hold wildcards (``blocks.*.attn.softmax``)."""
-    return any(fnmatchcase(node, form) for scope in islands for form in (scope, f"{scope}/*", f"{scope}.*"))
+    """Whether a node is, or lies below, one of the scopes; the whole network is no island."""
+    return any(scope and Scope(scope).holds(node) for scope in islands)
 
 
 def _shown(kernel: Kernel) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,12 +13,12 @@ from ftsf_export.bundle import Island, Normalisation
 from ftsf_export.config import BatchRange
 from ftsf_export.graph.forms.island import islands_of
 from ftsf_export.graph.forms.model import ExportForm
-from ftsf_export.graph.functions import functions_of
-from ftsf_export.graph.names import name_all
+from ftsf_export.graph.node_names import name_all
+from ftsf_export.graph.node_scopes import keep_scopes_only, scope_of
 from ftsf_export.graph.onnx_model import OnnxModel
+from ftsf_export.graph.plugin_functions import functions_of
 from ftsf_export.graph.plugin_ops import ALONGS, DOMAIN, DOMAIN_VERSION
 from ftsf_export.graph.rewrite import ALL, Rewrites
-from ftsf_export.graph.scopes import is_within, keep_modules_only, module_of
 from ftsf_export.graph.trace import trace
 from ftsf_export.graph.unroll import constant_names, unroll
 from ftsf_export.precision import FP32
@@ -79,7 +78,7 @@ def export_onnx(model: FastTimeSformer, options: GraphOptions) -> OnnxModel:
     clip_shape = (config.frames, config.channels, config.height, config.width)
     traced = trace(form, clip_shape, options.batch, options.opset)
     graph = traced.graph
-    keep_modules_only(graph)
+    keep_scopes_only(graph)
     unroll(graph, form)
     taps = form.taps()
     name_all(graph, [tap.name for tap in taps], constant_names(form))
@@ -99,13 +98,11 @@ def export_onnx(model: FastTimeSformer, options: GraphOptions) -> OnnxModel:
 
 def _islands(graph: ir.Graph, form: ExportForm, functions: Sequence[ir.Function]) -> tuple[Island, ...]:
     """One entry for the same module of all blocks: ``blocks.*.spatial.attn.core``."""
-    reasons = {re.sub(r"^blocks\.\d+\.", "blocks.*.", path): reason for path, reason in islands_of(form).items()}
-    modules = [module_of(node) for node in graph]
-    bodies = {function.name: [module_of(node) for node in function] for function in functions}
-    modules += [f"{module_of(node)}.{inner}" for node in graph for inner in bodies.get(node.op_type, ())]
-    return tuple(
-        Island(scope, reason, sum(is_within(module, scope) for module in modules)) for scope, reason in reasons.items()
-    )
+    reasons = {scope.of_any_block: reason for scope, reason in islands_of(form).items()}
+    modules = [scope_of(node) for node in graph]
+    bodies = {function.name: [scope_of(node) for node in function] for function in functions}
+    modules += [scope_of(node) / inner for node in graph for inner in bodies.get(node.op_type, ())]
+    return tuple(Island(scope, reason, sum(map(scope.holds, modules))) for scope, reason in reasons.items())
 
 
 def _plain_reshapes(graph: ir.Graph) -> None:

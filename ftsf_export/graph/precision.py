@@ -15,10 +15,11 @@ import numpy as np
 import onnx_ir as ir
 
 from ftsf_export.errors import ExportError
-from ftsf_export.graph.constants import constants_from_nodes, constants_to_nodes
-from ftsf_export.graph.onnx_model import MODULE_KEY, OnnxModel
+from ftsf_export.graph.function_constants import constants_from_nodes, constants_to_nodes
+from ftsf_export.graph.node_scopes import put_scope, scope_of
+from ftsf_export.graph.onnx_model import OnnxModel
 from ftsf_export.graph.plugin_ops import DOMAIN, PLUGIN_OPS
-from ftsf_export.graph.scopes import is_within, module_of
+from ftsf_export.network.scope import Scope
 from ftsf_export.precision import BF16, FP32, HALVES, PRECISIONS
 
 FLOAT = ir.DataType[FP32.onnx]
@@ -36,9 +37,9 @@ def to_precision(source: OnnxModel, precision: str) -> OnnxModel:
     if precision not in HALVES:
         raise ValueError(f"expected {FP32.name}, {' or '.join(HALVES)}, got {precision!r}")
     model = source.model.clone()
-    scopes = tuple(island.scope for island in source.islands)
+    scopes = tuple(Scope(island.scope) for island in source.islands)
     for function in model.functions.values():
-        callers = [module_of(node) for node in model.graph if node.op_identifier() == function.identifier()]
+        callers = [scope_of(node) for node in model.graph if node.op_identifier() == function.identifier()]
         _narrow_function(function, precision, _scopes_inside(scopes, callers))
     narrowing = _Narrowing(model.graph, precision, scopes)
     narrowing.run()
@@ -50,18 +51,13 @@ def _half(precision: str) -> ir.DataType:
     return ir.DataType[PRECISIONS[precision].onnx]
 
 
-def _scopes_inside(scopes: tuple[str, ...], callers: Iterable[str]) -> tuple[str, ...]:
+def _scopes_inside(scopes: tuple[Scope, ...], callers: Iterable[Scope]) -> tuple[Scope, ...]:
     """Islands in a function's body, by their paths from there: those below one of the nodes that call it."""
-    inside = dict.fromkeys(
-        ".".join(scope.split(".")[len(module.split(".")) :])
-        for module in callers
-        for scope in scopes
-        if is_within(module, ".".join(scope.split(".")[: len(module.split("."))]))
-    )
-    return tuple(scope for scope in inside if scope)
+    inside = dict.fromkeys(scope.inside(caller) for caller in callers for scope in scopes)
+    return tuple(scope for scope in inside if scope is not None)
 
 
-def _narrow_function(function: ir.Function, precision: str, islands: tuple[str, ...]) -> None:
+def _narrow_function(function: ir.Function, precision: str, islands: tuple[Scope, ...]) -> None:
     """The body of a plugin's node: half in and out, and FP32 what the plugin takes in FP32."""
     op = PLUGIN_OPS[function.name]
     graph = function.graph
@@ -79,14 +75,14 @@ def _narrow_function(function: ir.Function, precision: str, islands: tuple[str, 
 class _Narrowing:
     """One pass over a graph, in order."""
 
-    def __init__(self, graph: ir.Graph, precision: str, islands: tuple[str, ...]) -> None:
+    def __init__(self, graph: ir.Graph, precision: str, islands: tuple[Scope, ...]) -> None:
         self.graph = graph
         self.precision = precision
         self.half = _half(precision)
         self.islands = islands
         self.casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
         # FP32 values -> the island that they were made in.
-        self.homes: dict[ir.Value, str] = {}
+        self.homes: dict[ir.Value, Scope] = {}
 
     def run(self) -> None:
         """Everything but the outputs."""
@@ -113,13 +109,10 @@ class _Narrowing:
             if output.dtype == self.half:
                 self._widen_output(index, output)
 
-    def _island_of(self, node: ir.Node) -> str | None:
+    def _island_of(self, node: ir.Node) -> Scope | None:
         """The path of the island module that the node belongs to."""
-        module = module_of(node)
-        for scope in self.islands:
-            if is_within(module, scope):
-                return ".".join(module.split(".")[: len(scope.split("."))])
-        return None
+        module = scope_of(node)
+        return next((island for scope in self.islands if (island := scope.match(module)) is not None), None)
 
     def _as(self, value: ir.Value, kind: ir.DataType, user: ir.Node) -> ir.Value:
         """``value`` in type ``kind``: itself, a converted constant, or a cast before ``user``."""
@@ -153,7 +146,7 @@ class _Narrowing:
         return converted
 
     def _cast(self, value: ir.Value, kind: ir.DataType, user: ir.Node) -> ir.Value:
-        cast = _cast_node(value, kind, module_of(user))
+        cast = _cast_node(value, kind, scope_of(user))
         producer = value.producer()
         if producer is None:
             self.graph.insert_before(self.graph[0], cast)
@@ -165,7 +158,7 @@ class _Narrowing:
         """The graph's output stays float32 and keeps its name; the half value behind it gets another."""
         producer = output.producer()
         assert producer is not None
-        cast = _cast_node(output, FLOAT, module_of(producer))
+        cast = _cast_node(output, FLOAT, scope_of(producer))
         self.graph.insert_after(producer, cast)
         widened, name = cast.outputs[0], output.name
         output.name = f"{name}:{self.precision}"
@@ -186,8 +179,9 @@ class _Narrowing:
                 self.graph.initializers.add(value)
 
 
-def _cast_node(value: ir.Value, kind: ir.DataType, module: str) -> ir.Node:
-    node = ir.Node("", "Cast", [value], [ir.AttrInt64("to", int(kind))], metadata_props={MODULE_KEY: module})
+def _cast_node(value: ir.Value, kind: ir.DataType, module: Scope) -> ir.Node:
+    node = ir.Node("", "Cast", [value], [ir.AttrInt64("to", int(kind))])
+    put_scope(node, module)
     node.name = f"{value.name}/Cast:{kind.name.lower()}"
     out = node.outputs[0]
     out.name, out.type, out.shape = node.name, ir.TensorType(kind), value.shape

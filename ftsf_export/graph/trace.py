@@ -24,9 +24,7 @@ from torch import Tensor, nn
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import ExportError
 from ftsf_export.graph.forms.model import ExportForm
-
-INPUT = "clip"
-OUTPUT = "logits"
+from ftsf_export.network.scope import BLOCKS, CLIP, LOGITS
 
 
 def trace(form: ExportForm, clip_shape: tuple[int, ...], batch: BatchRange, opset: int) -> ir.Model:
@@ -44,7 +42,7 @@ def trace(form: ExportForm, clip_shape: tuple[int, ...], batch: BatchRange, opse
     # With 1 as the example, torch.export would specialise on it.
     example = torch.zeros(batch.optimum if batch.static else max(2, batch.optimum), *clip_shape)
     dynamic = None if batch.static else ({0: torch.export.Dim("batch", min=batch.minimum, max=batch.maximum)},)
-    return converted(short, (example,), opset, dynamic, inputs=[INPUT], output=OUTPUT)
+    return converted(short, (example,), opset, dynamic, inputs=[CLIP], output=LOGITS)
 
 
 def converted(
@@ -80,7 +78,7 @@ def _two_blocks(form: ExportForm) -> ExportForm:
     kept = blocks if len(blocks) < 2 else [blocks[0], blocks[-1]]
     short = copy.copy(form)
     # A module's copy shares the dict of its children; replacing the blocks must not reach the original.
-    short._modules = {**form._modules, "blocks": nn.ModuleList(kept)}
+    short._modules = {**form._modules, BLOCKS: nn.ModuleList(kept)}
     short = copy.deepcopy(short).float()
     generator = torch.Generator().manual_seed(0)
     for parameter in short.parameters():

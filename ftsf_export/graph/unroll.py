@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from ftsf_export.errors import ExportError
 from ftsf_export.graph.forms.model import ExportForm
-from ftsf_export.graph.onnx_model import MODULE_KEY
-from ftsf_export.graph.scopes import is_within, module_of
+from ftsf_export.graph.node_scopes import put_scope, scope_of
+from ftsf_export.network.scope import BLOCKS, Scope
 
-FIRST = "blocks.0"
-TRACED_LAST = "blocks.1"
+FIRST = BLOCKS / 0
+TRACED_LAST = BLOCKS / 1
 
 
 def unroll(graph: ir.Graph, form: ExportForm) -> None:
@@ -26,7 +26,7 @@ def unroll(graph: ir.Graph, form: ExportForm) -> None:
     parameters = dict(_constants(form))
     names = _shared_names(form)
     if depth > 2:
-        _rename_scope(graph, TRACED_LAST, f"blocks.{depth - 1}")
+        _rename_scope(graph, TRACED_LAST, BLOCKS / (depth - 1))
         _check_alike(form)
         _repeat(graph, depth, {name for name in parameters if name not in names or names[name] == name})
     _put_weights(graph, parameters, names)
@@ -54,35 +54,35 @@ def _check_alike(form: ExportForm) -> None:
     for index, other in enumerate(shapes[1:-1], start=1):
         if other != shapes[0]:
             raise ExportError(
-                f"blocks.{index}: expected the parameters of blocks.0, which is repeated for it; they differ"
+                f"{BLOCKS / index}: expected the parameters of {FIRST}, which is repeated for it; they differ"
             )
 
 
-def _rename_scope(graph: ir.Graph, old: str, new: str) -> None:
+def _rename_scope(graph: ir.Graph, old: Scope, new: Scope) -> None:
     for node in graph:
-        module = module_of(node)
-        if is_within(module, old):
-            node.metadata_props[MODULE_KEY] = new + module[len(old) :]
-    for name in [name for name in graph.initializers if is_within(name, old)]:
+        module = scope_of(node)
+        if old.holds(module):
+            put_scope(node, module.moved(old, new))
+    for name in [Scope(name) for name in graph.initializers if old.holds(name)]:
         value = graph.initializers.pop(name)
-        value.name = new + name[len(old) :]
+        value.name = name.moved(old, new)
         graph.initializers.add(value)
 
 
 def _repeat(graph: ir.Graph, depth: int, own: set[str]) -> None:
     """``own``: names of parameters that each block has for itself."""
-    block = [node for node in graph if is_within(module_of(node), FIRST)]
+    block = [node for node in graph if FIRST.holds(scope_of(node))]
     source, result = _boundary(graph, block)
     position, stream = block[-1], result
     for index in range(1, depth - 1):
-        prefix = f"blocks.{index}"
+        to = BLOCKS / index
         values: dict[ir.Value, ir.Value] = {source: stream}
-        copies = [_copied(graph, node, values, prefix, own) for node in block]
+        copies = [_copied(graph, node, values, to, own) for node in block]
         graph.insert_after(position, copies)
         position, stream = copies[-1], values[result]
     inside = set(block)
     for user, slot in list(result.uses()):
-        if user not in inside and not is_within(module_of(user), "blocks.1"):
+        if user not in inside and not TRACED_LAST.holds(scope_of(user)):
             user.replace_input_with(slot, stream)
 
 
@@ -103,14 +103,14 @@ def _boundary(graph: ir.Graph, block: list[ir.Node]) -> tuple[ir.Value, ir.Value
     }
     if len(sources) != 1 or len(results) != 1:
         raise ExportError(
-            f"blocks.0: expected one value in and one out to repeat it, got "
+            f"{FIRST}: expected one value in and one out to repeat it, got "
             f"{sorted(str(v.name) for v in sources)} and {sorted(str(v.name) for v in results)}"
         )
     return sources.pop(), results.pop()
 
 
-def _copied(graph: ir.Graph, node: ir.Node, values: dict[ir.Value, ir.Value], prefix: str, own: set[str]) -> ir.Node:
-    """A copy of ``node`` for another block; its outputs are entered into ``values``."""
+def _copied(graph: ir.Graph, node: ir.Node, values: dict[ir.Value, ir.Value], to: Scope, own: set[str]) -> ir.Node:
+    """A copy of ``node`` for the block ``to``; its outputs are entered into ``values``."""
 
     def renamed(value: ir.Value | None) -> ir.Value | None:
         if value is None:
@@ -118,9 +118,9 @@ def _copied(graph: ir.Graph, node: ir.Node, values: dict[ir.Value, ir.Value], pr
         if value in values:
             return values[value]
         name = str(value.name)
-        if not value.is_initializer() or not is_within(name, FIRST) or name not in own:
+        if not value.is_initializer() or not FIRST.holds(name) or name not in own:
             return value
-        name = prefix + name[len(FIRST) :]
+        name = Scope(name).moved(FIRST, to)
         if name not in graph.initializers:
             graph.initializers.add(
                 ir.Value(name=name, type=value.type, shape=value.shape, const_value=value.const_value)
@@ -134,8 +134,8 @@ def _copied(graph: ir.Graph, node: ir.Node, values: dict[ir.Value, ir.Value], pr
         list(node.attributes.values()),
         num_outputs=len(node.outputs),
         overload=node.overload,
-        metadata_props={MODULE_KEY: prefix + module_of(node)[len(FIRST) :]},
     )
+    put_scope(copy, scope_of(node).moved(FIRST, to))
     for old, new in zip(node.outputs, copy.outputs, strict=True):
         new.type, new.shape = old.type, old.shape
         values[old] = new

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ftsf_export.network.gates import agreement_graph
+from ftsf_export.network.scope import LOGITS
 from ftsf_export.parity.distances import Array, check_comparable, flips, nonfinite
 from ftsf_export.parity.judge import nonfinite_measure, top1_measure, top5_measure
-from ftsf_export.parity.locate import LOGITS
 from ftsf_export.precision import Precision
 from ftsf_export.verdict import SHARE, Measure, Status, Subject, Verdict
 

@@ -15,9 +15,10 @@ import numpy as np
 
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import GateFailed, RunError
+from ftsf_export.network.scope import CLIP
 from ftsf_export.parity.distances import Array
 from ftsf_export.parity.judge import Pair
-from ftsf_export.runners.protocol import CLIP, quiet_polygraphy
+from ftsf_export.runners.protocol import quiet_polygraphy
 
 ONE = BatchRange(1, 1, 1)
 Outputs = dict[str, Array]

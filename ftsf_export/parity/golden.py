@@ -12,9 +12,9 @@ from ftsf_export.bundle import Golden, sample_tap
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import GateFailed
 from ftsf_export.network.gates import Gate
+from ftsf_export.network.scope import LOGITS
 from ftsf_export.parity.compare import Outputs, outputs_of, paired
 from ftsf_export.parity.judge import Limits, Pair, judge
-from ftsf_export.parity.locate import LOGITS
 from ftsf_export.verdict import Status, Subject, Verdict
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ftsf_export.errors import GateFailed
 from ftsf_export.network.gates import Gate
+from ftsf_export.network.scope import LOGITS
 from ftsf_export.parity.distances import (
     Array,
     Distance,
@@ -24,7 +25,7 @@ from ftsf_export.parity.distances import (
     nonfinite,
     top_k_overlap,
 )
-from ftsf_export.parity.locate import LOGITS, first_departure
+from ftsf_export.parity.locate import first_departure
 from ftsf_export.precision import Precision
 from ftsf_export.verdict import SHARE, Bound, Measure, Status, Subject, Verdict
 

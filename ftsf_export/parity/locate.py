@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ftsf_export.network.scope import HEAD, LOGITS
 from ftsf_export.verdict import Measure
-
-LOGITS = "logits"
-HEAD = "head"
 
 
 @dataclass(frozen=True)

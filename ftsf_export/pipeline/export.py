@@ -14,6 +14,7 @@ from ftsf_export.bench.timing import Timing
 from ftsf_export.bundle import ONNX_NAME, Bundle, BundleWriter, Golden, Manifest, TensorSpec, record
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import EnvironmentLacks, RunError
+from ftsf_export.network.scope import CLIP, LOGITS
 from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.judge import Limits
 from ftsf_export.pipeline.architecture import config_of_model
@@ -160,8 +161,8 @@ def _manifest(resolved: ResolvedExport, made: GraphMade, plugins: PluginChoice, 
             "reference": made.reference,
         },
         weights=weights,
-        inputs=(TensorSpec("clip", clip, "float32", "BFCHW", values),),
-        outputs=(TensorSpec("logits", (batch, config.num_classes), "float32", "BL", "unnormalised class scores"),),
+        inputs=(TensorSpec(CLIP, clip, "float32", "BFCHW", values),),
+        outputs=(TensorSpec(LOGITS, (batch, config.num_classes), "float32", "BL", "unnormalised class scores"),),
         preprocessing=resolved.preprocessing,
         labels=resolved.labels,
         precision=config.precision,

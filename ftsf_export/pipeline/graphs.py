@@ -27,6 +27,7 @@ from ftsf_export.bundle import (
 )
 from ftsf_export.config import BatchRange, ExportConfig
 from ftsf_export.network.gates import parity_graph
+from ftsf_export.network.scope import LOGITS
 from ftsf_export.parity.agreement import judge_agreement
 from ftsf_export.parity.compare import outputs_of
 from ftsf_export.parity.golden import judge_golden
@@ -237,9 +238,9 @@ def _run_eager(
     each = []
     for index in range(len(clips.values)):
         outputs = outputs_of(runner, clips.values[index : index + 1])
-        each.append({name: value if name == "logits" else sample_tap(value) for name, value in outputs.items()})
+        each.append({name: value if name == LOGITS else sample_tap(value) for name, value in outputs.items()})
     stacked = {name: np.concatenate([outputs[name] for outputs in each]) for name in each[0]}
-    return _Reference(stacked.pop("logits"), stacked)
+    return _Reference(stacked.pop(LOGITS), stacked)
 
 
 def _eager_logits(module: FastTimeSformer, held_out: HeldOut, normalisation: Normalisation | None) -> Any:

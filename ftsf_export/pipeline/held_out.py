@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.config import BatchRange
+from ftsf_export.network.scope import LOGITS
 from ftsf_export.parity.compare import outputs_of
-from ftsf_export.parity.locate import LOGITS
 from ftsf_export.progress import OnProgress
 from ftsf_export.video.class_folder import class_folder
 from ftsf_export.video.clip import clip_from_video

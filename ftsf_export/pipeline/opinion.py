@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ftsf_export.bundle import Normalisation
 from ftsf_export.network.gates import PARITY_HUGGINGFACE
+from ftsf_export.network.scope import LOGITS
 from ftsf_export.parity.judge import Limits, Pair, judge
-from ftsf_export.parity.locate import LOGITS
 from ftsf_export.pipeline.clips import JudgedClips
 from ftsf_export.precision import FP32
 from ftsf_export.verdict import Subject, Verdict

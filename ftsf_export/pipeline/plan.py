@@ -22,6 +22,7 @@ from ftsf_export.engine.trtexec import trtexec_command
 from ftsf_export.engine.types import judge_types
 from ftsf_export.errors import UsageError
 from ftsf_export.network.gates import plan_attentions, plan_types, plan_work
+from ftsf_export.network.scope import Scope
 from ftsf_export.pipeline.build import GraphFacts, choose
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.verdict import Status, Subject, Verdict
@@ -52,7 +53,7 @@ class GraphPlan:
     batch: int
     build_seconds: float
     audit: Audit
-    attentions: tuple[str, ...]
+    attentions: tuple[Scope, ...]
     islands: tuple[str, ...]
     costs: tuple[AttentionCost, ...]
     nodes: tuple[str, ...]
@@ -60,7 +61,7 @@ class GraphPlan:
     verdicts: tuple[Verdict, ...]
 
     @property
-    def fused(self) -> tuple[str, ...]:
+    def fused(self) -> tuple[Scope, ...]:
         return fused_modules(self.audit, self.attentions)
 
     @property
@@ -179,7 +180,7 @@ def _verdicts(
     read: Audit,
     engine: Engine,
     islands: tuple[str, ...],
-    expected: tuple[str, ...],
+    expected: tuple[Scope, ...],
     graph: Subject,
     about: tuple[str, str, str],
 ) -> tuple[Verdict, ...]:

@@ -16,6 +16,7 @@ from ftsf_export.engine.machine import machine_here
 from ftsf_export.engine.plugins import AttentionCost, attention_costs, plugin_problem
 from ftsf_export.engine.targets import Target, target_named
 from ftsf_export.errors import EnvironmentLacks
+from ftsf_export.network.scope import CLIP
 from ftsf_export.pipeline.build import GraphFacts
 from ftsf_export.pipeline.plan import compile_at, compiler_for
 from ftsf_export.progress import OnProgress, silent
@@ -112,6 +113,6 @@ def _facts(
         onnx_path=path,
         precision=config.precision,
         batch=batch,
-        input_name="clip",
+        input_name=CLIP,
         clip_shape=(model.frames, model.channels, model.height, model.width),
     )

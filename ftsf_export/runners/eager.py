@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from ftsf_export.bundle import Normalisation
 from ftsf_export.errors import RunError
-from ftsf_export.runners.protocol import CLIP, LOGITS, Tap
+from ftsf_export.network.scope import CLIP, LOGITS
+from ftsf_export.runners.protocol import Tap
 
 Array = NDArray[Any]
 FINAL_NORM = "norm"

@@ -18,7 +18,7 @@ from polygraphy.common import TensorMetadata
 from polygraphy.datatype import DataType
 
 from ftsf_export.errors import EnvironmentLacks, RunError
-from ftsf_export.runners.protocol import LOGITS
+from ftsf_export.network.scope import LOGITS
 
 Array = NDArray[Any]
 CPU = "CPUExecutionProvider"

@@ -14,9 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-CLIP = "clip"
-LOGITS = "logits"
-
 
 class Tap(Protocol):
     """A named value inside the network: and which tokens it holds (see ``ftsf_export.bundle.TapSpec``)."""

@@ -17,9 +17,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ftsf_export.errors import EnvironmentLacks, RunError
+from ftsf_export.network.scope import LOGITS
 from ftsf_export.runners.driver import require_gpu
 from ftsf_export.runners.flavour import INSTALLS, MODULES, choose_flavour
-from ftsf_export.runners.protocol import LOGITS, quiet_polygraphy
+from ftsf_export.runners.protocol import quiet_polygraphy
 from ftsf_plugins.register import register_for_runtime
 
 Array = NDArray[Any]

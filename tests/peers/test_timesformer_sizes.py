@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from ftsf_export.checkpoint import load_checkpoint
 from ftsf_export.config import ExportConfig
-from ftsf_export.parity.locate import LOGITS
+from ftsf_export.network.scope import LOGITS
 from ftsf_export.pipeline.export import export
 from ftsf_export.verdict import Status, Verdict
 from tests.unit.checkpoint.pretrained import noise, relative, their_logits, their_model, write_huggingface

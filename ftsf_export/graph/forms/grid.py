@@ -6,11 +6,10 @@ The stream holds F frames of T tokens, S = F * T. Regrouping and head split are 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
 
-Along = Literal["time", "space"]
+from ftsf_export.network.scope import Along
 
 
 @dataclass(frozen=True)

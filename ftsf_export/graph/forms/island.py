@@ -12,6 +12,8 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
+from ftsf_export.network.scope import Scope
+
 
 class Island(nn.Module):
     """Base of the modules that stay FP32. ``reason`` says why, for the manifest and the report."""
@@ -19,9 +21,9 @@ class Island(nn.Module):
     reason: ClassVar[str]
 
 
-def islands_of(module: nn.Module) -> dict[str, str]:
+def islands_of(module: nn.Module) -> dict[Scope, str]:
     """Path of every island below ``module`` -> its reason."""
-    return {path: child.reason for path, child in module.named_modules() if isinstance(child, Island)}
+    return {Scope(path): child.reason for path, child in module.named_modules() if isinstance(child, Island)}
 
 
 class SoftmaxOverTokens(Island):

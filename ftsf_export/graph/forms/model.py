@@ -27,6 +27,7 @@ from ftsf_export.graph.forms.product import Norm, Product
 from ftsf_export.graph.forms.rotation import RotaryTables
 from ftsf_export.graph.forms.turns import joint_turns, space_turns, time_turns
 from ftsf_export.graph.rewrite import Rewrites, class_tail, pixel_normalisation, regrouping
+from ftsf_export.network.scope import BLOCKS, MLP, NORM, PATCH_EMBED, TEMPORAL
 
 
 class PatchEmbedForm(Product):
@@ -161,14 +162,14 @@ class ExportForm(nn.Module):
 
     def taps(self) -> tuple[TapSpec, ...]:
         """The graph's taps in network order, and which tokens each holds."""
-        taps = [TapSpec("patch_embed", "all")]
+        taps = [TapSpec(PATCH_EMBED, "all")]
         last = len(self.blocks) - 1
         for index, block in enumerate(cast("list[BlockForm]", list(self.blocks))):
             if isinstance(block, DividedBlockForm):
-                taps.append(TapSpec(f"blocks.{index}.temporal", "all"))
+                taps.append(TapSpec(BLOCKS / index / TEMPORAL.name, "all"))
             tokens: Literal["all", "class"] = "class" if self.tail and index == last else "all"
-            taps += [TapSpec(f"blocks.{index}.{name}", tokens) for name in (block.tokens_name, "mlp")]
-        return (*taps, TapSpec("norm", "all"))
+            taps += [TapSpec(BLOCKS / index / name, tokens) for name in (block.tokens_name, MLP)]
+        return (*taps, TapSpec(NORM, "all"))
 
     def _block(self, model: FastTimeSformer, index: int, rewrites: Rewrites, *, operator: bool) -> BlockForm:
         block = model.blocks[index]

@@ -1,9 +1,10 @@
 """Additive attention and FAVOR+ as one node each, from the packed product to the input of the output projection.
 
 Traced for ONNX a core is a node of the domain ``ftsf`` (``graph.plugin_ops``); run by PyTorch it computes its own
-``decomposed`` form, which ``graph.functions`` makes the node's function of. Inside a node no rewrite applies: it is the
-equation of the paper on the model's own weights, as the plugin's ``reference.py`` has it. What stands before and after
-it is rewritten as ever. The class token alone (the last block) needs no kernel over all tokens: it stays decomposed.
+``decomposed`` form, which ``graph.plugin_functions`` makes the node's function of. Inside a node no rewrite applies: it
+is the equation of the paper on the model's own weights, as the plugin's ``reference.py`` has it. What stands before and
+after it is rewritten as ever. The class token alone (the last block) needs no kernel over all tokens: it stays
+decomposed.
 """
 
 from __future__ import annotations

@@ -16,13 +16,14 @@ from ftsf_export.engine.plan_gates import judge_attentions, judge_work
 from ftsf_export.engine.request import BuildRequest
 from ftsf_export.engine.targets import target_named
 from ftsf_export.network.gates import plan_attentions, plan_work
+from ftsf_export.network.scope import BLOCKS
 from ftsf_export.verdict import Status, Subject
 
 pytest.importorskip("tensorrt_rtx", reason="builds need TensorRT for RTX")
 
 GRAPH = Subject("model.onnx", "0" * 64)
 ATTENTIONS, WORK_GATE = plan_attentions("rtx", "rtx-30"), plan_work("rtx", "rtx-30")
-ATTENTION = ("blocks.0.attn",)
+ATTENTION = (BLOCKS / 0 / "attn",)
 # Of write_attention_block, one clip: tokens, width, heads, head width, classes.
 N, D, H, K, CLASSES = 64, 64, 2, 32, 5
 WORK = {

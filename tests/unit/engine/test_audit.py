@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ftsf_export.engine.audit import ELSEWHERE, KINDS, VIEWS, Audit, audit, kind_of, module_of
+from ftsf_export.engine.audit import ELSEWHERE, KINDS, VIEWS, Audit, audit, kind_of, scope_served
 from ftsf_export.engine.cards import Card, card_of
 from ftsf_export.engine.plan import Kernel, Plan, Tensor
 from ftsf_export.engine.request import Product
@@ -53,9 +53,9 @@ def test_what_a_kernel_is_for(one: Kernel, kind: str) -> None:
 
 def test_a_kernel_belongs_to_its_products_module_and_else_to_that_of_most_of_its_nodes() -> None:
     nodes = ("blocks.0/Add", "blocks.0/Add_1", "blocks.0.mlp.fc2/MatMul")
-    assert module_of(kernel("k", *nodes), ["blocks.0.mlp.fc2/MatMul"]) == "blocks.0.mlp.fc2"
-    assert module_of(kernel("k", *nodes)) == "blocks.0"
-    assert module_of(kernel("k")) == ELSEWHERE
+    assert scope_served(kernel("k", *nodes), ["blocks.0.mlp.fc2/MatMul"]) == "blocks.0.mlp.fc2"
+    assert scope_served(kernel("k", *nodes)) == "blocks.0"
+    assert scope_served(kernel("k")) == ELSEWHERE
 
 
 def test_work_goes_to_the_product_kernel_or_is_shared_among_the_pieces() -> None:

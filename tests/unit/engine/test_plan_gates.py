@@ -9,11 +9,12 @@ from ftsf_export.engine.plan import Kernel, Plan, Tensor
 from ftsf_export.engine.plan_gates import attentions_to_fuse, fused_modules, judge_attentions, judge_work
 from ftsf_export.engine.request import Product
 from ftsf_export.network.gates import plan_attentions, plan_work
+from ftsf_export.network.scope import SPATIAL, TEMPORAL
 from ftsf_export.verdict import Status, Subject
 
 GRAPH = Subject("model.onnx", "0" * 64)
 ATTENTIONS, WORK_GATE = plan_attentions("rtx", "rtx-30"), plan_work("rtx", "rtx-30")
-EXPECTED = ("blocks.0.temporal.attn", "blocks.0.spatial.attn")
+EXPECTED = (TEMPORAL.attention(0), SPATIAL.attention(0))
 
 
 def gemm(node: str, dtype: str = "fp16") -> Kernel:
@@ -80,7 +81,7 @@ def test_an_attention_in_pieces_fails_and_is_named_with_its_nodes() -> None:
 
 
 def test_a_name_that_only_begins_alike_is_another_module() -> None:
-    assert fused_modules(read(fused("blocks.10.spatial.attn")), ("blocks.1.spatial.attn",)) == ()
+    assert fused_modules(read(fused("blocks.10.spatial.attn")), (SPATIAL.attention(1),)) == ()
 
 
 def test_names_of_another_compiler_are_told_and_not_judged() -> None:

@@ -25,6 +25,7 @@ from ftsf_export.engine.plugins import (
 from ftsf_export.engine.request import CompilerRefusal, WorkOrder
 from ftsf_export.engine.targets import target_named
 from ftsf_export.errors import EnvironmentLacks
+from ftsf_export.network.scope import Scope
 
 MODEL = {
     "frames": 8, "height": 224, "width": 224, "patch_size": 16, "dim": 512, "heads": None, "dim_head": 64, "depth": 3,
@@ -99,7 +100,7 @@ def test_no_plugin_no_cost(model: dict[str, Any]) -> None:
 
 
 def cost(compiled: Kernels, plugin: Kernels) -> AttentionCost:
-    return AttentionCost(along="time", module="m", attentions=1, compiled=compiled, plugin=plugin, bound_bytes=1)
+    return AttentionCost(along="time", module=Scope("m"), attentions=1, compiled=compiled, plugin=plugin, bound_bytes=1)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def measure(verdict: Verdict, output: str, metric: str) -> float:
         ("attention_fp16_dynamic", "fp16", (), 5),
         ("attention_fp32", "fp32", (), 6),
         ("islands_fp16", "fp16", ISLANDS, 7),
-        ("islands_fp16", "fp16", ("b/proj*",), 7),
+        ("islands_fp16", "fp16", ("*/projk", "*/projq"), 7),
         # One product written as repetitions, multiplications and sums: three kernels in its place.
         ("pieces_fp16", "fp16", (), 6),
         # A product with a Cast node drawn into it: FP32 comes in, and half is multiplied.

@@ -20,7 +20,7 @@ from ftsf_export.graph.emulate import emulate
 from ftsf_export.graph.forms.model import ExportForm
 from ftsf_export.graph.precision import to_precision
 from ftsf_export.graph.rewrite import ALL
-from ftsf_export.graph.scopes import is_within
+from ftsf_export.network.scope import Scope
 
 HALF = {"fp16": (TensorProto.FLOAT16, np.float16), "bf16": (TensorProto.BFLOAT16, ml_dtypes.bfloat16)}
 TORCH = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -71,7 +71,7 @@ def test_islands_and_taps(
     values = {value.name: value for node in ir.load(path).graph for value in node.outputs}
     # Every value of the half graph is there under its name, in FP32.
     for node in model.model.graph:
-        island = any(is_within(node.metadata_props[onnx_model.MODULE_KEY], i.scope) for i in model.islands)
+        island = any(Scope(i.scope).holds(node.metadata_props[onnx_model.MODULE_KEY]) for i in model.islands)
         for value in node.outputs:
             assert values[value.name].dtype in (ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL)
             rounded = f"{value.name}/half" in values

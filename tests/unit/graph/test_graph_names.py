@@ -14,10 +14,11 @@ import pytest
 from ftsf_export.errors import ExportError
 from ftsf_export.graph.forms.island import islands_of
 from ftsf_export.graph.forms.model import ExportForm
-from ftsf_export.graph.names import name_all
+from ftsf_export.graph.node_names import name_all
+from ftsf_export.graph.node_scopes import keep_scopes_only, scope_of
 from ftsf_export.graph.onnx_model import MODULE_KEY, OnnxModel
 from ftsf_export.graph.rewrite import ALL
-from ftsf_export.graph.scopes import common_module, is_within, keep_modules_only, module_of
+from ftsf_export.network.scope import Scope
 
 MODELS: dict[str, dict[str, Any]] = {
     "fastformer": {"attn_mechanism": "fastformer", "depth": 3, "batch": "1:2:4"},
@@ -39,13 +40,13 @@ def test_nodes_carry_the_path_of_their_module(named: tuple[OnnxModel, ExportForm
     graph, form = named
     modules = {path for path, _ in form.named_modules()}
     for node in graph.model.graph:
-        assert module_of(node) in modules
-        stem = f"{module_of(node) or 'model'}/{node.op_type}"
+        assert scope_of(node) in modules
+        stem = f"{scope_of(node) or 'model'}/{node.op_type}"
         assert node.name == stem or node.name.rpartition("_")[0] == stem
     counts = Counter(node.name for node in graph.model.graph)
     assert max(counts.values()) == 1
     # Of the root there is next to nothing: additions of the residuals belong to their block.
-    assert sum(not module_of(node) for node in graph.model.graph) <= 3
+    assert sum(not scope_of(node) for node in graph.model.graph) <= 3
 
 
 def test_products_stand_where_their_weights_do(named: tuple[OnnxModel, ExportForm]) -> None:
@@ -53,8 +54,8 @@ def test_products_stand_where_their_weights_do(named: tuple[OnnxModel, ExportFor
     products = [node for node in graph.model.graph if node.op_type == "MatMul" and node.inputs[1].is_initializer()]
     assert len(products) > 10
     for node in products:
-        owner = node.inputs[1].name.rpartition(".")[0]
-        assert is_within(module_of(node), owner) or is_within(owner, module_of(node)), node.name
+        owner = Scope(node.inputs[1].name.rpartition(".")[0])
+        assert owner.holds(scope_of(node)) or scope_of(node).holds(owner), node.name
 
 
 def test_values_have_one_name_each_and_taps_their_module_s(named: tuple[OnnxModel, ExportForm]) -> None:
@@ -110,8 +111,8 @@ def test_islands_in_the_manifest(named: tuple[OnnxModel, ExportForm]) -> None:
     assert {island.scope: island.reason for island in graph.islands} == expected
     assert all(scope.startswith(("blocks.*.temporal.attn.core.", "blocks.*.spatial.attn.core.")) for scope in expected)
     for island in graph.islands:
-        paths = [path for path in modules if is_within(path, island.scope)]
-        counts = [sum(is_within(module_of(node), path) for node in graph.model.graph) for path in paths]
+        paths = [path for path in modules if Scope(island.scope).holds(path)]
+        counts = [sum(Scope(path).holds(scope_of(node)) for node in graph.model.graph) for path in paths]
         assert min(counts) > 0
         assert island.nodes == sum(counts)
         assert len(island.reason) > 40
@@ -125,29 +126,13 @@ def test_what_is_kept_in_fp32(graph_of: Make, name: str, kept: set[str]) -> None
     inside: Counter[str] = Counter()
     outside: Counter[str] = Counter()
     for node in graph.model.graph:
-        island = any(is_within(module_of(node), island.scope) for island in graph.islands)
+        island = any(Scope(island.scope).holds(scope_of(node)) for island in graph.islands)
         (inside if island else outside)[node.op_type] += 1
     assert kept <= set(inside)
     assert not kept & set(outside)
     # Products are what half precision is for.
     assert "MatMul" not in inside
     assert bool(inside) is bool(kept)
-
-
-def test_is_within() -> None:
-    assert is_within("blocks.1.mlp", "blocks.1")
-    assert is_within("blocks.1", "blocks.1")
-    assert is_within("blocks.11.mlp.fc1", "blocks.*.mlp")
-    assert not is_within("blocks.11", "blocks.1")
-    assert not is_within("blocks", "blocks.1")
-    assert not is_within("", "norm")
-
-
-def test_common_module() -> None:
-    assert common_module([]) == ""
-    assert common_module(["blocks.1.mlp.fc1", "blocks.1.mlp.fc2"]) == "blocks.1.mlp"
-    assert common_module(["blocks.1.mlp", "blocks.11.mlp"]) == "blocks"
-    assert common_module(["blocks.1", ""]) == ""
 
 
 def relu(value: ir.Value, scope: str | None) -> ir.Node:
@@ -169,13 +154,13 @@ def chain(*scopes: str | None) -> ir.Graph:
 def test_a_node_without_a_scope_takes_its_users() -> None:
     """The exporter's optimizer forgets the scope of what it makes; stack traces go with all the rest."""
     graph = chain("['', 'a', 'a.b', 'relu']", None, None, "['', 'a', 'a.c', 'relu']", "['', 'relu']")
-    keep_modules_only(graph)
+    keep_scopes_only(graph)
     assert [dict(node.metadata_props) for node in graph] == [{MODULE_KEY: m} for m in ("a.b", "a.c", "a.c", "a.c", "")]
 
 
 def test_a_tap_is_the_one_value_that_leaves_its_module() -> None:
     graph = chain("['', 'a', 'relu']", "['', 'a', 'relu']", "['', 'b', 'relu']", "['', 'relu']")
-    keep_modules_only(graph)
+    keep_scopes_only(graph)
     name_all(graph, ["a", "b"], ())
     assert [node.outputs[0].name for node in graph] == ["a/Relu", "a", "b", "of ['', 'relu']"]
     assert [node.name for node in graph] == ["a/Relu", "a/Relu_1", "b/Relu", "model/Relu"]
@@ -184,6 +169,6 @@ def test_a_tap_is_the_one_value_that_leaves_its_module() -> None:
 @pytest.mark.parametrize(("tap", "found"), [("c", "none"), ("a", "of .*, of .*")])
 def test_a_tap_without_one_value_is_refused(tap: str, found: str) -> None:
     graph = chain("['', 'a', 'relu']", "['', 'b', 'relu']", "['', 'a', 'relu']", "['', 'relu']")
-    keep_modules_only(graph)
+    keep_scopes_only(graph)
     with pytest.raises(ExportError, match=rf"tap {tap}: expected one value to leave the module, got {found}"):
         name_all(graph, [tap], ())

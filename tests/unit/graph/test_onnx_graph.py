@@ -16,9 +16,9 @@ from ftsf_export.config import BatchRange
 from ftsf_export.graph.check import check, check_file
 from ftsf_export.graph.export import GraphOptions
 from ftsf_export.graph.forms.model import ExportForm
+from ftsf_export.graph.node_scopes import scope_of
 from ftsf_export.graph.onnx_model import OnnxModel
 from ftsf_export.graph.rewrite import ALL
-from ftsf_export.graph.scopes import module_of
 
 LIMIT = 1e-5
 # Every mechanism with every type; depths at which nothing, one block and several blocks are repeated.
@@ -86,7 +86,7 @@ def test_softmax_attention_as_the_operator(
     file_of: Make, model_of: Make, clips: Make, eager: Make, ort: Make, distance: Make
 ) -> None:
     graph, path = file_of(ATTENTION)
-    where = [module_of(node) for node in graph.model.graph if node.op_type == "Attention"]
+    where = [scope_of(node) for node in graph.model.graph if node.op_type == "Attention"]
     assert where == [f"blocks.{i}.{name}.attn.core" for i in range(3) for name in ("temporal", "spatial")]
     assert (graph.opset, graph.model.opset_imports) == (23, {"": 23})
     for count in (1, 4):
@@ -135,7 +135,7 @@ def test_blocks_have_the_same_nodes(graph_of: Make, case: str) -> None:
     """What is repeated is the first block; the last computes less."""
     counts: dict[str, Counter[str]] = {}
     for node in graph_of(**CASES[case]).model.graph:
-        block = ".".join(module_of(node).split(".")[:2])
+        block = scope_of(node).region
         counts.setdefault(block, Counter())[node.op_type] += 1
     last = CASES[case]["depth"] - 1
     assert all(counts[f"blocks.{i}"] == counts["blocks.0"] for i in range(1, last))

@@ -14,9 +14,10 @@ import pytest
 from ftsf_export.bundle import Island
 from ftsf_export.errors import ExportError
 from ftsf_export.graph.check import check, check_file
+from ftsf_export.graph.node_scopes import scope_of
 from ftsf_export.graph.onnx_model import MODULE_KEY, OnnxModel
 from ftsf_export.graph.precision import to_precision
-from ftsf_export.graph.scopes import is_within, module_of
+from ftsf_export.network.scope import Scope
 
 FLOAT = ir.DataType.FLOAT
 HALF = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
@@ -35,7 +36,7 @@ def floating(values: Any) -> list[ir.Value]:
 
 
 def in_island(model: OnnxModel, node: ir.Node) -> bool:
-    return any(is_within(module_of(node), island.scope) for island in model.islands)
+    return any(Scope(island.scope).holds(scope_of(node)) for island in model.islands)
 
 
 @pytest.fixture(params=[(name, precision) for name in MODELS for precision in HALF], ids="-".join)
@@ -81,7 +82,7 @@ def test_what_leaves_an_island_is_half(pair: tuple[OnnxModel, OnnxModel]) -> Non
             if value.dtype != FLOAT or node.op_type == "Cast":
                 continue
             users = [user for user, _ in value.uses() if user.op_type != "Cast"]
-            assert {module_of(user) for user in users} <= {module_of(node)}, node.name
+            assert {scope_of(user) for user in users} <= {scope_of(node)}, node.name
 
 
 def test_input_and_output_stay_float32(pair: tuple[OnnxModel, OnnxModel]) -> None:
@@ -94,7 +95,7 @@ def test_layer_norm_stays_one_half_node(pair: tuple[OnnxModel, OnnxModel]) -> No
     source, model = pair
     norms = [node for node in model.model.graph if node.op_type == "LayerNormalization"]
     assert len(norms) == sum(node.op_type == "LayerNormalization" for node in source.model.graph)
-    depth = len({module_of(node).split(".")[1] for node in norms if module_of(node).startswith("blocks.")})
+    depth = len({scope_of(node).block for node in norms if scope_of(node).block})
     assert len(norms) == 3 * depth + 1
     half = HALF[model.precision]
     assert {value.dtype for node in norms for value in (*node.inputs, *node.outputs)} == {half}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ftsf_export.graph.onnx_model import MODULE_KEY
-from ftsf_export.graph.scopes import module_of
+from ftsf_export.graph.node_scopes import put_scope, scope_of
 
 
 def constants_to_nodes(graph: ir.Graph) -> None:
@@ -13,9 +12,9 @@ def constants_to_nodes(graph: ir.Graph) -> None:
     for name, value in list(graph.initializers.items()):
         graph.initializers.pop(name)
         assert value.const_value is not None
-        module = module_of(next(user for user, _ in value.uses()))
+        scope = scope_of(next(user for user, _ in value.uses()))
         constant = ir.Node("", "Constant", [], [ir.AttrTensor("value", value.const_value)], name=name)
-        constant.metadata_props[MODULE_KEY] = module
+        put_scope(constant, scope)
         made = constant.outputs[0]
         made.name, made.type, made.shape = name, value.type, value.shape
         ir.convenience.replace_all_uses_with(value, made)

@@ -17,15 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from ftsf_export.errors import ExportError
-from ftsf_export.graph.constants import constants_to_nodes
 from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.plugin import PluginCore
-from ftsf_export.graph.onnx_model import MODULE_KEY
+from ftsf_export.graph.function_constants import constants_to_nodes
+from ftsf_export.graph.node_scopes import keep_scopes_only, put_scope, scope_of
 from ftsf_export.graph.plugin_ops import DOMAIN, OWN_ATTRIBUTES
-from ftsf_export.graph.scopes import keep_modules_only, module_of
 from ftsf_export.graph.trace import converted
+from ftsf_export.network.scope import CORE, WHOLE, Scope
 
-_ROOT = "core"
+# The core's name in what is traced; names in the function start below it.
+_TRACED_AS = Scope(CORE)
 
 
 class _Body(nn.Module):
@@ -66,9 +67,9 @@ def _check_alike(cores: Iterable[tuple[str, PluginCore]]) -> None:
 
 def _function(core: PluginCore, opset: int) -> ir.Function:
     graph = _traced(core, opset)
-    keep_modules_only(graph)
+    keep_scopes_only(graph)
     for node in graph:
-        node.metadata_props[MODULE_KEY] = module_of(node).removeprefix(_ROOT).removeprefix(".")
+        put_scope(node, scope_of(node).inside(_TRACED_AS) or WHOLE)
     _refer_to_orders(graph, core)
     _free_sizes(graph, core)
     for value, name in zip(graph.inputs, core.op.inputs, strict=True):
@@ -107,7 +108,7 @@ def _drop_unused(graph: ir.Graph) -> None:
 def _refer_to_orders(graph: ir.Graph, core: PluginCore) -> None:
     """Let the order of a transposition be the node's own attribute."""
     for module, attribute in core.ordered.items():
-        found = [node for node in graph if node.op_type == "Transpose" and module_of(node) == module]
+        found = [node for node in graph if node.op_type == "Transpose" and scope_of(node) == module]
         orders = {tuple(node.attributes["perm"].as_ints()) for node in found}
         if orders != {core.attributes()[attribute]}:
             raise ExportError(f"{core.op.name}: expected Transposes by {attribute} in {module}, got {orders or 'none'}")
@@ -157,7 +158,7 @@ def _name(graph: ir.Graph) -> None:
     counts: Counter[str] = Counter()
     outputs = set(graph.outputs)
     for node in graph:
-        stem = "/".join(part for part in (module_of(node), node.op_type) if part)
+        stem = scope_of(node).node(node.op_type)
         node.name = f"{stem}_{counts[stem]}" if counts[stem] else stem
         counts[stem] += 1
         for index, value in enumerate(node.outputs):

@@ -9,9 +9,11 @@ from collections.abc import Container, Iterable, Sequence
 import onnx_ir as ir
 
 from ftsf_export.errors import ExportError
-from ftsf_export.graph.scopes import is_within, module_of
+from ftsf_export.graph.node_scopes import scope_of
+from ftsf_export.network.scope import Scope
 
-ROOT = "model"
+# Nodes of no module are named as if they were of this one.
+ROOT = Scope("model")
 # A constant's name tells its numbers up to here, then their digest: TensorRT takes no name above 4096 characters.
 _LONGEST_NUMBERS = 200
 
@@ -22,11 +24,11 @@ def name_all(graph: ir.Graph, taps: Iterable[str], weights: Container[str]) -> N
     Raises ExportError when a tapped module gives no value, or more than one.
     """
     fixed = {value: str(value.name) for value in (*graph.inputs, *graph.outputs)}
-    nodes = [(node, module_of(node)) for node in graph]
+    nodes = [(node, scope_of(node)) for node in graph]
     fixed.update({_result_of(nodes, graph.outputs, tap): tap for tap in taps})
     counts: Counter[str] = Counter()
     for node in graph:
-        stem = f"{module_of(node) or ROOT}/{node.op_type}"
+        stem = (scope_of(node) or ROOT).node(node.op_type)
         node.name = f"{stem}_{counts[stem]}" if counts[stem] else stem
         counts[stem] += 1
         for index, value in enumerate(node.outputs):
@@ -35,9 +37,9 @@ def name_all(graph: ir.Graph, taps: Iterable[str], weights: Container[str]) -> N
     _name_constants(graph, weights)
 
 
-def _result_of(nodes: Sequence[tuple[ir.Node, str]], outputs: Container[ir.Value], module: str) -> ir.Value:
+def _result_of(nodes: Sequence[tuple[ir.Node, Scope]], outputs: Container[ir.Value], module: str) -> ir.Value:
     """The one value that leaves ``module``. ``nodes``: each with its own module."""
-    inside = {node: None for node, own in nodes if is_within(own, module)}
+    inside = {node: None for node, own in nodes if Scope(module).holds(own)}
     leaving = [
         output
         for node in inside
