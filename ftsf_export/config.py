@@ -8,18 +8,20 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from fast_timesformer.config import ArchitectureError, TimeSformerConfig
 from ftsf_export import field_checks
+from ftsf_export.architecture import FIELDS, architecture_from_request, request_from_architecture, requested_problems
 from ftsf_export.errors import ConfigError
 from ftsf_export.precision import FP16, PRECISIONS
 
-ATTENTIONS = ("fastformer", "performer", "regular")
-ATTENTION_TYPES = ("divided", "joint", "space")
 PLUGINS = ("none", "all", "auto")
 BUILDERS = ("auto", "tensorrt", "rtx", "none")
 OPSETS = (20, 21, 22, 23, 24)
 
-_WHOLE_NUMBERS = ("frames", "channels", "patch_size", "dim", "depth", "dim_head", "num_classes")
-_WHOLE_NUMBERS_OR_NONE = ("heads", "workspace_mib")
+_WHOLE_NUMBERS = (
+    *("frames", "channels", "patch_size", "dim", "depth", "heads", "dim_head", "num_classes"),
+    *("workspace_mib", "seed", "opset"),
+)
 
 
 @dataclass(frozen=True)
@@ -138,10 +140,7 @@ class ExportConfig:
         for name, check in _CHECKS:
             if name not in found and (problem := check(name, getattr(self, name))):
                 found[name] = problem
-        # Rules between fields speak only where each field alone is sound: one mistake, one sentence.
-        # With a checkpoint the model's fields may still give way to it: its architecture is judged where it is read.
-        shape = [] if self.checkpoint is not None else _shape_problems(self, found)
-        problems = [*found.values(), *shape]
+        problems = [*found.values(), *_model_problems(self, found)]
         if problems:
             raise ConfigError(problems)
 
@@ -152,13 +151,23 @@ class ExportConfig:
         return given
 
     @property
-    def num_heads(self) -> int:
-        return self.heads if self.heads is not None else self.dim // self.dim_head
+    def architecture(self) -> TimeSformerConfig:
+        """The model that is asked for. With a ``checkpoint`` that is known only where it was read."""
+        return architecture_from_request(vars(self), height=self.size.height, width=self.size.width)
 
-    @property
-    def num_patches(self) -> int:
-        """Patches in one frame."""
-        return (self.size.height // self.patch_size) * (self.size.width // self.patch_size)
+    def with_architecture(self, architecture: TimeSformerConfig) -> ExportConfig:
+        """The same for a model that exists: its fields take the place of those that were asked for."""
+        return self.replaced(**request_from_architecture(architecture))
+
+    def disagreements(self, architecture: TimeSformerConfig) -> dict[str, tuple[Any, Any]]:
+        """Fields that were given and that ``architecture`` has otherwise: name -> (asked, theirs)."""
+        theirs = self.with_architecture(architecture)
+        pairs = {name: (getattr(self, name), getattr(theirs, name)) for name in (*FIELDS, "size")}
+        return {
+            name: (asked, other)
+            for name, (asked, other) in pairs.items()
+            if name in self.given and asked not in (None, other)
+        }
 
     def replaced(self, **changes: Any) -> ExportConfig:
         """The same with other values; what was given stays given, and so does what is changed."""
@@ -199,7 +208,7 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "held_out": field_checks.to_path,
     "targets": field_checks.to_names,
     "rewrites": field_checks.to_names,
-    **dict.fromkeys((*_WHOLE_NUMBERS, *_WHOLE_NUMBERS_OR_NONE, "seed", "opset"), field_checks.to_whole),
+    **dict.fromkeys(_WHOLE_NUMBERS, field_checks.to_whole),
 }
 
 
@@ -216,18 +225,14 @@ def _check_batch(_name: str, value: Any) -> str:
 
 
 _CHECKS: tuple[tuple[str, field_checks.Check], ...] = (
-    ("attn", field_checks.one_of(*ATTENTIONS)),
-    ("attn_type", field_checks.one_of(*ATTENTION_TYPES)),
     ("precision", field_checks.one_of(*PRECISIONS)),
     ("builder", field_checks.one_of(*BUILDERS)),
     ("plugins", field_checks.one_of(*PLUGINS)),
     ("opset", field_checks.one_of(None, *OPSETS)),
     ("size", _check_size),
     ("batch", _check_batch),
-    *((name, field_checks.whole_number) for name in _WHOLE_NUMBERS),
-    *((name, field_checks.whole_number_or_none) for name in _WHOLE_NUMBERS_OR_NONE),
+    ("workspace_mib", field_checks.whole_number_or_none),
     ("seed", field_checks.seed),
-    ("rotary", field_checks.flag),
     ("pixels", field_checks.flag),
     ("atol", field_checks.limit),
     ("rtol", field_checks.limit),
@@ -239,49 +244,17 @@ _CHECKS: tuple[tuple[str, field_checks.Check], ...] = (
 )
 
 
-def _shape_problems(config: ExportConfig, broken: Collection[str]) -> list[str]:
-    """Rules between fields; each only when none of its own fields is in ``broken``."""
-    problems = []
-    if not {"size", "patch_size"} & set(broken):
-        problems += _patch_problems(config.size, config.patch_size)
-    if not {"attn", "dim", "heads", "dim_head"} & set(broken):
-        problems += _head_problems(config)
-    if not {"rotary", "dim_head", "attn_type"} & set(broken) and config.rotary:
-        problems += _rotary_problems(config.attn_type, config.dim_head)
-    return problems
+def _model_problems(config: ExportConfig, broken: Collection[str]) -> list[str]:
+    """What is wrong with the model that is asked for, in the architecture's own words; ``broken`` is said already.
 
-
-def _patch_problems(size: Size, patch_size: int) -> list[str]:
-    problems = []
-    square = size.height == size.width
-    sides = (("height and width", size.height),) if square else (("height", size.height), ("width", size.width))
-    for side, pixels in sides:
-        if pixels % patch_size:
-            below = pixels // patch_size * patch_size
-            nearest = " or ".join(str(n) for n in (below, below + patch_size) if n > 0)
-            problems.append(f"size: {side} {pixels} not a multiple of the patch size {patch_size}; use {nearest}")
-    return problems
-
-
-def _head_problems(config: ExportConfig) -> list[str]:
-    if config.heads is None and config.dim % config.dim_head:
-        return [f"dim: {config.dim} is not a multiple of the head width {config.dim_head}; give heads as well"]
-    if config.attn == "fastformer" and config.num_heads * config.dim_head != config.dim:
-        return [
-            f"heads: fastformer adds its queries to the output, so heads x head width must be dim {config.dim}, "
-            f"got {config.num_heads} x {config.dim_head}"
-        ]
+    With a checkpoint the model's fields may still give way to it: what is wrong between them is judged
+    where it is read.
+    """
+    # A size that is none is said already; the size of one patch leaves nothing to say of it.
+    height, width = (config.patch_size,) * 2 if "size" in broken else (config.size.height, config.size.width)
+    try:
+        architecture_from_request(vars(config), height=height, width=width)
+    except ArchitectureError as error:
+        found = requested_problems(error, relations=config.checkpoint is None)
+        return [f"{name}: {said}" for name, said in found if name not in broken]
     return []
-
-
-def _rotary_problems(attn_type: str, dim_head: int) -> list[str]:
-    # Space turns pairs, half of them by row and half by column; joint leaves space only half of the head.
-    multiple, shares = 4, "half by row, half by column"
-    if attn_type == "joint":
-        multiple, shares = 8, "half by time, a quarter by row, a quarter by column"
-    if dim_head % multiple == 0:
-        return []
-    return [
-        f"dim_head: rotary positions turn pairs, {shares}, so a multiple of {multiple} is needed, got {dim_head}; "
-        "or turn them off (--no-rotary)"
-    ]

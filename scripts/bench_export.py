@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from ftsf_export.config import ATTENTIONS, BatchRange, ExportConfig, Size
+from fast_timesformer.config import MECHANISMS
+from ftsf_export.config import BatchRange, ExportConfig, Size
 from ftsf_export.engine.audit import Audit, audit
 from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.targets import target_named
@@ -90,7 +91,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="tiny sizes: shows that it works, its figures mean nothing"
     )
-    parser.add_argument("--attn", nargs="+", choices=ATTENTIONS, default=list(reversed(ATTENTIONS)))
+    parser.add_argument("--attn", nargs="+", choices=MECHANISMS, default=list(reversed(MECHANISMS)))
     parser.add_argument("--no-hugging-face", action="store_true", help="leave out TimeSformer-base")
     parser.add_argument("--rounds", type=int, default=5, help="measured calls of each file (default 5)")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")

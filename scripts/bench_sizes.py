@@ -62,7 +62,7 @@ def sweep(folder: Path, attns: Sequence[str], sizes: dict[str, Any], *, quick: b
         for side in QUICK_SWEEP_PX if quick else SWEEP_PX:
             config = ExportConfig(attn=attn, **{**sizes, "size": Size(side, side)})
             plan = planned(export_onnx(load_model(config), GraphOptions()), config, folder)
-            tokens = 1 + config.frames * config.num_patches
+            tokens = config.architecture.num_tokens
             row = {"px": side, "tokens": tokens, "moved_mb": plan.moved_bytes / 1e6, "gflop": plan.flops / 1e9}
             found.setdefault(attn, []).append(
                 {**row, "kernels": len(plan.kernels), "least_ms": (plan.least_s or 0) * 1e3}

@@ -24,6 +24,20 @@ WEIGHT_NAMES = ("model.safetensors", "pytorch_model.bin")
 PROCESSOR_NAMES = ("preprocessor_config.json", "video_preprocessor_config.json")
 MODEL_TYPE = "timesformer"
 ATTENTION_TYPES = {"divided_space_time": "divided", "joint_space_time": "joint", "space_only": "space"}
+# Field of theirs -> ours, and what it is where their file leaves it out; for fractions also the least and the most.
+_COUNTS = {
+    "num_frames": ("frames", 8),
+    "num_channels": ("channels", 3),
+    "hidden_size": ("dim", 768),
+    "num_hidden_layers": ("depth", 12),
+    "num_attention_heads": ("num_heads", 12),
+}
+_FRACTIONS = {
+    "drop_path_rate": ("drop_path", 0.0, 0, 0.99),
+    "attention_probs_dropout_prob": ("attn_dropout", 0.0, 0, 0.99),
+    "hidden_dropout_prob": ("proj_dropout", 0.0, 0, 0.99),
+    "layer_norm_eps": ("norm_eps", 1e-6, 1e-15, 1.0),
+}
 _LONGEST_LABEL = 512
 # Frames -> frames of the video apart, of TimeSformer-L (Bertasius et al. 2021, section 4.3): no file of theirs says it,
 # and it is not the 256 frames in all of the other variants, which is the default.
@@ -81,8 +95,12 @@ def _architecture(settings: Settings, path: Path) -> TimeSformerConfig:
     patch, patch_width = settings.pair("patch_size", 16, most=MOST["patch_size"])
     if patch != patch_width:
         settings.note("patch_size", "a square patch", [patch, patch_width])
-    dim = settings.whole("hidden_size", 768, most=MOST["dim"])
-    heads = settings.whole("num_attention_heads", 12, most=MOST["num_heads"])
+    values: dict[str, Any] = {
+        ours: settings.whole(theirs, default, most=MOST[ours]) for theirs, (ours, default) in _COUNTS.items()
+    }
+    for theirs, (ours, usual, least, most) in _FRACTIONS.items():
+        values[ours] = settings.number(theirs, usual, least=least, most=most)
+    dim, heads = values["dim"], values.pop("num_heads")
     hidden = settings.whole("intermediate_size", 3072, most=MOST["dim"] * MOST["mlp_mult"])
     if dim % heads:
         settings.note("num_attention_heads", f"a divisor of hidden_size {dim}", heads)
@@ -90,25 +108,17 @@ def _architecture(settings: Settings, path: Path) -> TimeSformerConfig:
         settings.note("intermediate_size", f"a multiple of hidden_size {dim}", hidden)
     settings.choice("hidden_act", "gelu", ("gelu",))
     attention = settings.choice("attention_type", "divided_space_time", tuple(ATTENTION_TYPES))
-    values: dict[str, Any] = {
-        "frames": settings.whole("num_frames", 8, most=MOST["frames"]),
-        "channels": settings.whole("num_channels", 3, most=MOST["channels"]),
+    values |= {
         "height": height,
         "width": width,
         "num_classes": _classes(settings),
-        "dim": dim,
         "patch_size": patch,
-        "depth": settings.whole("num_hidden_layers", 12, most=MOST["depth"]),
         "heads": heads,
         "dim_head": max(1, dim // heads),
         "mlp_mult": max(1, hidden // dim),
-        "drop_path": settings.number("drop_path_rate", 0.0, least=0, most=0.99),
-        "attn_dropout": settings.number("attention_probs_dropout_prob", 0.0, least=0, most=0.99),
-        "proj_dropout": settings.number("hidden_dropout_prob", 0.0, least=0, most=0.99),
         "attn_type": ATTENTION_TYPES[attention],
         "qkv_bias": settings.flag("qkv_bias", True),
-        "norm_eps": settings.number("layer_norm_eps", 1e-6, least=1e-15, most=1.0),
-    }  # fmt: skip
+    }
     settings.finish()
     try:
         model = TimeSformerConfig(**values, **PRETRAINED)
@@ -116,6 +126,21 @@ def _architecture(settings: Settings, path: Path) -> TimeSformerConfig:
         raise UsageError(f"checkpoint: {path}: {error}") from error
     check_bounds(model, path)
     return model
+
+
+def huggingface_fields(model: TimeSformerConfig) -> dict[str, Any]:
+    """The fields of ``model``, of square frames, as transformers' ``TimesformerConfig`` calls them; nothing drops."""
+    types = {ours: theirs for theirs, ours in ATTENTION_TYPES.items()}
+    return {
+        **{theirs: getattr(model, ours) for theirs, (ours, _) in _COUNTS.items()},
+        "image_size": model.height,
+        "patch_size": model.patch_size,
+        "intermediate_size": model.mlp_mult * model.dim,
+        "layer_norm_eps": model.norm_eps,
+        "qkv_bias": model.qkv_bias,
+        "attention_type": types[model.attn_type],
+        "num_labels": model.num_classes,
+    }
 
 
 # What every pretrained TimeSformer has and its files do not say.

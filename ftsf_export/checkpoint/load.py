@@ -14,7 +14,7 @@ from torch import Tensor
 from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.bundle import Preprocessing, sha256_of
-from ftsf_export.checkpoint.agreement import agreed
+from ftsf_export.checkpoint.agreed import agreed
 from ftsf_export.checkpoint.found import Found
 from ftsf_export.checkpoint.hub import HubId, fetch
 from ftsf_export.checkpoint.interpolate import space_from_space, time_from_time

@@ -9,7 +9,6 @@ from typing import Any
 from fast_timesformer import weights
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import Preprocessing
-from ftsf_export.checkpoint.architecture import architecture_from_config
 from ftsf_export.checkpoint.found import FILTERS, MOST, Found, check_bounds, default_preprocessing
 from ftsf_export.checkpoint.names import own_origins
 from ftsf_export.checkpoint.settings import Settings
@@ -85,7 +84,7 @@ def _preprocessing(said: Mapping[str, Any] | None, model: TimeSformerConfig, ten
 
 def _asked(config: ExportConfig) -> TimeSformerConfig:
     try:
-        return architecture_from_config(config)
+        return config.architecture
     except ValueError as error:
         raise UsageError(
             f"checkpoint: {config.checkpoint}: it has no configuration of its own, and: {error}"

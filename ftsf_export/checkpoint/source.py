@@ -7,7 +7,6 @@ import torch
 from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.checkpoint import Checkpoint, load_checkpoint, model_from_checkpoint
-from ftsf_export.checkpoint.architecture import architecture_from_config
 from ftsf_export.config import ExportConfig
 
 
@@ -21,7 +20,7 @@ def load_model(config: ExportConfig, checkpoint: Checkpoint | None = None) -> Fa
         return model_from_checkpoint(checkpoint, seed=config.seed)
     if config.checkpoint is not None:
         return load_checkpoint(config.checkpoint, config)[0]
-    return random_model(architecture_from_config(config), config.seed)
+    return random_model(config.architecture, config.seed)
 
 
 def random_model(architecture: TimeSformerConfig, seed: int) -> FastTimeSformer:

@@ -121,7 +121,7 @@ def _say_plan(terminal: Terminal, resolved: ResolvedExport) -> None:
     terminal.say("nothing was written; without --dry-run this would be done:")
     terminal.say(
         f"model      {config.attn} {config.attn_type}, {config.frames} frames of {config.size} px, "
-        f"patch {config.patch_size}, dim {config.dim}, depth {config.depth}, {config.num_heads} heads, "
+        f"patch {config.patch_size}, dim {config.dim}, depth {config.depth}, {config.architecture.num_heads} heads, "
         f"{config.num_classes} classes"
     )
     say_weights(terminal, resolved.weights, random=config.checkpoint is None)

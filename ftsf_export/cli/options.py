@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from ftsf_export.config import ATTENTION_TYPES, ATTENTIONS, BUILDERS, PLUGINS, ExportConfig
+from fast_timesformer.config import ATTENTION_TYPES, MECHANISMS
+from ftsf_export.config import BUILDERS, PLUGINS, ExportConfig
 from ftsf_export.precision import PRECISIONS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -45,7 +46,7 @@ def _config_option(flag: str, name: str, kind: Any, text: str, metavar: str | No
 
 
 model_options = _stack(
-    _config_option("--attn", "attn", str, "Attention mechanism.", "|".join(ATTENTIONS)),
+    _config_option("--attn", "attn", str, "Attention mechanism.", "|".join(MECHANISMS)),
     _config_option("--attn-type", "attn_type", str, "Over what it attends.", "|".join(ATTENTION_TYPES)),
     _config_option("--frames", "frames", int, "Frames in a clip."),
     _config_option("--size", "size", str, "Frame size in pixels, HEIGHTxWIDTH or one number for both.", "SIZE"),

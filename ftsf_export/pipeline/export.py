@@ -17,11 +17,11 @@ from ftsf_export.errors import EnvironmentLacks, RunError
 from ftsf_export.network.scope import CLIP, LOGITS
 from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.judge import Limits
-from ftsf_export.pipeline.architecture import config_of_model
 from ftsf_export.pipeline.bench import BenchRequest, bench
 from ftsf_export.pipeline.build import BuildOptions, BuiltEngine, GraphFacts, build_engines
 from ftsf_export.pipeline.clips import judged_clips
 from ftsf_export.pipeline.engine_plans import EnginePlans, plans_of
+from ftsf_export.pipeline.given_model import config_of_model
 from ftsf_export.pipeline.graphs import GraphMade, make_graph
 from ftsf_export.pipeline.held_out import held_out_clips
 from ftsf_export.pipeline.plugins import PluginChoice, choose_plugins
@@ -138,9 +138,7 @@ def _architecture(resolved: ResolvedExport, model: FastTimeSformer | None) -> Ti
         return model.config
     if resolved.checkpoint is not None:
         return resolved.checkpoint.model
-    from ftsf_export.checkpoint.architecture import architecture_from_config
-
-    return architecture_from_config(resolved.config)
+    return resolved.config.architecture
 
 
 def _manifest(resolved: ResolvedExport, made: GraphMade, plugins: PluginChoice, *, weights: str) -> Manifest:

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import OutputError, StageError, UsageError, VideoError
-from ftsf_export.pipeline.architecture import config_of
 from ftsf_export.pipeline.resolve import preprocessing_of
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.video.class_folder import ClassFolder, class_folder
@@ -131,7 +130,7 @@ def _check_places(request: FinetuneRequest) -> None:
 
 
 def _preprocessing(request: FinetuneRequest, student: Student) -> Preprocessing:
-    config = config_of(request.config, student.model.config)
+    config = request.config.with_architecture(student.model.config)
     if config.channels != 3:
         raise VideoError(f"a video gives 3 channels, the model takes {config.channels}; it cannot be trained on videos")
     how = preprocessing_of(config, student.checkpoint)

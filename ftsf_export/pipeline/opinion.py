@@ -43,10 +43,10 @@ def second_opinion(
     """None where the weights are not Hugging Face's. ``normalisation``: of clips that are pixels."""
     if checkpoint is None or not checkpoint.from_huggingface:
         return None
-    from ftsf_export.checkpoint import opinion
+    from ftsf_export.checkpoint import huggingface_logits
 
-    if reason := opinion.lacking(checkpoint):
+    if reason := huggingface_logits.lacking(checkpoint):
         return Opinion(None, reason=reason)
     whom = f"transformers {metadata.version('transformers')}, TimesformerForVideoClassification"
     values = clips.values if normalisation is None else normalisation.of(clips.values)
-    return Opinion(opinion.huggingface_logits(checkpoint, values), whom=whom)
+    return Opinion(huggingface_logits.huggingface_logits(checkpoint, values), whom=whom)

@@ -16,7 +16,6 @@ from ftsf_export.engine.plugins import plugin_alongs, plugin_problem
 from ftsf_export.engine.targets import default_opset
 from ftsf_export.errors import EnvironmentLacks, UsageError
 from ftsf_export.network import gates
-from ftsf_export.pipeline.architecture import config_of
 from ftsf_export.pipeline.build import choose
 from ftsf_export.pipeline.plugins import require_compiler, takes_plugins
 from ftsf_export.pipeline.rewrites import known_rewrites
@@ -150,7 +149,7 @@ def resolve_export(
         _require(_NEEDED_FOR_VIDEO, "to read a video", INSTALL_VIDEO)
     checkpoint = _described(config, on_progress)
     if checkpoint is not None:
-        config = config_of(config, checkpoint.model)
+        config = config.with_architecture(checkpoint.model)
     if (config.videos or config.held_out is not None) and config.channels != 3:
         raise UsageError(f"video: a video gives 3 channels, the model takes {config.channels}; judge it on noise alone")
     opset, operator = _form_of_attention(config, choice)

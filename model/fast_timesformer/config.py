@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 MECHANISMS = ("fastformer", "performer", "regular")
@@ -13,9 +14,36 @@ LEARNED_EMBEDDINGS = ("token", "factored")
 PERFORMER_KERNELS = ("softmax", "relu")
 
 
+# What only performer has, at the values that every other mechanism keeps.
+_PERFORMER_ONLY: dict[str, Any] = {"performer_features": None, "performer_kernel": "softmax", "ortho_scaling": 0}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One wrong field of an architecture.
+
+    Attributes:
+        field: its name.
+        said: what was expected, what it is, and where there is a mend, the mend.
+        alone: whether the field is wrong by itself; False: only beside other fields.
+    """
+
+    field: str
+    said: str
+    alone: bool
+
+
+class ArchitectureError(ValueError):
+    """No such architecture: ``problems`` has every wrong field."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(f"{problem.field}: {problem.said}" for problem in problems))
+        self.problems = tuple(problems)
+
+
 @dataclass(frozen=True)
 class TimeSformerConfig:
-    """The architecture. Raises ValueError, one sentence for each wrong field, when made.
+    """The architecture. Raises ArchitectureError, one sentence for each wrong field, when made.
 
     Attributes:
         frames, channels, height, width: the clip; pixels for the last two.
@@ -70,10 +98,14 @@ class TimeSformerConfig:
     ortho_scaling: int = 0
 
     def __post_init__(self) -> None:
-        # Relations between fields are judged only where each field is sound by itself.
-        problems = _field_problems(self) or _relation_problems(self)
-        if problems:
-            raise ValueError("; ".join(problems))
+        found = [Problem(*problem, alone=True) for problem in _field_problems(self)]
+        # A relation between fields is judged only where each of them is sound by itself.
+        broken = {problem.field for problem in found}
+        for names, judge in _RELATIONS:
+            if not broken & set(names):
+                found += [Problem(*problem, alone=False) for problem in judge(self)]
+        if found:
+            raise ArchitectureError(found)
 
     @property
     def num_heads(self) -> int:
@@ -105,6 +137,13 @@ class TimeSformerConfig:
         """N, tokens of a clip: the class token and F * P patches."""
         return 1 + self.frames * self.num_patches
 
+    def with_mechanism(self, name: str) -> TimeSformerConfig:
+        """The same with another attention mechanism; what the new one does not have is left behind."""
+        if name == self.attn_mechanism:
+            return self
+        dropout = 0.0 if name == "performer" else self.attn_dropout
+        return replace(self, attn_mechanism=name, attn_dropout=dropout, **_PERFORMER_ONLY)
+
     def as_dict(self) -> dict[str, Any]:
         """JSON form; ``from_dict`` is its inverse."""
         return asdict(self)
@@ -126,20 +165,20 @@ def default_features(dim_head: int) -> int:
     return max(1, int(dim_head * math.log(dim_head)))
 
 
-def _field_problems(config: TimeSformerConfig) -> list[str]:
+def _field_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
     return [
         *_count_problems(config),
         *_fraction_problems(config),
         *_choice_problems(config),
         *(
-            f"{name}: expected True or False, got {getattr(config, name)!r}"
+            (name, f"expected True or False, got {getattr(config, name)!r}")
             for name in ("rotary_emb", "frames_first", "qkv_bias")
             if not isinstance(getattr(config, name), bool)
         ),
     ]
 
 
-def _count_problems(config: TimeSformerConfig) -> list[str]:
+def _count_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
     optional = ("heads", "performer_features")
     names = (
         *("frames", "channels", "height", "width", "num_classes", "dim", "patch_size", "depth"),
@@ -151,7 +190,7 @@ def _count_problems(config: TimeSformerConfig) -> list[str]:
         if value is None and name in optional:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            problems.append(f"{name}: expected a whole number of at least 1, got {value!r}")
+            problems.append((name, f"expected a whole number of at least 1, got {value!r}"))
     return problems
 
 
@@ -159,18 +198,18 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _fraction_problems(config: TimeSformerConfig) -> list[str]:
+def _fraction_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
     problems = []
     for name in ("drop_path", "attn_dropout", "proj_dropout"):
         value = getattr(config, name)
         if not _is_number(value) or not 0 <= value < 1:
-            problems.append(f"{name}: expected a probability, at least 0 and below 1, got {value!r}")
+            problems.append((name, f"expected a probability, at least 0 and below 1, got {value!r}"))
     if not _is_number(config.norm_eps) or not 0 < config.norm_eps < math.inf:
-        problems.append(f"norm_eps: expected a finite number above 0, got {config.norm_eps!r}")
+        problems.append(("norm_eps", f"expected a finite number above 0, got {config.norm_eps!r}"))
     return problems
 
 
-def _choice_problems(config: TimeSformerConfig) -> list[str]:
+def _choice_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
     choices: tuple[tuple[str, tuple[object, ...]], ...] = (
         ("attn_mechanism", MECHANISMS),
         ("attn_type", ATTENTION_TYPES),
@@ -180,63 +219,68 @@ def _choice_problems(config: TimeSformerConfig) -> list[str]:
         ("ortho_scaling", (0, 1)),
     )
     return [
-        f"{name}: expected one of {', '.join(map(str, allowed))}, got {getattr(config, name)!r}"
+        (name, f"expected one of {', '.join(map(str, allowed))}, got {getattr(config, name)!r}")
         for name, allowed in choices
-        if getattr(config, name) not in allowed
+        # "in" would accept True for 1, and compare whatever else was given.
+        if not any(type(getattr(config, name)) is type(one) and getattr(config, name) == one for one in allowed)
     ]
 
 
-def _relation_problems(config: TimeSformerConfig) -> list[str]:
-    problems = []
+def _patch_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
+    patch, problems = config.patch_size, []
     for name in ("height", "width"):
         pixels = getattr(config, name)
-        if pixels % config.patch_size:
-            problems.append(f"{name}: expected a multiple of patch_size {config.patch_size}, got {pixels}")
-    return [*problems, *_head_problems(config), *_position_problems(config), *_mechanism_problems(config)]
-
-
-def _head_problems(config: TimeSformerConfig) -> list[str]:
-    if config.heads is None and config.dim % config.dim_head:
-        return [
-            f"dim: expected a multiple of dim_head {config.dim_head} where heads is not given, got {config.dim}; "
-            "give heads as well"
-        ]
-    if config.attn_mechanism == "fastformer" and config.num_heads * config.dim_head != config.dim:
-        return [
-            f"heads: fastformer adds its queries to the output, so heads * dim_head must be dim {config.dim}, "
-            f"got {config.num_heads} * {config.dim_head}"
-        ]
-    return []
-
-
-def _position_problems(config: TimeSformerConfig) -> list[str]:
-    if not config.rotary_emb:
-        return []
-    problems = []
-    # Pairs for rows and pairs for columns; joint attention gives them half of the head width.
-    multiple = 8 if config.attn_type == "joint" else 4
-    if config.dim_head % multiple:
-        problems.append(
-            f"dim_head: rotary positions in {config.attn_type} attention need a multiple of {multiple}, "
-            f"got {config.dim_head}"
-        )
-    if config.learned_emb != "token":
-        problems.append(f"learned_emb: {config.learned_emb!r} needs rotary_emb=False, got rotary_emb=True")
+        if pixels % patch:
+            below = pixels // patch * patch
+            nearest = " or ".join(str(side) for side in (below, below + patch) if side)
+            problems.append((name, f"expected a multiple of patch_size {patch}, got {pixels}; take {nearest}"))
     return problems
 
 
-def _mechanism_problems(config: TimeSformerConfig) -> list[str]:
+def _head_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
+    if config.heads is None and config.dim % config.dim_head:
+        expected = f"expected a multiple of dim_head {config.dim_head} where heads is not given"
+        return [("dim", f"{expected}, got {config.dim}; give heads as well")]
+    if config.attn_mechanism == "fastformer" and config.num_heads * config.dim_head != config.dim:
+        because = "fastformer adds its queries to the output, so heads * dim_head must be"
+        return [("heads", f"{because} dim {config.dim}, got {config.num_heads} * {config.dim_head}")]
+    return []
+
+
+def _rotary_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
+    # Pairs for rows and pairs for columns; joint attention gives them half of the head width.
+    multiple = 8 if config.attn_type == "joint" else 4
+    if not config.rotary_emb or config.dim_head % multiple == 0:
+        return []
+    needed = f"rotary positions in {config.attn_type} attention need a multiple of {multiple}"
+    return [("dim_head", f"{needed}, got {config.dim_head}; or turn rotary_emb off")]
+
+
+def _learned_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
+    if not config.rotary_emb or config.learned_emb == "token":
+        return []
+    return [("learned_emb", f"{config.learned_emb!r} needs rotary_emb=False, got rotary_emb=True")]
+
+
+def _mechanism_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
     if config.attn_mechanism == "performer":
         if config.attn_dropout:
-            return [
-                "attn_dropout: performer forms no attention weights to drop; expected 0, "
-                f"got {config.attn_dropout!r}; proj_dropout works with it"
-            ]
+            because = "performer forms no attention weights to drop; expected 0"
+            return [("attn_dropout", f"{because}, got {config.attn_dropout!r}; proj_dropout works with it")]
         return []
-    defaults = {"performer_features": None, "performer_kernel": "softmax", "ortho_scaling": 0}
+    other = f"with attn_mechanism {config.attn_mechanism!r}"
     return [
-        f"{name}: only performer has it; expected {default!r} with attn_mechanism {config.attn_mechanism!r}, "
-        f"got {getattr(config, name)!r}"
-        for name, default in defaults.items()
+        (name, f"only performer has it; expected {default!r} {other}, got {getattr(config, name)!r}")
+        for name, default in _PERFORMER_ONLY.items()
         if getattr(config, name) != default
     ]
+
+
+# The fields of each relation, and the function that judges it.
+_RELATIONS: tuple[tuple[tuple[str, ...], Callable[[TimeSformerConfig], list[tuple[str, str]]]], ...] = (
+    (("height", "width", "patch_size"), _patch_problems),
+    (("attn_mechanism", "dim", "heads", "dim_head"), _head_problems),
+    (("rotary_emb", "attn_type", "dim_head"), _rotary_problems),
+    (("rotary_emb", "learned_emb"), _learned_problems),
+    (("attn_mechanism", "attn_dropout", *_PERFORMER_ONLY), _mechanism_problems),
+)

@@ -24,9 +24,9 @@ def problems_of(**fields: Any) -> tuple[str, ...]:
 def test_defaults_are_the_documented_ones() -> None:
     config = ExportConfig()
     assert (config.attn, config.attn_type, config.frames, str(config.size)) == ("fastformer", "divided", 8, "224")
-    assert (config.patch_size, config.dim, config.depth, config.num_heads, config.dim_head) == (16, 512, 12, 8, 64)
+    assert (config.patch_size, config.dim, config.depth, config.dim_head) == (16, 512, 12, 64)
     assert (config.num_classes, config.precision, config.seed, config.builder) == (400, "fp16", 0, "auto")
-    assert config.num_patches == 14 * 14
+    assert (config.architecture.num_heads, config.architecture.num_patches) == (8, 14 * 14)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,10 @@ def test_batch_that_is_not_one(written: Any) -> None:
 
 
 def test_height_that_is_no_multiple_names_the_nearest() -> None:
-    assert problems_of(size="225x224") == ("size: height 225 not a multiple of the patch size 16; use 224 or 240",)
-    assert problems_of(size="8x224") == ("size: height 8 not a multiple of the patch size 16; use 16",)
+    assert problems_of(size="225x224") == ("size: expected a multiple of patch_size 16, got 225; take 224 or 240",)
+    assert problems_of(size="8x224") == ("size: expected a multiple of patch_size 16, got 8; take 16",)
+    assert problems_of(size="100") == ("size: expected a multiple of patch_size 16, got 100; take 96 or 112",)
+    assert len(problems_of(size="100x20")) == 2
 
 
 def test_every_problem_is_said_at_once_and_none_twice() -> None:
@@ -71,7 +73,7 @@ def test_every_problem_is_said_at_once_and_none_twice() -> None:
         attn="linear", frames=0, size="225", dim=-1, precision="fp4", rtol=float("nan"), targets=["a", "a"]
     )
     assert [problem.split(":")[0] for problem in problems] == [
-        "attn", "precision", "frames", "dim", "rtol", "target", "size",
+        "precision", "rtol", "target", "frames", "dim", "attn", "size",
     ]  # fmt: skip
 
 
@@ -82,10 +84,10 @@ def test_choices_are_listed() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"dim": 500}, "dim: 500 is not a multiple of the head width 64"),
+        ({"dim": 500}, "dim: expected a multiple of dim_head 64 where heads is not given, got 500; give heads as well"),
         ({"dim": 512, "heads": 4}, "heads: fastformer adds its queries"),
-        ({"dim_head": 2, "dim": 64}, "a multiple of 4 is needed, got 2"),
-        ({"dim_head": 4, "dim": 64, "attn_type": "joint"}, "a multiple of 8 is needed, got 4"),
+        ({"dim_head": 2, "dim": 64}, "need a multiple of 4, got 2; or turn rotary off"),
+        ({"dim_head": 4, "dim": 64, "attn_type": "joint"}, "need a multiple of 8, got 4; or turn rotary off"),
         ({"seed": -1}, "seed: expected a whole number from 0"),
         ({"seed": 2**63}, "seed: expected a whole number from 0"),
         ({"atol": 0.0}, "atol: expected a number above 0"),

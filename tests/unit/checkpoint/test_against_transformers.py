@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ftsf_export.checkpoint import describe_checkpoint, load_checkpoint
-from ftsf_export.checkpoint.opinion import huggingface_logits, lacking
+from ftsf_export.checkpoint.huggingface_logits import huggingface_logits, lacking
 from ftsf_export.config import ExportConfig
 from ftsf_export.pipeline.export import export
 from ftsf_export.verdict import Status

@@ -78,7 +78,7 @@ def test_nor_of_a_hugging_face_bin(huggingface: Callable[..., Path], tmp_path: P
 
 def test_no_code_of_a_directory_runs(huggingface: Callable[..., Path], tmp_path: Path) -> None:
     """``auto_map`` is how a directory of the hub asks for its own modelling code."""
-    from ftsf_export.checkpoint.opinion import huggingface_logits
+    from ftsf_export.checkpoint.huggingface_logits import huggingface_logits
 
     folder = huggingface()
     (folder / "evil.py").write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\n")

@@ -141,9 +141,11 @@ def test_without_transformers_the_reference_is_ours(
 ) -> None:
     from importlib.util import find_spec
 
-    from ftsf_export.checkpoint import opinion
+    from ftsf_export.checkpoint import huggingface_logits
 
-    monkeypatch.setattr(opinion, "find_spec", lambda name: None if name == "transformers" else find_spec(name))
+    monkeypatch.setattr(
+        huggingface_logits, "find_spec", lambda name: None if name == "transformers" else find_spec(name)
+    )
     said = say("export", "--checkpoint", pretrained, "--builder", "none", "-o", tmp_path / "out", "--json")
     assert said.code == 0, said.err
     (verdict,) = (v for v in said.json["verdicts"] if v["gate"] == "parity.huggingface")

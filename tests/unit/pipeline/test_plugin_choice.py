@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from ftsf_export.checkpoint.architecture import architecture_from_config
 from ftsf_export.config import ExportConfig
 from ftsf_export.engine.machine import Machine
 from ftsf_export.errors import ConfigError, EnvironmentLacks, UsageError
@@ -86,7 +85,7 @@ def test_whose_plan_is_read(fields: dict[str, Any], target: str | None) -> None:
 def chosen(**fields: Any) -> Any:
     config = ExportConfig(**SMALL, plugins="auto", **fields)
     choice = choose(config.builder, config.targets, config.precision)
-    return choose_plugins(config, architecture_from_config(config), choice, ALL, opset=20)
+    return choose_plugins(config, config.architecture, choice, ALL, opset=20)
 
 
 def test_tensorrt_for_rtx_gets_none() -> None:

@@ -54,22 +54,7 @@ def huggingface_logits(
 def _their_model(checkpoint: Checkpoint) -> nn.Module:
     from transformers import TimesformerConfig, TimesformerForVideoClassification
 
-    model = checkpoint.found.model
-    types = {ours: theirs for theirs, ours in huggingface.ATTENTION_TYPES.items()}
-    config = TimesformerConfig(
-        image_size=model.height,
-        patch_size=model.patch_size,
-        num_channels=model.channels,
-        num_frames=model.frames,
-        hidden_size=model.dim,
-        num_hidden_layers=model.depth,
-        num_attention_heads=model.num_heads,
-        intermediate_size=model.mlp_mult * model.dim,
-        layer_norm_eps=model.norm_eps,
-        qkv_bias=model.qkv_bias,
-        attention_type=types[model.attn_type],
-        num_labels=model.num_classes,
-    )
+    config = TimesformerConfig(**huggingface.huggingface_fields(checkpoint.found.model))
     # Made without memory: the tensors of the file take the place of its parameters.
     with torch.device("meta"):
         theirs: nn.Module = TimesformerForVideoClassification(config)
