@@ -48,7 +48,7 @@ class Precision:
         engine: the element type by its name in TensorRT (``tensorrt.DataType``).
         bits: width of an element, in bits.
         unit_roundoff: largest relative error of rounding to the type; for int8 relative to the largest number.
-        since: least compute capability of a GPU whose arithmetic knows it, times ten (89 is 8.9).
+        since: least compute capability of a GPU whose arithmetic knows it ("8.9").
         proof: how a graph in it is judged; None while no stage makes one.
     """
 
@@ -58,7 +58,7 @@ class Precision:
     engine: str
     bits: int
     unit_roundoff: float
-    since: int
+    since: str
     proof: Proof | None = None
 
     @property
@@ -84,7 +84,7 @@ class Precision:
         return self.proof
 
 
-_SINCE_FIRST = 75
+_SINCE_FIRST = "7.5"
 FP32 = Precision(
     name="fp32",
     element="float32",
@@ -112,14 +112,14 @@ BF16 = Precision(
     engine="BF16",
     bits=16,
     unit_roundoff=2.0**-8,
-    since=80,
+    since="8.0",
     proof=Proof(rel_l2=5e-2, least_top1=0.97, on_cpu=OnCpu.REFUSES),
 )
 INT8 = Precision(
     name="int8", element="int8", onnx="INT8", engine="INT8", bits=8, unit_roundoff=0.5 / 127, since=_SINCE_FIRST
 )
 FP8 = Precision(
-    name="fp8", element="float8_e4m3fn", onnx="FLOAT8E4M3FN", engine="FP8", bits=8, unit_roundoff=2.0**-4, since=89
+    name="fp8", element="float8_e4m3fn", onnx="FLOAT8E4M3FN", engine="FP8", bits=8, unit_roundoff=2.0**-4, since="8.9"
 )
 PRECISIONS: dict[str, Precision] = {one.name: one for one in (FP32, FP16, BF16, INT8, FP8)}
 # Names of those that a stage makes; the others are known, so that a target can say whether it has them.

@@ -61,13 +61,6 @@ class Cuda:
         self.call(function, ctypes.byref(handle), *arguments)
         return handle.value or 0
 
-    def device_count(self) -> int:
-        """GPUs that CUDA sees; 0 also when there is no driver."""
-        count = ctypes.c_int()
-        if self._library.cudaGetDeviceCount(ctypes.byref(count)) != 0:
-            return 0
-        return count.value
-
     def pci_bus_id(self) -> str:
         """PCI address of the current device, for example ``0000:3B:00.0``."""
         device = ctypes.c_int()

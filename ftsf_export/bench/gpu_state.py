@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from ftsf_export.runners.driver import Gpu
+
 # nvml.h, nvmlClocksEventReasons. "GPU idle" and the applications' clock setting are not faults.
 _REASONS = {
     0x001: "gpu idle",
@@ -80,7 +82,8 @@ class GpuTrace:
 class GpuMonitor:
     """Reads one GPU. ``nvml`` is the module pynvml, initialised; ``handle`` is its handle of the device."""
 
-    def __init__(self, nvml: Any, handle: Any, clock_ns: Callable[[], int] = time.perf_counter_ns) -> None:
+    def __init__(self, gpu: Gpu, nvml: Any, handle: Any, clock_ns: Callable[[], int] = time.perf_counter_ns) -> None:
+        self._gpu = gpu
         self._nvml = nvml
         self._handle = handle
         self._clock_ns = clock_ns
@@ -118,8 +121,8 @@ class GpuMonitor:
         after = self.read()
         readings = [*self._readings, after]
         return GpuTrace(
-            device=_text(self._ask("nvmlDeviceGetName", self._handle)),
-            driver=_text(self._ask("nvmlSystemGetDriverVersion")),
+            device=self._gpu.name,
+            driver=self._gpu.driver_version,
             samples=len(readings),
             before=self._before,
             after=after,
@@ -136,8 +139,8 @@ class GpuMonitor:
 
 
 @contextmanager
-def gpu_monitor(pci_bus_id: str) -> Iterator[GpuMonitor | None]:
-    """Watch the GPU at this PCI address; None without NVML.
+def gpu_monitor(gpu: Gpu, pci_bus_id: str) -> Iterator[GpuMonitor | None]:
+    """Watch ``gpu``, which is at this PCI address; None without NVML.
 
     The address, not the ordinal: CUDA_VISIBLE_DEVICES renumbers CUDA's devices and not NVML's.
     """
@@ -156,16 +159,9 @@ def gpu_monitor(pci_bus_id: str) -> Iterator[GpuMonitor | None]:
             handle = pynvml.nvmlDeviceGetHandleByPciBusId(pci_bus_id.encode())
         except pynvml.NVMLError:
             handle = None
-        yield None if handle is None else GpuMonitor(pynvml, handle)
+        yield None if handle is None else GpuMonitor(gpu, pynvml, handle)
     finally:
         pynvml.nvmlShutdown()
-
-
-def _text(answer: Any) -> str:
-    # pynvml before version 12 answers in bytes.
-    if isinstance(answer, bytes):
-        return answer.decode()
-    return str(answer or "unknown")
 
 
 def _extreme(readings: list[GpuSample], pick: Callable[[list[Any]], Any]) -> GpuSample:

@@ -41,10 +41,10 @@ def _measure_engine(measurement: Measurement, feed: Mapping[str, Array]) -> tupl
     from ftsf_export.runners.driver import require_gpu
     from ftsf_export.runners.engine_file import load_engine
 
-    require_gpu(f"to run {measurement.file.name}")
+    gpu = require_gpu(f"to run {measurement.file.name}")
     cuda = Cuda.load()
     # Before the engine is loaded, so that the memory in use before it is known.
-    with gpu_monitor(cuda.pci_bus_id()) as monitor:
+    with gpu_monitor(gpu, cuda.pci_bus_id()) as monitor:
         engine, version = load_engine(measurement.file, measurement.backend)
         subject = replace(
             measurement.subject, heading=f"{measurement.subject.heading} ({_LIBRARIES[measurement.backend]} {version})"

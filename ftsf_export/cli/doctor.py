@@ -46,7 +46,8 @@ def _say_machine(terminal: Terminal, diagnosis: Diagnosis) -> None:
     terminal.say(f"Python   {machine.python} ({machine.executable})")
     terminal.say(f"System   {machine.system}")
     terminal.say(f"CPU      {machine.processor}, {machine.cpus} usable{memory}")
-    terminal.say(f"Driver   {driver.problem or 'CUDA ' + driver.answer['cuda_version']}")
+    versions = f"{driver.answer.get('driver_version', '')} CUDA {driver.answer.get('cuda_version', '')}".strip()
+    terminal.say(f"Driver   {driver.problem or versions}")
     for gpu in diagnosis.gpus:
         capability, memory_gib = gpu["compute_capability"], gpu["memory_bytes"] / _GIB
         terminal.say(f"GPU      {gpu['name']}, compute capability {capability}, {memory_gib:.1f} GiB")

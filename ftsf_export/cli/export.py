@@ -157,5 +157,5 @@ def _say_bundle(terminal: Terminal, resolved: ResolvedExport, bundle: Bundle) ->
 def _say_deferred(terminal: Terminal, resolved: ResolvedExport) -> None:
     for deferred, line in zip(resolved.choice.deferred, resolved.commands, strict=True):
         terminal.say(f"engine     {deferred.target.name}: {deferred.reason}; on that machine, run: {line}")
-    if not resolved.choice.jobs and not resolved.choice.deferred:
+    if not resolved.choice.to_build and not resolved.choice.deferred:
         terminal.say("engine     none was asked for (--builder none)")

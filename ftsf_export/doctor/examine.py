@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from ftsf_export.doctor import commands
 from ftsf_export.doctor.commands import Readiness, needs_of_commands, readiness
 from ftsf_export.doctor.machine import Machine, this_machine
 from ftsf_export.doctor.packages import Finding, VersionOf, conflicts, find_packages
+from ftsf_export.errors import EnvironmentLacks, RunError
+from ftsf_export.process.parent import Ending, run_in_child
 
-_PROBES_FILE = Path(__file__).with_name("probes.py")
 _PROBE_TIMEOUT_S = 60.0
 
 # Library (module) -> the distributions that bring it. JetPack and conda bring some without a distribution's metadata.
@@ -107,22 +104,19 @@ class Diagnosis:
 def run_probe(name: str) -> ProbeResult:
     """Ask one library in a process of its own, which may abort or hang without harm to this one."""
     try:
-        done = subprocess.run(
-            [sys.executable, str(_PROBES_FILE), name],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PROBE_TIMEOUT_S,
-            check=False,
+        answer = run_in_child(
+            "ftsf_export.doctor.probes:probe",
+            name,
+            failed=_problem,
+            timeout_s=_PROBE_TIMEOUT_S,
         )
-    except subprocess.TimeoutExpired:
-        return ProbeResult(name, f"gave no answer in {_PROBE_TIMEOUT_S:.0f} s", {})
-    lines = done.stdout.strip().splitlines()
-    if done.returncode != 0 or not lines:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return ProbeResult(name, f"its process ended with status {done.returncode}: {last}", {})
-    answer = json.loads(lines[-1])
-    return ProbeResult(name, answer.pop("problem"), answer)
+    except (EnvironmentLacks, RunError) as error:
+        return ProbeResult(name, error.message, {})
+    return ProbeResult(name, "", answer.value)
+
+
+def _problem(ending: Ending) -> RunError:
+    return RunError(ending.said if ending.how == "failed" else f"its process {ending.how}: {ending.said}")
 
 
 def is_importable(module: str) -> bool:

@@ -1,20 +1,22 @@
-"""Try one library in a process of its own: ``python probes.py NAME`` prints one JSON object, the last line of stdout.
+"""Ask one library, in a process of its own, whether it works: being installed is not.
 
-Being installed is not working: TensorRT's import may abort, ONNX Runtime lists providers that cannot load, a driver
-may hang. This file is run by its path and imports nothing of ours, so that it works however the package was found;
-``run_probes`` in ``examine`` starts it.
+TensorRT's import may abort, ONNX Runtime lists providers that cannot load, a driver may hang. ``run_probe`` in
+``examine`` calls these.
 """
 
+from __future__ import annotations
+
 import contextlib
-import ctypes
 import importlib
-import json
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from ftsf_export.process.channel import Message
+from ftsf_export.process.child import Tell
+from ftsf_export.runners.driver import gpus
 
 # y = Identity(x), x and y float[1], opset 13, IR version 8. Bytes, since the onnx package may not be here;
 # tests/unit/doctor reads them back with it.
@@ -22,11 +24,6 @@ IDENTITY_MODEL = bytes.fromhex(
     "080812003a370a100a017812017922084964656e746974791201675a0f0a0178120a0a08080112040a02080162"
     "0f0a0179120a0a08080112040a02080142040a00100d"
 )
-
-# CUdevice_attribute of cuda.h.
-_COMPUTE_CAPABILITY_MAJOR = 75
-_COMPUTE_CAPABILITY_MINOR = 76
-_NAME_BYTES = 256
 
 
 def probe_module(name: str) -> dict[str, Any]:
@@ -82,41 +79,15 @@ def _captured_stderr() -> Iterator[list[str]]:
 
 
 def probe_driver() -> dict[str, Any]:
-    """CUDA version of the driver, and its GPUs. CUDA Driver API; raises OSError without one."""
-    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    try:
-        cuda = ctypes.CDLL(library)
-    except OSError as error:
-        raise OSError(f"no NVIDIA driver ({library} cannot be loaded)") from error
-    _check(cuda, "cuInit", ctypes.c_uint(0))
-    version, count = ctypes.c_int(), ctypes.c_int()
-    _check(cuda, "cuDriverGetVersion", ctypes.byref(version))
-    _check(cuda, "cuDeviceGetCount", ctypes.byref(count))
+    """Versions of the driver, and its GPUs."""
+    found = gpus()
     return {
-        "cuda_version": f"{version.value // 1000}.{version.value % 1000 // 10}",
-        "gpus": [_gpu(cuda, index) for index in range(count.value)],
+        "cuda_version": found[0].cuda_version if found else "",
+        "driver_version": found[0].driver_version if found else "",
+        "gpus": [
+            {"name": gpu.name, "compute_capability": gpu.capability, "memory_bytes": gpu.memory_bytes} for gpu in found
+        ],
     }
-
-
-def _gpu(cuda: Any, index: int) -> dict[str, Any]:
-    device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
-    memory, name = ctypes.c_size_t(), ctypes.create_string_buffer(_NAME_BYTES)
-    _check(cuda, "cuDeviceGet", ctypes.byref(device), ctypes.c_int(index))
-    _check(cuda, "cuDeviceGetName", name, ctypes.c_int(_NAME_BYTES), device)
-    _check(cuda, "cuDeviceTotalMem_v2", ctypes.byref(memory), device)
-    for value, attribute in ((major, _COMPUTE_CAPABILITY_MAJOR), (minor, _COMPUTE_CAPABILITY_MINOR)):
-        _check(cuda, "cuDeviceGetAttribute", ctypes.byref(value), ctypes.c_int(attribute), device)
-    return {
-        "name": name.value.decode(),
-        "compute_capability": f"{major.value}.{minor.value}",
-        "memory_bytes": memory.value,
-    }
-
-
-def _check(cuda: Any, function: str, *arguments: Any) -> None:
-    status = getattr(cuda, function)(*arguments)
-    if status != 0:
-        raise OSError(f"{function} returned status {status}")
 
 
 PROBES: dict[str, Callable[[], dict[str, Any]]] = {
@@ -128,15 +99,6 @@ PROBES: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-def main(name: str) -> None:
-    try:
-        answer = {"problem": "", **PROBES[name]()}
-    except Exception as error:
-        answer = {"problem": f"{type(error).__name__}: {error}" if not isinstance(error, OSError) else str(error)}
-    print(json.dumps(answer))
-
-
-if __name__ == "__main__":
-    # The folder of this file comes first on the path and holds modules of ours, which must not hide anybody's.
-    sys.path.pop(0)
-    main(sys.argv[1])
+def probe(request: Message, _tell: Tell) -> Message:
+    """The child's side: the answer of the probe that the request names."""
+    return Message(PROBES[request.value]())

@@ -14,7 +14,6 @@ from typing import Any
 from ftsf_export.engine.grammar import GrammarError
 from ftsf_export.engine.plan import Plan, memory_from_log, plan_from_layers, plan_from_log
 from ftsf_export.engine.request import BuildRequest, Built, CompilerRefusal, Product, WorkOrder
-from ftsf_export.engine.targets import dotted
 from ftsf_export.errors import BuildError, EnvironmentLacks, OutputError, UsageError
 from ftsf_export.process.parent import Ending, run_in_child
 from ftsf_export.progress import OnProgress, silent
@@ -131,7 +130,7 @@ def _engine(request: BuildRequest, built: Built, plan: Plan, build_seconds: floa
         builder_version=built.builder_version,
         target=request.target.name,
         precision=request.precision,
-        capabilities=tuple(dotted(c) for c in request.target.capabilities),
+        capabilities=request.target.capabilities,
         sha256=built.sha256,
         size_bytes=built.size_bytes,
         build_seconds=build_seconds,

@@ -56,8 +56,8 @@ _SPARK = _card("DGX Spark (GB10)", 273, fp32=31, fp16=125, fp8=250)
 
 # One card stands for a target of many: the best known of the largest of its generation.
 _BY_CAPABILITY = {
-    75: _T4, 80: _A100, 86: _RTX_3090, 87: _ORIN, 89: _RTX_4090,
-    90: _H100, 100: _B200, 110: _THOR, 120: _RTX_5090, 121: _SPARK,
+    "7.5": _T4, "8.0": _A100, "8.6": _RTX_3090, "8.7": _ORIN, "8.9": _RTX_4090,
+    "9.0": _H100, "10.0": _B200, "11.0": _THOR, "12.0": _RTX_5090, "12.1": _SPARK,
 }  # fmt: skip
 _BY_TARGET = {
     "a10": _card("A10", 600, fp32=31.2, fp16=125),

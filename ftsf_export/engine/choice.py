@@ -1,17 +1,44 @@
-"""Which builder makes which engine, here and now: a pure function of what was asked and what the machine has."""
+"""Which builder makes which engine, here and now: a function of what was asked and what there is to build with."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
-from ftsf_export.engine.targets import DEFAULT_RTX_TARGET, Target, dotted, target_named, target_of_capability
+from ftsf_export.engine.targets import DEFAULT_RTX_TARGET, Target, target_named, target_of_capability
 from ftsf_export.errors import EnvironmentLacks, UsageError
-from ftsf_export.runners.flavour import INSTALLS
+from ftsf_export.runners.driver import first_gpu
+from ftsf_export.runners.flavour import INSTALLS, MODULES
 
 
 @dataclass(frozen=True)
-class Job:
+class BuildTools:
+    """What can compile on one machine.
+
+    Attributes:
+        gpu_capability: compute capability of the first GPU ("8.6"); None without a usable driver and GPU.
+        rtx_installed: whether TensorRT for RTX is there.
+        tensorrt_installed: whether TensorRT is there.
+    """
+
+    gpu_capability: str | None
+    rtx_installed: bool
+    tensorrt_installed: bool
+
+
+def build_tools_here() -> BuildTools:
+    """Those of this machine; neither compiler is imported."""
+    gpu = first_gpu()
+    return BuildTools(
+        gpu_capability=None if gpu is None else gpu.capability,
+        rtx_installed=find_spec(MODULES["rtx"]) is not None,
+        tensorrt_installed=find_spec(MODULES["tensorrt"]) is not None,
+    )
+
+
+@dataclass(frozen=True)
+class EngineToBuild:
     """One engine to build here."""
 
     builder: str
@@ -34,26 +61,18 @@ class Deferred:
 class BuildPlanChoice:
     """What is built here, and what is left for another machine."""
 
-    jobs: tuple[Job, ...]
+    to_build: tuple[EngineToBuild, ...]
     deferred: tuple[Deferred, ...] = ()
 
 
-def resolve(
-    builder: str,
-    targets: Sequence[str],
-    precision: str,
-    *,
-    gpu_capability: int | None,
-    rtx_installed: bool,
-    tensorrt_installed: bool,
-) -> BuildPlanChoice:
+def resolve(builder: str, targets: Sequence[str], precision: str, tools: BuildTools) -> BuildPlanChoice:
     """Decide what to build.
 
     Args:
         builder: auto, rtx, tensorrt or none.
         targets: names; none means the present GPU for TensorRT, ``rtx`` for TensorRT for RTX.
         precision: of the graph.
-        gpu_capability: compute capability of the GPU in this machine (86), None without one.
+        tools: what there is to build with.
 
     Raises UsageError for a pair that cannot be (exit 2), EnvironmentLacks for what is not installed (exit 3).
     """
@@ -62,12 +81,12 @@ def resolve(
     if builder == "none":
         return BuildPlanChoice((), tuple(Deferred(target, "builder none was asked for") for target in wanted))
     if builder == "rtx":
-        return _with_rtx(wanted, rtx_installed, precision)
+        return _with_rtx(wanted, tools.rtx_installed, precision)
     if builder == "tensorrt":
-        return _with_tensorrt(wanted, gpu_capability, tensorrt_installed, precision)
+        return _with_tensorrt(wanted, tools.gpu_capability, tools.tensorrt_installed, precision)
     if builder == "auto":
-        usable_gpu = gpu_capability if tensorrt_installed else None
-        return _with_either(wanted, usable_gpu, rtx_installed, precision)
+        usable_gpu = tools.gpu_capability if tools.tensorrt_installed else None
+        return _with_either(wanted, usable_gpu, tools.rtx_installed, precision)
     raise UsageError(f"builder: expected one of auto, tensorrt, rtx, none, got {builder!r}")
 
 
@@ -90,17 +109,17 @@ def _with_rtx(wanted: list[Target], installed: bool, precision: str) -> BuildPla
         raise UsageError("; ".join(problems))
     if not installed:
         raise EnvironmentLacks("builder rtx: the package tensorrt_rtx is not installed", install=INSTALLS["rtx"])
-    return BuildPlanChoice(tuple(Job("rtx", target) for target in wanted))
+    return BuildPlanChoice(tuple(EngineToBuild("rtx", target) for target in wanted))
 
 
 def _with_tensorrt(
-    wanted: list[Target], gpu_capability: int | None, installed: bool, precision: str
+    wanted: list[Target], gpu_capability: str | None, installed: bool, precision: str
 ) -> BuildPlanChoice:
     for target in wanted:
         if "tensorrt" not in target.builders:
             raise UsageError(
                 f"target {target.name} with builder tensorrt: TensorRT builds for the one GPU that it runs on, this "
-                f"target covers {', '.join(dotted(c) for c in target.capabilities)}; possible: --builder rtx"
+                f"target covers {', '.join(target.capabilities)}; possible: --builder rtx"
             )
     if not installed:
         raise EnvironmentLacks("builder tensorrt: the package tensorrt is not installed", install=INSTALLS["tensorrt"])
@@ -115,30 +134,30 @@ def _with_tensorrt(
         if target.capabilities != (gpu_capability,):
             raise UsageError(
                 f"target {target.name} with builder tensorrt: TensorRT builds for the GPU that it runs on: expected "
-                f"compute capability {dotted(target.capabilities[0])}, this machine has {dotted(gpu_capability)}; "
+                f"compute capability {target.capabilities[0]}, this machine has {gpu_capability}; "
                 "run the same command on the target"
             )
-    return BuildPlanChoice(tuple(Job("tensorrt", target) for target in wanted))
+    return BuildPlanChoice(tuple(EngineToBuild("tensorrt", target) for target in wanted))
 
 
-def _with_either(wanted: list[Target], gpu_capability: int | None, rtx: bool, precision: str) -> BuildPlanChoice:
+def _with_either(wanted: list[Target], gpu_capability: str | None, rtx: bool, precision: str) -> BuildPlanChoice:
     """TensorRT for what it can build here, else TensorRT for RTX, else leave it to the machine itself."""
     if not wanted:
         wanted = [target_named(DEFAULT_RTX_TARGET) if gpu_capability is None else target_of_capability(gpu_capability)]
         _refuse_precision(wanted, precision)
-    jobs: list[Job] = []
+    to_build: list[EngineToBuild] = []
     deferred: list[Deferred] = []
     for target in wanted:
         if gpu_capability is not None and target.capabilities == (gpu_capability,):
-            jobs.append(Job("tensorrt", target))
+            to_build.append(EngineToBuild("tensorrt", target))
         elif problem := target.rtx_problem():
             deferred.append(Deferred(target, problem))
         elif rtx:
-            jobs.append(Job("rtx", target))
+            to_build.append(EngineToBuild("rtx", target))
         else:
             raise EnvironmentLacks(
                 f"target {target.name}: no builder: neither tensorrt with a GPU nor tensorrt_rtx is here "
                 "(--builder none writes the bundle without an engine)",
                 install=INSTALLS["rtx"],
             )
-    return BuildPlanChoice(tuple(jobs), tuple(deferred))
+    return BuildPlanChoice(tuple(to_build), tuple(deferred))

@@ -71,7 +71,7 @@ class WorkOrder:
     onnx_path: str
     engine_path: str
     builder: str
-    capabilities: list[int]
+    capabilities: list[str]
     input_name: str
     profile: list[list[int]]
     workspace_mib: int | None

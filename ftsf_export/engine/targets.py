@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from ftsf_export.errors import UsageError
 from ftsf_export.precision import OFFERED, PRECISIONS, precision_named
 
-# Compute capabilities of the GPUs that we know; 86 is 8.6. ``precision.PRECISIONS`` says what each computes in.
-CAPABILITIES = (75, 80, 86, 87, 89, 90, 100, 103, 110, 120, 121)
+# Compute capabilities of the GPUs that we know. ``precision.PRECISIONS`` says what each computes in.
+CAPABILITIES = ("7.5", "8.0", "8.6", "8.7", "8.9", "9.0", "10.0", "10.3", "11.0", "12.0", "12.1")
 # What TensorRT for RTX compiles for on any x86-64 machine, with no GPU. It lists 7.5 too, but refuses most of our
 # FP16 graphs there, and a refusal for one capability takes the whole engine with it: so 7.5 is not offered.
-RTX_AHEAD_OF_TIME = (80, 86, 89, 120, 121)
+RTX_AHEAD_OF_TIME = ("8.0", "8.6", "8.9", "12.0", "12.1")
 # The first TensorRT whose ONNX parser knows the ``Attention`` operator (opset 23).
 ATTENTION_SINCE = (10, 14)
 OPSET_DECOMPOSED = 20
@@ -34,21 +34,21 @@ class Target:
     Attributes:
         name: what ``--target`` takes.
         title: the machine in words.
-        capabilities: compute capabilities that one engine must cover; 86 is 8.6.
+        capabilities: compute capabilities that one engine must cover ("8.6").
         tensorrt: the TensorRT that the machine's software ships, where the user has no choice ("10.3"); else "".
         arm: an Arm system on chip, for which TensorRT for RTX has no runtime.
     """
 
     name: str
     title: str
-    capabilities: tuple[int, ...]
+    capabilities: tuple[str, ...]
     tensorrt: str = ""
     arm: bool = False
 
     @property
     def precisions(self) -> tuple[str, ...]:
         """What every one of its GPUs computes in, by its hardware alone."""
-        return tuple(name for name, precision in PRECISIONS.items() if precision.since <= min(self.capabilities))
+        return tuple(name for name, precision in PRECISIONS.items() if float(precision.since) <= min(map(float, self.capabilities)))
 
     @property
     def builders(self) -> tuple[str, ...]:
@@ -71,20 +71,21 @@ class Target:
         if self.arm:
             return f"TensorRT for RTX does not run on {self.title}"
         missing = [c for c in self.capabilities if c not in RTX_AHEAD_OF_TIME]
-        if missing == [75]:
+        if missing == ["7.5"]:
             return "TensorRT for RTX refuses most FP16 transformer graphs on compute capability 7.5"
         if missing:
-            known = ", ".join(dotted(c) for c in RTX_AHEAD_OF_TIME)
-            return f"TensorRT for RTX covers compute capability {known}, not {', '.join(dotted(c) for c in missing)}"
+            return (
+                f"TensorRT for RTX covers compute capability {', '.join(RTX_AHEAD_OF_TIME)}, not {', '.join(missing)}"
+            )
         return ""
 
     def precision_problem(self, precision: str) -> str:
         """Why it cannot have an engine in ``precision``; empty when it can. Raises ConfigError for an unknown one."""
-        since = precision_named(precision).since
+        since = float(precision_named(precision).since)
         if precision not in self.precisions:
-            lacking = [c for c in self.capabilities if c < since]
+            lacking = [c for c in self.capabilities if float(c) < since]
             return (
-                f"target {self.name}: compute capability {', '.join(dotted(c) for c in lacking)} has no {precision}; "
+                f"target {self.name}: compute capability {', '.join(lacking)} has no {precision}; "
                 f"possible: {', '.join(p for p in self.precisions if p in OFFERED)}"
             )
         if precision not in OFFERED:
@@ -92,35 +93,35 @@ class Target:
         return ""
 
 
+def _sm(capability: str) -> str:
+    """8.6 as sm_86."""
+    return f"sm_{capability.replace('.', '')}"
+
+
 _NAMED = (
     # 8.6, 8.9 and 12.0 are the RTX generations that compile; 8.0 and 12.1 are datacenter and Arm parts.
-    Target(name="rtx", title="any GeForce RTX 30, 40 or 50, and RTX A, Ada and PRO", capabilities=(86, 89, 120)),
-    Target(name="rtx-30", title="GeForce RTX 30, RTX A (Ampere)", capabilities=(86,)),
-    Target(name="rtx-40", title="GeForce RTX 40, RTX Ada", capabilities=(89,)),
-    Target(name="rtx-50", title="GeForce RTX 50, RTX PRO Blackwell", capabilities=(120,)),
-    Target(name="jetson-orin", title="Jetson Orin (JetPack 6)", capabilities=(87,), tensorrt="10.3", arm=True),
-    Target(name="jetson-thor", title="Jetson Thor (JetPack 7)", capabilities=(110,), tensorrt="10.13", arm=True),
-    Target(name="t4", title="T4", capabilities=(75,)),
-    Target(name="a100", title="A100", capabilities=(80,)),
-    Target(name="a10", title="A10", capabilities=(86,)),
-    Target(name="l4", title="L4", capabilities=(89,)),
-    Target(name="l40s", title="L40S", capabilities=(89,)),
-    Target(name="h100", title="H100", capabilities=(90,)),
-    Target(name="h200", title="H200", capabilities=(90,)),
-    Target(name="b200", title="B200", capabilities=(100,)),
+    Target(name="rtx", title="any GeForce RTX 30, 40, 50, RTX A, Ada and PRO", capabilities=("8.6", "8.9", "12.0")),
+    Target(name="rtx-30", title="GeForce RTX 30, RTX A (Ampere)", capabilities=("8.6",)),
+    Target(name="rtx-40", title="GeForce RTX 40, RTX Ada", capabilities=("8.9",)),
+    Target(name="rtx-50", title="GeForce RTX 50, RTX PRO Blackwell", capabilities=("12.0",)),
+    Target(name="jetson-orin", title="Jetson Orin (JetPack 6)", capabilities=("8.7",), tensorrt="10.3", arm=True),
+    Target(name="jetson-thor", title="Jetson Thor (JetPack 7)", capabilities=("11.0",), tensorrt="10.13", arm=True),
+    Target(name="t4", title="T4", capabilities=("7.5",)),
+    Target(name="a100", title="A100", capabilities=("8.0",)),
+    Target(name="a10", title="A10", capabilities=("8.6",)),
+    Target(name="l4", title="L4", capabilities=("8.9",)),
+    Target(name="l40s", title="L40S", capabilities=("8.9",)),
+    Target(name="h100", title="H100", capabilities=("9.0",)),
+    Target(name="h200", title="H200", capabilities=("9.0",)),
+    Target(name="b200", title="B200", capabilities=("10.0",)),
 )
-_ARM_ONLY = (87, 110)
+_ARM_ONLY = ("8.7", "11.0")
 _BY_CAPABILITY = tuple(
-    Target(name=f"sm_{c}", title=f"compute capability {c // 10}.{c % 10}", capabilities=(c,), arm=c in _ARM_ONLY)
+    Target(name=_sm(c), title=f"compute capability {c}", capabilities=(c,), arm=c in _ARM_ONLY)
     for c in CAPABILITIES
 )
 TARGETS: dict[str, Target] = {target.name: target for target in (*_NAMED, *_BY_CAPABILITY)}
 DEFAULT_RTX_TARGET = "rtx"
-
-
-def dotted(capability: int) -> str:
-    """86 as 8.6."""
-    return f"{capability // 10}.{capability % 10}"
 
 
 def target_named(name: str) -> Target:
@@ -138,17 +139,17 @@ def target_named(name: str) -> Target:
     raise UsageError(f"target: expected one of {', '.join(names)}, got {name!r}")
 
 
-def target_of_capability(capability: int) -> Target:
+def target_of_capability(capability: str) -> Target:
     """The target for a GPU of that compute capability, ``sm_86``. Raises UsageError for one that is not known."""
-    return target_named(f"sm_{capability}")
+    return target_named(_sm(capability))
 
 
 def stand_in(target: Target) -> Target:
     """What TensorRT for RTX compiles in place of ``target``: the target itself, or the nearest capability it covers."""
     if not target.rtx_problem():
         return target
-    wanted = target.capabilities[0]
-    return target_of_capability(min(RTX_AHEAD_OF_TIME, key=lambda capability: abs(capability - wanted)))
+    wanted = float(target.capabilities[0])
+    return target_of_capability(min(RTX_AHEAD_OF_TIME, key=lambda capability: abs(float(capability) - wanted)))
 
 
 def default_opset(targets: Iterable[str]) -> int:

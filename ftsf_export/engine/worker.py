@@ -186,7 +186,8 @@ def _configured(trt: Any, order: WorkOrder, builder: Any, network: Any, tell: Te
     if order.builder == "rtx":
         from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
 
-        create = CreateConfigRTX(compute_capabilities=[divmod(c, 10) for c in order.capabilities], **common)
+        numbers = [tuple(map(int, capability.split("."))) for capability in order.capabilities]
+        create = CreateConfigRTX(compute_capabilities=numbers, **common)
     else:
         create = CreateConfig(tf32=order.tf32, **common)
     config = create(builder, network)

@@ -44,11 +44,10 @@ def judge_engine(
 
 def _require_home(engine: EngineEntry) -> None:
     """Raises EnvironmentLacks where this machine lacks the engine's runtime, or the GPU that it was built for."""
-    from ftsf_export.runners.driver import compute_capability
     from ftsf_export.runners.tensorrt import require_tensorrt
 
-    require_tensorrt(engine.builder)
-    if (here := compute_capability()) not in engine.compute_capabilities:
+    here = require_tensorrt(engine.builder).capability
+    if here not in engine.compute_capabilities:
         raise EnvironmentLacks(
             f"{engine.file}: built for compute capability {', '.join(engine.compute_capabilities)}; this machine's GPU "
             f"has {here}; run it there, or build for this GPU with ftsf build"

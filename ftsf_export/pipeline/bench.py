@@ -12,13 +12,12 @@ from ftsf_export.bench.outputs import Array, batch_of_clips
 from ftsf_export.bench.sampling import Schedule
 from ftsf_export.bench.timing import CPU_HEADING, Subject, Timing
 from ftsf_export.bundle import ONNX_NAME, Bundle, EngineEntry
-from ftsf_export.doctor.examine import ProbeResult, run_probe
 from ftsf_export.doctor.machine import processor_name, usable_cpus
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks
 from ftsf_export.network.gates import Gate, parity_engine, parity_graph
 from ftsf_export.precision import OnCpu, precision_named
 from ftsf_export.progress import OnProgress, silent
-from ftsf_export.runners.driver import require_gpu
+from ftsf_export.runners.driver import Gpu, first_gpu, require_gpu
 from ftsf_export.verdict import Status
 
 RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
@@ -62,14 +61,6 @@ class BenchRequest:
         return Schedule(seconds=self.seconds, iterations=self.iterations, warmup=self.warmup)
 
 
-@dataclass(frozen=True)
-class _Gpu:
-    """The first GPU that CUDA lists."""
-
-    name: str
-    capability: str
-
-
 def bench(
     path: str | Path, request: BenchRequest | None = None, *, on_progress: OnProgress = silent
 ) -> tuple[Timing, ...]:
@@ -85,17 +76,17 @@ def bench(
         return _time_on_cpu(bundle, request, batch, on_progress)
     if request.runner != "auto":
         require_gpu(f"to run an engine with {request.runner}")
-    gpu, reason = _gpu(run_probe("driver"))
-    engines = _fitting(bundle, gpu, request.runner) if gpu else ()
-    if gpu and engines:
+    gpu = first_gpu()
+    if gpu is None:
+        return _time_on_cpu(bundle, request, batch, on_progress)
+    if engines := _fitting(bundle, gpu, request.runner):
         return tuple(
             timing for entry in engines for timing in _time_engine(bundle, entry, gpu, request, batch, on_progress)
         )
-    if gpu:
-        reason = f"no engine of this bundle runs on {gpu.name} (compute capability {gpu.capability}); run: ftsf build"
+    reason = f"no engine of this bundle runs on {gpu.name} (compute capability {gpu.capability}); run: ftsf build"
     if request.runner != "auto":
         raise EnvironmentLacks(reason)
-    return _time_on_cpu(bundle, request, batch, on_progress, note=f"not measured on a GPU: {reason}" if gpu else "")
+    return _time_on_cpu(bundle, request, batch, on_progress, note=f"not measured on a GPU: {reason}")
 
 
 def _batch_size(bundle: Bundle, request: BenchRequest) -> int:
@@ -108,15 +99,7 @@ def _batch_size(bundle: Bundle, request: BenchRequest) -> int:
     return batch
 
 
-def _gpu(driver: ProbeResult) -> tuple[_Gpu | None, str]:
-    """The GPU, or None and why."""
-    gpus = driver.answer.get("gpus", ())
-    if driver.problem or not gpus:
-        return None, driver.problem or "the driver has no GPU"
-    return _Gpu(gpus[0]["name"], gpus[0]["compute_capability"]), ""
-
-
-def _fitting(bundle: Bundle, gpu: _Gpu, runner: str) -> tuple[EngineEntry, ...]:
+def _fitting(bundle: Bundle, gpu: Gpu, runner: str) -> tuple[EngineEntry, ...]:
     return tuple(
         engine
         for engine in bundle.engines
@@ -171,7 +154,7 @@ def _doubts(bundle: Bundle, name: str, parity: Gate) -> tuple[str, ...]:
 
 
 def _time_engine(
-    bundle: Bundle, entry: EngineEntry, gpu: _Gpu, request: BenchRequest, batch: int, on_progress: OnProgress
+    bundle: Bundle, entry: EngineEntry, gpu: Gpu, request: BenchRequest, batch: int, on_progress: OnProgress
 ) -> tuple[Timing, ...]:
     parity = parity_engine(entry.builder, entry.target)
     subject = replace(_subject(bundle, entry.file, entry.precision, parity, batch, request), heading=gpu.name)

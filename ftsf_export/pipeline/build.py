@@ -11,8 +11,7 @@ from typing import Any
 from ftsf_export.bundle import ENGINES_FOLDER, Bundle, EngineEntry, Manifest, record
 from ftsf_export.config import BatchRange
 from ftsf_export.engine.builder import Engine, build_engine
-from ftsf_export.engine.choice import BuildPlanChoice, Deferred, Job, resolve
-from ftsf_export.engine.machine import Machine, machine_here
+from ftsf_export.engine.choice import BuildPlanChoice, BuildTools, Deferred, EngineToBuild, build_tools_here, resolve
 from ftsf_export.engine.plugins import plugins_of
 from ftsf_export.engine.request import BuildRequest
 from ftsf_export.engine.types import judge_types
@@ -106,13 +105,13 @@ def build(
     precision: str | None = None,
     batch: BatchRange | None = None,
     options: BuildOptions = BuildOptions(),
-    machine: Machine | None = None,
+    tools: BuildTools | None = None,
     on_progress: OnProgress = silent,
 ) -> BuildResult:
     """Build engines for the bundle at ``path`` and record each, with its verdict, as soon as it is done.
 
     An engine whose gate failed is kept and its verdict says so; the caller decides on the exit code by
-    ``BuildResult.failing``. ``precision`` and ``batch`` default to the bundle's; ``machine`` to this one.
+    ``BuildResult.failing``. ``precision`` and ``batch`` default to the bundle's; ``tools`` to this machine's.
 
     Raises BundleError, UsageError (an impossible pair, another precision than the graph's), EnvironmentLacks,
     BuildError: see ``choose`` and ``build_engine``.
@@ -128,7 +127,7 @@ def build(
         )
     _check_batch(manifest, batch)
     facts = GraphFacts.of_manifest(manifest, bundle.onnx_path, batch)
-    choice = choose(builder, targets, facts.precision, machine=machine)
+    choice = choose(builder, targets, facts.precision, tools=tools)
     built = []
     with tempfile.TemporaryDirectory(prefix="ftsf-build-") as folder:
         for one in build_engines(choice, facts, Path(folder), options=options, on_progress=on_progress):
@@ -138,17 +137,9 @@ def build(
     return BuildResult(bundle=bundle, built=tuple(built), deferred=choice.deferred)
 
 
-def choose(builder: str, targets: Sequence[str], precision: str, *, machine: Machine | None = None) -> BuildPlanChoice:
+def choose(builder: str, targets: Sequence[str], precision: str, *, tools: BuildTools | None = None) -> BuildPlanChoice:
     """What can be built here. Cheap and free of side effects: ask before an export, not after it."""
-    here = machine or machine_here()
-    return resolve(
-        builder,
-        targets,
-        precision,
-        gpu_capability=here.gpu_capability,
-        rtx_installed=here.rtx_installed,
-        tensorrt_installed=here.tensorrt_installed,
-    )
+    return resolve(builder, targets, precision, tools or build_tools_here())
 
 
 def build_engines(
@@ -159,16 +150,16 @@ def build_engines(
     options: BuildOptions = BuildOptions(),
     on_progress: OnProgress = silent,
 ) -> Iterator[BuiltEngine]:
-    """Build each job into ``folder``/engines/... and judge its types; one at a time, as they are asked for."""
-    for job in choice.jobs:
-        yield _build_job(job, facts, folder, options, on_progress)
+    """Build each engine into ``folder``/engines/... and judge its types; one at a time, as they are asked for."""
+    for wanted in choice.to_build:
+        yield _build_one(wanted, facts, folder, options, on_progress)
 
 
-def _build_job(
-    job: Job, facts: GraphFacts, folder: Path, options: BuildOptions, on_progress: OnProgress
+def _build_one(
+    wanted: EngineToBuild, facts: GraphFacts, folder: Path, options: BuildOptions, on_progress: OnProgress
 ) -> BuiltEngine:
-    stem = f"{ENGINES_FOLDER}/{job.builder}-{job.target.name}-{facts.precision}"
-    engine = build_engine(_request(job, facts, folder / f"{stem}.engine", options), on_progress=on_progress)
+    stem = f"{ENGINES_FOLDER}/{wanted.builder}-{wanted.target.name}-{facts.precision}"
+    engine = build_engine(_request(wanted, facts, folder / f"{stem}.engine", options), on_progress=on_progress)
     entry = EngineEntry(
         file=f"{stem}.engine",
         sidecar=f"{stem}.json",
@@ -190,12 +181,12 @@ def _build_job(
     return BuiltEngine(engine=engine, entry=entry, sidecar=engine.sidecar_bytes(), verdict=verdict)
 
 
-def _request(job: Job, facts: GraphFacts, output: Path, options: BuildOptions) -> BuildRequest:
+def _request(wanted: EngineToBuild, facts: GraphFacts, output: Path, options: BuildOptions) -> BuildRequest:
     output.parent.mkdir(parents=True, exist_ok=True)
     return BuildRequest(
         onnx_path=facts.onnx_path,
-        builder=job.builder,
-        target=job.target,
+        builder=wanted.builder,
+        target=wanted.target,
         precision=facts.precision,
         batch=facts.batch,
         input_name=facts.input_name,
@@ -203,7 +194,7 @@ def _request(job: Job, facts: GraphFacts, output: Path, options: BuildOptions) -
         output=output,
         workspace_mib=options.workspace_mib,
         timing_cache=options.timing_cache,
-        plugins=plugins_of(facts.config, job.builder),
+        plugins=plugins_of(facts.config, wanted.builder),
         plugin_kernels=options.plugin_kernels,
         timeout_s=options.timeout_s,
         log_path=None if options.log_folder is None else options.log_folder / f"{output.stem}.log",

@@ -13,11 +13,11 @@ from ftsf_export.config import BatchRange
 from ftsf_export.engine.audit import Audit, audit
 from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.cards import card_of
-from ftsf_export.engine.machine import Machine
+from ftsf_export.engine.choice import BuildTools
 from ftsf_export.engine.plan_gates import attentions_to_fuse, fused_modules, judge_attentions, judge_work
 from ftsf_export.engine.plugins import AttentionCost, attention_costs, plugin_nodes, plugins_of
 from ftsf_export.engine.request import BuildRequest
-from ftsf_export.engine.targets import Target, dotted, stand_in, target_named
+from ftsf_export.engine.targets import Target, stand_in, target_named
 from ftsf_export.engine.trtexec import trtexec_command
 from ftsf_export.engine.types import judge_types
 from ftsf_export.errors import UsageError
@@ -97,7 +97,7 @@ def plan(
     *,
     target: str = "",
     batch: int | None = None,
-    machine: Machine | None = None,
+    tools: BuildTools | None = None,
     timeout_s: float = 3600.0,
     on_progress: OnProgress = silent,
 ) -> GraphPlan:
@@ -111,7 +111,7 @@ def plan(
     manifest = bundle.manifest
     clips = _batch(manifest, batch)
     asked = target_named(target or _usual_target(bundle))
-    builder, compiled = compiler_for(asked, manifest.precision, machine)
+    builder, compiled = compiler_for(asked, manifest.precision, tools)
     facts = GraphFacts.of_manifest(manifest, bundle.onnx_path, BatchRange(clips, clips, clips))
     engine = compile_at(facts, builder, compiled, timeout_s=timeout_s, on_progress=on_progress)
     return read_engine(engine, manifest, asked, clips, Subject(ONNX_NAME, manifest.files[ONNX_NAME].sha256))
@@ -202,10 +202,10 @@ def _verdicts(
 
 
 def _proxy(engine: Engine, asked: Target) -> str:
-    own = tuple(dotted(capability) for capability in asked.capabilities)
-    if engine.capabilities == own:
+    if engine.capabilities == asked.capabilities:
         return ""
-    return f"compiled for compute capability {', '.join(engine.capabilities)} in place of {', '.join(own)}"
+    mine, asked_for = (", ".join(capabilities) for capabilities in (engine.capabilities, asked.capabilities))
+    return f"compiled for compute capability {mine} in place of {asked_for}"
 
 
 def _batch(manifest: Manifest, asked: int | None) -> int:
@@ -223,12 +223,12 @@ def _usual_target(bundle: Bundle) -> str:
     return next((engine.target for engine in bundle.engines), "rtx-30")
 
 
-def compiler_for(asked: Target, precision: str, machine: Machine | None = None) -> tuple[str, Target]:
+def compiler_for(asked: Target, precision: str, tools: BuildTools | None = None) -> tuple[str, Target]:
     """What compiles for the target, here: itself where that can be done, else TensorRT for RTX for its stand-in."""
-    jobs = choose("auto", [asked.name], precision, machine=machine).jobs
-    if jobs:
-        return jobs[0].builder, jobs[0].target
-    stand = choose("rtx", [stand_in(asked).name], precision, machine=machine).jobs[0]
+    own = choose("auto", [asked.name], precision, tools=tools).to_build
+    if own:
+        return own[0].builder, own[0].target
+    stand = choose("rtx", [stand_in(asked).name], precision, tools=tools).to_build[0]
     return stand.builder, stand.target
 
 

@@ -11,8 +11,7 @@ from ftsf_export.bundle import ONNX_NAME
 from ftsf_export.config import BatchRange, ExportConfig
 from ftsf_export.engine.audit import audit
 from ftsf_export.engine.cards import card_of
-from ftsf_export.engine.choice import BuildPlanChoice
-from ftsf_export.engine.machine import machine_here
+from ftsf_export.engine.choice import BuildPlanChoice, build_tools_here
 from ftsf_export.engine.plugins import AttentionCost, attention_costs, plugin_problem
 from ftsf_export.engine.targets import Target, target_named
 from ftsf_export.errors import EnvironmentLacks
@@ -47,16 +46,16 @@ def takes_plugins(choice: BuildPlanChoice) -> Target | None:
 
     A bundle for no machine in particular is planned for a usual one.
     """
-    if not choice.jobs and not choice.deferred:
+    if not choice.to_build and not choice.deferred:
         return target_named(_ANYWHERE)
-    targets = [job.target for job in choice.jobs if job.builder == "tensorrt"]
+    targets = [one.target for one in choice.to_build if one.builder == "tensorrt"]
     targets += [deferred.target for deferred in choice.deferred if "tensorrt" in deferred.target.builders]
     return next(iter(targets), None)
 
 
 def require_compiler() -> None:
     """Raises EnvironmentLacks unless a compiler is here whose plan ``auto`` can read."""
-    here = machine_here()
+    here = build_tools_here()
     if not here.rtx_installed and not (here.tensorrt_installed and here.gpu_capability is not None):
         raise EnvironmentLacks(
             "plugins auto: reads a compiled plan, and no compiler is here (--plugins all and none need none)",

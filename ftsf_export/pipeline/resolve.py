@@ -79,7 +79,9 @@ class ResolvedExport:
     @property
     def engine_files(self) -> tuple[str, ...]:
         precision = self.config.precision
-        return tuple(f"{ENGINES_FOLDER}/{job.builder}-{job.target.name}-{precision}.engine" for job in self.choice.jobs)
+        return tuple(
+            f"{ENGINES_FOLDER}/{one.builder}-{one.target.name}-{precision}.engine" for one in self.choice.to_build
+        )
 
     @property
     def gates(self) -> tuple[str, ...]:
@@ -91,7 +93,7 @@ class ResolvedExport:
         if self.config.held_out is not None:
             asked += [gates.agreement_graph(graph) for graph in graphs]
         each = [gates.engine_types, gates.plan_work, *([gates.plan_attentions] if self._attentions else [])]
-        asked += [gate(job.builder, job.target.name) for job in self.choice.jobs for gate in each]
+        asked += [gate(one.builder, one.target.name) for one in self.choice.to_build for gate in each]
         return tuple(dict.fromkeys(gate.name for gate in asked))
 
     @property
@@ -113,7 +115,7 @@ class ResolvedExport:
             "rewrites": list(self.rewrites),
             "plugins": {"asked": self.config.plugins, "along": list(self.plugins)},
             "preprocessing": self.preprocessing.as_dict(),
-            "engines": [{"builder": job.builder, "target": job.target.name} for job in self.choice.jobs],
+            "engines": [{"builder": one.builder, "target": one.target.name} for one in self.choice.to_build],
             "deferred": [
                 {"target": deferred.target.name, "reason": deferred.reason, "command": command}
                 for deferred, command in zip(self.choice.deferred, self.commands, strict=True)
@@ -194,7 +196,7 @@ def _form_of_attention(config: ExportConfig, choice: BuildPlanChoice) -> tuple[i
     not know it.
     """
     opset = config.opset if config.opset is not None else DECOMPOSED_OPSET
-    targets = (*(job.target.name for job in choice.jobs), *(deferred.target.name for deferred in choice.deferred))
+    targets = (*(one.target.name for one in choice.to_build), *(deferred.target.name for deferred in choice.deferred))
     known = opset >= ATTENTION_OPSET and default_opset(targets) >= ATTENTION_OPSET
     return opset, known and config.attn == "regular" and precision_named(config.precision).is_half
 

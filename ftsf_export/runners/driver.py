@@ -1,57 +1,110 @@
-"""Is there an NVIDIA GPU that answers? Asked of the driver itself, before anything that would crash without one."""
+"""The one door to the NVIDIA driver: which GPUs are there, and what they are.
+
+The driver API is enough (CUDA Driver API, sections 6.2, 6.3 and 6.5; for the driver's version NVML, which comes with
+it): it needs no CUDA toolkit, and it fails by a status where TensorRT would abort the process.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from dataclasses import dataclass
+from typing import Any
 
-from ftsf_export.errors import EnvironmentLacks, RunError
+from ftsf_export.errors import EnvironmentLacks
 
-_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+_CUDA, _NVML = ("nvcuda.dll", "nvml.dll") if sys.platform == "win32" else ("libcuda.so.1", "libnvidia-ml.so.1")
 # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR of cuda.h.
 _MAJOR, _MINOR = 75, 76
+_TEXT_BYTES = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """One GPU of this machine.
+
+    Attributes:
+        name: the product's, as in "NVIDIA L4".
+        capability: its compute capability, as in "8.9"; everywhere in this house it is written so.
+        memory_bytes: all of its memory.
+        driver_version: of the driver, as in "580.65.06"; empty where NVML does not tell it.
+        cuda_version: the newest CUDA that the driver runs, as in "13.0".
+    """
+
+    name: str
+    capability: str
+    memory_bytes: int
+    driver_version: str
+    cuda_version: str
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """Every GPU that CUDA lists, in its order. Raises EnvironmentLacks without a driver, or when a call of it fails."""
+    try:
+        cuda = ctypes.CDLL(_CUDA)
+    except OSError as error:
+        raise EnvironmentLacks(f"no NVIDIA driver on this machine ({_CUDA} cannot be loaded)") from error
+    _call(cuda, "cuInit", ctypes.c_uint(0))
+    version, count = ctypes.c_int(), ctypes.c_int()
+    _call(cuda, "cuDriverGetVersion", ctypes.byref(version))
+    _call(cuda, "cuDeviceGetCount", ctypes.byref(count))
+    cuda_version = f"{version.value // 1000}.{version.value % 1000 // 10}"
+    driver_version = _driver_version() if count.value else ""
+    return tuple(_gpu(cuda, index, driver_version, cuda_version) for index in range(count.value))
 
 
 def gpu_problem() -> str:
-    """Why no GPU can be used, in one sentence; empty when the driver answers and has a device.
-
-    The driver API is enough (cuInit, cuDeviceGetCount; CUDA Driver API, sections 6.2 and 6.5): it needs no CUDA
-    toolkit, and it fails by a status where TensorRT would abort the process.
-    """
+    """Why no GPU can be used, in one sentence; empty when the driver answers and has a device."""
     try:
-        driver = ctypes.CDLL(_LIBRARY)
-    except OSError:
-        return f"no NVIDIA driver on this machine ({_LIBRARY} cannot be loaded)"
-    status = driver.cuInit(0)
-    if status != 0:
-        return f"the NVIDIA driver does not start (cuInit returned {status})"
-    count = ctypes.c_int(0)
-    status = driver.cuDeviceGetCount(ctypes.byref(count))
-    if status != 0:
-        return f"the NVIDIA driver does not list its GPUs (cuDeviceGetCount returned {status})"
-    return "" if count.value > 0 else "the NVIDIA driver finds no GPU"
+        return "" if gpus() else "the NVIDIA driver finds no GPU"
+    except EnvironmentLacks as error:
+        return error.message
 
 
-def compute_capability() -> str:
-    """Of the first GPU, as in "8.6"; empty when there is none (``gpu_problem`` says why)."""
-    if gpu_problem():
-        return ""
-    driver = ctypes.CDLL(_LIBRARY)
-    device, value = ctypes.c_int(0), ctypes.c_int(0)
-    numbers = []
-    for attribute in (_MAJOR, _MINOR):
-        status = driver.cuDeviceGet(ctypes.byref(device), 0) or driver.cuDeviceGetAttribute(
-            ctypes.byref(value), attribute, device
-        )
-        if status != 0:
-            raise RunError(f"the NVIDIA driver does not tell its GPU's compute capability (status {status})")
-        numbers.append(value.value)
-    return ".".join(str(number) for number in numbers)
+def first_gpu() -> Gpu | None:
+    """The GPU that engines run on; None where there is none (``gpu_problem`` says why)."""
+    return None if gpu_problem() else gpus()[0]
 
 
-def require_gpu(purpose: str) -> None:
-    """Raises EnvironmentLacks saying what ``purpose`` ("to run an engine") lacks."""
+def require_gpu(purpose: str) -> Gpu:
+    """The first GPU. Raises EnvironmentLacks saying what ``purpose`` ("to run an engine") lacks."""
     if problem := gpu_problem():
         raise EnvironmentLacks(
             f"a GPU is needed {purpose}: {problem}; run this on a machine with an NVIDIA GPU and driver"
         )
+    return gpus()[0]
+
+
+def _gpu(cuda: Any, index: int, driver_version: str, cuda_version: str) -> Gpu:
+    device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    memory, name = ctypes.c_size_t(), ctypes.create_string_buffer(_TEXT_BYTES)
+    _call(cuda, "cuDeviceGet", ctypes.byref(device), ctypes.c_int(index))
+    _call(cuda, "cuDeviceGetName", name, ctypes.c_int(_TEXT_BYTES), device)
+    _call(cuda, "cuDeviceTotalMem_v2", ctypes.byref(memory), device)
+    for value, attribute in ((major, _MAJOR), (minor, _MINOR)):
+        _call(cuda, "cuDeviceGetAttribute", ctypes.byref(value), ctypes.c_int(attribute), device)
+    return Gpu(
+        name=name.value.decode(),
+        capability=f"{major.value}.{minor.value}",
+        memory_bytes=memory.value,
+        driver_version=driver_version,
+        cuda_version=cuda_version,
+    )
+
+
+def _driver_version() -> str:
+    text = ctypes.create_string_buffer(_TEXT_BYTES)
+    try:
+        nvml = ctypes.CDLL(_NVML)
+        _call(nvml, "nvmlInit_v2")
+        _call(nvml, "nvmlSystemGetDriverVersion", text, ctypes.c_uint(_TEXT_BYTES))
+        _call(nvml, "nvmlShutdown")
+    except (OSError, EnvironmentLacks):
+        return ""
+    return text.value.decode()
+
+
+def _call(library: Any, function: str, *arguments: Any) -> None:
+    status = getattr(library, function)(*arguments)
+    if status != 0:
+        raise EnvironmentLacks(f"the NVIDIA driver does not answer ({function} returned {status})")

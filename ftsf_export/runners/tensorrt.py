@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ftsf_export.errors import EnvironmentLacks, RunError
 from ftsf_export.network.scope import LOGITS
-from ftsf_export.runners.driver import require_gpu
+from ftsf_export.runners.driver import Gpu, require_gpu
 from ftsf_export.runners.flavour import INSTALLS, MODULES, choose_flavour
 from ftsf_export.runners.protocol import quiet_polygraphy
 from ftsf_plugins.register import register_for_runtime
@@ -26,11 +26,11 @@ from ftsf_plugins.register import register_for_runtime
 Array = NDArray[Any]
 
 
-def require_tensorrt(builder: str) -> None:
-    """Raises EnvironmentLacks unless the builder's library and a GPU to run its engines on are there."""
+def require_tensorrt(builder: str) -> Gpu:
+    """The GPU that runs the builder's engines. Raises EnvironmentLacks without it or without their library."""
     if find_spec(MODULES[builder]) is None:
         raise EnvironmentLacks(f"{MODULES[builder]} is not installed", install=INSTALLS[builder])
-    require_gpu(f"to run an engine of {MODULES[builder]}")
+    return require_gpu(f"to run an engine of {MODULES[builder]}")
 
 
 def engine_runner(path: Path, *, builder: str, name: str = "") -> Any:

@@ -15,7 +15,7 @@ from ftsf_export import ExportConfig, export
 from ftsf_export.bundle import Bundle, EngineEntry
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import EnvironmentLacks
-from ftsf_export.runners.driver import compute_capability, gpu_problem
+from ftsf_export.runners.driver import first_gpu, gpu_problem
 
 SMALL = ExportConfig(frames=4, size=64, dim=128, depth=2, num_classes=10, batch=BatchRange(1, 2, 4))  # type: ignore[arg-type]
 
@@ -48,9 +48,11 @@ def gpu_bundle(tmp_path_factory: pytest.TempPathFactory) -> MakeBundle:
             except EnvironmentLacks as error:
                 pytest.skip(f"no engine can be built here: {error.message}")
         bundle = made[config]
-        fitting = [engine for engine in bundle.engines if compute_capability() in engine.compute_capabilities]
+        here = first_gpu()
+        assert here is not None
+        fitting = [engine for engine in bundle.engines if here.capability in engine.compute_capabilities]
         if not fitting:
-            pytest.skip(f"no engine for compute capability {compute_capability()} was built")
+            pytest.skip(f"no engine for compute capability {here.capability} was built")
         return bundle, fitting[0]
 
     return make

@@ -14,14 +14,14 @@ import pytest
 
 from ftsf_export.bundle import Bundle, BundleWriter, Island, Manifest, Preprocessing, TapSpec, TensorSpec, write_golden
 from ftsf_export.config import BatchRange, ExportConfig, Size
-from ftsf_export.engine.machine import Machine
+from ftsf_export.engine.choice import BuildTools
 from ftsf_export.errors import BuildError, BundleError, EnvironmentLacks, UsageError
 from ftsf_export.pipeline.build import BuildOptions, build
 from ftsf_export.verdict import Status
 
 FRAMES, TOKENS, WIDTH, CLASSES, SAMPLES = 2, 32, 64, 5, 8
-LAPTOP = Machine(gpu_capability=None, rtx_installed=True, tensorrt_installed=False)
-BARE = Machine(gpu_capability=None, rtx_installed=False, tensorrt_installed=False)
+LAPTOP = BuildTools(gpu_capability=None, rtx_installed=True, tensorrt_installed=False)
+BARE = BuildTools(gpu_capability=None, rtx_installed=False, tensorrt_installed=False)
 ROOT = Path(__file__).parents[3]
 
 WriteGraph = Callable[..., Path]
@@ -72,7 +72,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def test_an_engine_its_sidecar_and_its_verdict_join_the_bundle(make_bundle: MakeBundle) -> None:
     bundle = make_bundle()
-    result = build(bundle.path, targets=["rtx-30"], machine=LAPTOP)
+    result = build(bundle.path, targets=["rtx-30"], tools=LAPTOP)
     assert result.failing is None
     assert result.deferred == ()
     again = Bundle.open(bundle.path)
@@ -91,15 +91,15 @@ def test_an_engine_its_sidecar_and_its_verdict_join_the_bundle(make_bundle: Make
 def test_building_twice_replaces_and_another_target_adds(make_bundle: MakeBundle) -> None:
     bundle = make_bundle()
     for _ in range(2):
-        build(bundle.path, targets=["rtx-30"], machine=LAPTOP)
-    result = build(bundle.path, targets=["rtx-40"], machine=LAPTOP)
+        build(bundle.path, targets=["rtx-30"], tools=LAPTOP)
+    result = build(bundle.path, targets=["rtx-40"], tools=LAPTOP)
     assert [entry.target for entry in result.bundle.engines] == ["rtx-30", "rtx-40"]
     assert len(Bundle.open(bundle.path).verdicts) == 2
 
 
 def test_an_engine_lower_than_asked_is_kept_and_marked_failed(make_bundle: MakeBundle) -> None:
     bundle = make_bundle("fp16", graph="fp32")
-    result = build(bundle.path, targets=["rtx-30"], machine=LAPTOP)
+    result = build(bundle.path, targets=["rtx-30"], tools=LAPTOP)
     assert result.failing is not None
     assert result.failing.status is Status.FAILED
     assert "blocks.0/attn/to_q" in result.failing.reason
@@ -111,7 +111,7 @@ def test_an_engine_lower_than_asked_is_kept_and_marked_failed(make_bundle: MakeB
 def test_declared_islands_are_not_lower_than_asked(make_bundle: MakeBundle) -> None:
     # Half of the graph declared an island, in a graph that is FP32 throughout: only the rest is at fault.
     bundle = make_bundle("fp16", graph="fp32", islands=(Island("blocks.*", "for the test", 8),))
-    failing = build(bundle.path, targets=["rtx-30"], machine=LAPTOP).failing
+    failing = build(bundle.path, targets=["rtx-30"], tools=LAPTOP).failing
     assert failing is not None
     assert "head/linear" in failing.reason
     assert "blocks.0" not in failing.reason
@@ -119,23 +119,23 @@ def test_declared_islands_are_not_lower_than_asked(make_bundle: MakeBundle) -> N
 
 def test_a_dynamic_batch_gets_its_profile(make_bundle: MakeBundle) -> None:
     bundle = make_bundle(dynamic=True)
-    (one,) = build(bundle.path, targets=["rtx-30"], machine=LAPTOP).built
+    (one,) = build(bundle.path, targets=["rtx-30"], tools=LAPTOP).built
     assert [shape[0] for shape in one.engine.profile] == [1, 2, 4]
-    (one,) = build(bundle.path, targets=["rtx-30"], batch=BatchRange(2, 2, 8), machine=LAPTOP).built
+    (one,) = build(bundle.path, targets=["rtx-30"], batch=BatchRange(2, 2, 8), tools=LAPTOP).built
     assert [shape[0] for shape in one.engine.profile] == [2, 2, 8]
 
 
 def test_a_target_that_builds_its_own_engine_leaves_the_bundle_as_it_is(make_bundle: MakeBundle) -> None:
     bundle = make_bundle()
     before = files_of(bundle.path)
-    result = build(bundle.path, targets=["jetson-orin"], machine=BARE)
+    result = build(bundle.path, targets=["jetson-orin"], tools=BARE)
     assert result.built == ()
     assert result.commands == (f"ftsf build {bundle.path} --builder tensorrt --target jetson-orin",)
     assert files_of(bundle.path) == before
 
 
 @pytest.mark.parametrize(
-    ("options", "machine", "error", "says"),
+    ("options", "tools", "error", "says"),
     [
         ({"builder": "none"}, LAPTOP, UsageError, "got 'none'"),
         ({"builder": "rtx", "targets": ["jetson-orin"]}, LAPTOP, UsageError, "jetson-orin"),
@@ -148,12 +148,12 @@ def test_a_target_that_builds_its_own_engine_leaves_the_bundle_as_it_is(make_bun
     ],
 )
 def test_what_cannot_be_built_changes_nothing(
-    make_bundle: MakeBundle, options: dict, machine: Machine, error: type[Exception], says: str
+    make_bundle: MakeBundle, options: dict, tools: BuildTools, error: type[Exception], says: str
 ) -> None:
     bundle = make_bundle()
     before = files_of(bundle.path)
     with pytest.raises(error, match=says):
-        build(bundle.path, machine=machine, **options)
+        build(bundle.path, tools=tools, **options)
     assert files_of(bundle.path) == before
 
 
@@ -163,7 +163,7 @@ def test_an_altered_byte_is_refused_before_any_build(make_bundle: MakeBundle) ->
     data[len(data) // 2] ^= 1
     bundle.onnx_path.write_bytes(bytes(data))
     with pytest.raises(BundleError, match=r"model\.onnx"):
-        build(bundle.path, targets=["rtx-30"], machine=LAPTOP)
+        build(bundle.path, targets=["rtx-30"], tools=LAPTOP)
 
 
 def test_a_build_needs_neither_torch_nor_onnx_nor_onnxruntime(make_bundle: MakeBundle) -> None:

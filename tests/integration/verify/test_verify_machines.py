@@ -7,6 +7,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -141,10 +142,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Plays a GPU of compute capability 8.9 and an engine's outputs."""
 
     def play(root: Path, how: Callable[[np.ndarray], np.ndarray] = lambda logits: logits) -> None:
-        from ftsf_export.runners import child_runner, driver, tensorrt
+        from ftsf_export.runners import child_runner, tensorrt
 
-        monkeypatch.setattr(tensorrt, "require_tensorrt", lambda _builder: None)
-        monkeypatch.setattr(driver, "compute_capability", lambda: HERE)
+        monkeypatch.setattr(tensorrt, "require_tensorrt", lambda _builder: SimpleNamespace(capability=HERE))
         monkeypatch.setattr(child_runner, "ChildRunner", lambda _path, **_options: Played(root, how))
 
     return play

@@ -84,9 +84,6 @@ class FakeCudart:
     def _drop(self, handle: ctypes.c_void_p) -> None:
         del self.live[handle.value or 0]
 
-    def _cudaGetDeviceCount(self, count: Any) -> None:
-        count._obj.value = 1
-
     def _cudaGetDevice(self, device: Any) -> None:
         device._obj.value = 0
 

@@ -27,11 +27,10 @@ from ftsf_export.bundle import (
 )
 from ftsf_export.cli.main import ftsf, run
 from ftsf_export.config import BatchRange, ExportConfig, Size
-from ftsf_export.doctor.examine import ProbeResult
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks
 from ftsf_export.pipeline import bench as pipeline
 from ftsf_export.pipeline.bench import BenchRequest, bench
-from ftsf_export.runners.driver import gpu_problem
+from ftsf_export.runners.driver import Gpu, gpu_problem
 from ftsf_export.verdict import Measure, Status, Verdict
 from ftsf_export.verdict import Subject as JudgedFile
 
@@ -137,9 +136,9 @@ def measurements(monkeypatch: pytest.MonkeyPatch) -> list[Measurement]:
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """An L4, as far as the pipeline can see."""
-    answer = {"gpus": [{"name": "NVIDIA L4", "compute_capability": "8.9", "memory_bytes": 1}]}
-    monkeypatch.setattr(pipeline, "run_probe", lambda name: ProbeResult(name, "", answer))
-    monkeypatch.setattr(pipeline, "require_gpu", lambda _purpose: None)
+    here = Gpu(name="NVIDIA L4", capability="8.9", memory_bytes=1, driver_version="580.65.06", cuda_version="13.0")
+    monkeypatch.setattr(pipeline, "first_gpu", lambda: here)
+    monkeypatch.setattr(pipeline, "require_gpu", lambda _purpose: here)
 
 
 def test_onnx_runtime_on_the_cpu_under_its_own_heading(bundle: Bundle) -> None:

@@ -12,6 +12,7 @@ import pytest
 from ftsf_export.bench.cuda import Cuda
 from ftsf_export.bench.device_loop import CaptureError, DeviceLoop
 from ftsf_export.errors import RunError
+from ftsf_export.runners.driver import gpu_problem
 
 # Every function of the CUDA runtime that we call.
 FUNCTIONS = (
@@ -181,11 +182,8 @@ def test_a_strided_clip_is_made_contiguous(engine: Any) -> None:
         np.testing.assert_array_equal(loop.outputs()["logits"], expected())
 
 
-def test_pci_address_and_device_count(cudart: Any) -> None:
-    cuda = Cuda(cudart)
-    assert (cuda.pci_bus_id(), cuda.device_count()) == ("0000:3B:00.0", 1)
-    cudart.fail["cudaGetDeviceCount"] = 35
-    assert cuda.device_count() == 0
+def test_pci_address(cudart: Any) -> None:
+    assert Cuda(cudart).pci_bus_id() == "0000:3B:00.0"
 
 
 @pytest.mark.parametrize("name", ["libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0"])
@@ -196,6 +194,6 @@ def test_the_real_runtime_library_has_every_function(name: str) -> None:
         pytest.skip(f"{name} is not on this machine")
     for function in FUNCTIONS:
         assert hasattr(library, function)
-    if Cuda(library).device_count() == 0:
+    if gpu_problem():
         with pytest.raises(RunError, match=r"cudaStreamCreate returned status \d+ \(.+\)"):
             Cuda(library).create_stream()

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from ftsf_export.bench.gpu_state import GpuMonitor, GpuSample, gpu_monitor
-from ftsf_export.runners.driver import gpu_problem
+from ftsf_export.runners.driver import Gpu, gpu_problem
+
+L4 = Gpu(name="NVIDIA L4", capability="8.9", memory_bytes=24 << 30, driver_version="580.65.06", cuda_version="13.0")
 
 
 class FakeNvml:
@@ -63,16 +65,10 @@ class FakeNvml:
     def nvmlDeviceGetCurrentClocksThrottleReasons(self, _handle: str) -> int:  # noqa: N802
         return self.mask
 
-    def nvmlDeviceGetName(self, _handle: str) -> bytes:  # noqa: N802
-        return b"NVIDIA L4"
-
-    def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
-        return "580.65.06"
-
 
 def test_extremes_lie_between_the_timed_calls(clock: Any) -> None:
     nvml = FakeNvml()
-    monitor = GpuMonitor(nvml, "handle", clock)
+    monitor = GpuMonitor(L4, nvml, "handle", clock)
     for sm, temperature, mask, used in ((2040, 50, 0x4, 3 << 30), (900, 71, 0x40, 5 << 30), (1800, 60, 0, 4 << 30)):
         nvml.sm, nvml.temperature, nvml.mask, nvml.used = sm, temperature, mask, used
         monitor.tick()
@@ -91,7 +87,7 @@ def test_extremes_lie_between_the_timed_calls(clock: Any) -> None:
 
 
 def test_readings_are_at_least_a_fifth_of_a_second_apart(clock: Any) -> None:
-    monitor = GpuMonitor(FakeNvml(), "handle", clock)
+    monitor = GpuMonitor(L4, FakeNvml(), "handle", clock)
     for _ in range(100):
         monitor.tick()
         clock.pass_ms(10)  # one second in all
@@ -100,7 +96,7 @@ def test_readings_are_at_least_a_fifth_of_a_second_apart(clock: Any) -> None:
 
 def test_restart_forgets_the_calls_and_keeps_before(clock: Any) -> None:
     nvml = FakeNvml()
-    monitor = GpuMonitor(nvml, "handle", clock)
+    monitor = GpuMonitor(L4, nvml, "handle", clock)
     nvml.temperature = 90
     monitor.tick()
     monitor.restart()
@@ -114,7 +110,7 @@ def test_what_a_device_does_not_answer_is_unknown(clock: Any) -> None:
     nvml = FakeNvml(
         unsupported=("nvmlDeviceGetPowerUsage", "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetCurrentClocksThrottleReasons")
     )
-    trace = GpuMonitor(nvml, "handle", clock).trace()
+    trace = GpuMonitor(L4, nvml, "handle", clock).trace()
     assert trace.highest == GpuSample(sm_clock_mhz=1500, memory_clock_mhz=6251, temperature_c=40)
     assert trace.warnings() == []
 
@@ -122,7 +118,7 @@ def test_what_a_device_does_not_answer_is_unknown(clock: Any) -> None:
 def test_an_idle_gpu_is_no_throttle(clock: Any) -> None:
     nvml = FakeNvml()
     nvml.mask = 0x1 | 0x2
-    trace = GpuMonitor(nvml, "handle", clock).trace()
+    trace = GpuMonitor(L4, nvml, "handle", clock).trace()
     assert trace.highest.throttle_reasons == ("gpu idle", "applications clocks setting")
     assert trace.warnings() == []
 
@@ -130,7 +126,7 @@ def test_an_idle_gpu_is_no_throttle(clock: Any) -> None:
 def test_the_gpu_is_found_by_its_pci_address(monkeypatch: pytest.MonkeyPatch) -> None:
     nvml = FakeNvml()
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    with gpu_monitor("0000:3B:00.0") as monitor:
+    with gpu_monitor(L4, "0000:3B:00.0") as monitor:
         assert monitor is not None
         assert nvml.open == 1
     assert nvml.asked_for == [b"0000:3B:00.0"]
@@ -140,14 +136,14 @@ def test_the_gpu_is_found_by_its_pci_address(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("nvml", [None, FakeNvml(init_fails=True)])
 def test_no_nvml_no_monitor(monkeypatch: pytest.MonkeyPatch, nvml: Any) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", nvml)  # None: the import fails
-    with gpu_monitor("0000:3B:00.0") as monitor:
+    with gpu_monitor(L4, "0000:3B:00.0") as monitor:
         assert monitor is None
 
 
 def test_no_gpu_at_that_address_no_monitor_and_nvml_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     nvml = FakeNvml(unsupported=("nvmlDeviceGetHandleByPciBusId",))
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    with gpu_monitor("0000:3B:00.0") as monitor:
+    with gpu_monitor(L4, "0000:3B:00.0") as monitor:
         assert monitor is None
     assert nvml.open == 0
 
@@ -155,5 +151,5 @@ def test_no_gpu_at_that_address_no_monitor_and_nvml_is_closed(monkeypatch: pytes
 @pytest.mark.skipif(not gpu_problem(), reason="there is a GPU here")
 def test_the_real_nvml_without_a_driver() -> None:
     pytest.importorskip("pynvml")
-    with gpu_monitor("0000:00:00.0") as monitor:
+    with gpu_monitor(L4, "0000:00:00.0") as monitor:
         assert monitor is None

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from ftsf_export.engine.choice import BuildPlanChoice, resolve
+from ftsf_export.engine import choice as module
+from ftsf_export.engine.choice import BuildTools, build_tools_here, resolve
 from ftsf_export.errors import EnvironmentLacks, FtsfError, UsageError
 
-# GPU (compute capability or None), tensorrt_rtx, tensorrt.
-LAPTOP = (None, True, False)
-BARE = (None, False, False)
-RTX_PC = (89, True, True)
-ORIN = (87, False, True)
-H100 = (90, True, True)
-H100_WITHOUT_TENSORRT = (90, True, False)
-GPU_LESS_WITH_TENSORRT = (None, False, True)
-
-Machine = tuple[int | None, bool, bool]
-
-
-def choose(builder: str, targets: list[str], machine: Machine, precision: str = "fp16") -> BuildPlanChoice:
-    gpu, rtx, tensorrt = machine
-    return resolve(builder, targets, precision, gpu_capability=gpu, rtx_installed=rtx, tensorrt_installed=tensorrt)
+LAPTOP = BuildTools(None, rtx_installed=True, tensorrt_installed=False)
+BARE = BuildTools(None, rtx_installed=False, tensorrt_installed=False)
+RTX_PC = BuildTools("8.9", rtx_installed=True, tensorrt_installed=True)
+ORIN = BuildTools("8.7", rtx_installed=False, tensorrt_installed=True)
+H100 = BuildTools("9.0", rtx_installed=True, tensorrt_installed=True)
+H100_WITHOUT_TENSORRT = BuildTools("9.0", rtx_installed=True, tensorrt_installed=False)
+GPU_LESS_WITH_TENSORRT = BuildTools(None, rtx_installed=False, tensorrt_installed=True)
 
 
 @pytest.mark.parametrize(
-    ("builder", "targets", "machine", "jobs", "deferred"),
+    ("builder", "targets", "tools", "built", "deferred"),
     [
         ("auto", [], LAPTOP, ["rtx:rtx"], []),
         ("auto", ["rtx-30", "rtx-40"], LAPTOP, ["rtx:rtx-30", "rtx:rtx-40"], []),
@@ -51,15 +46,15 @@ def choose(builder: str, targets: list[str], machine: Machine, precision: str = 
     ],
 )
 def test_what_is_built_here_and_what_is_left(
-    builder: str, targets: list[str], machine: Machine, jobs: list[str], deferred: list[str]
+    builder: str, targets: list[str], tools: BuildTools, built: list[str], deferred: list[str]
 ) -> None:
-    choice = choose(builder, targets, machine)
-    assert [f"{job.builder}:{job.target.name}" for job in choice.jobs] == jobs
+    choice = resolve(builder, targets, "fp16", tools)
+    assert [f"{one.builder}:{one.target.name}" for one in choice.to_build] == built
     assert [left.target.name for left in choice.deferred] == deferred
 
 
 @pytest.mark.parametrize(
-    ("builder", "targets", "machine", "precision", "error", "says"),
+    ("builder", "targets", "tools", "precision", "error", "says"),
     [
         ("auto", [], BARE, "fp16", EnvironmentLacks, r"pip install 'ftsf-export\[rtx\]'"),
         ("auto", ["rtx-30"], BARE, "fp16", EnvironmentLacks, "--builder none"),
@@ -83,22 +78,31 @@ def test_what_is_built_here_and_what_is_left(
     ],
 )
 def test_what_cannot_be(
-    builder: str, targets: list[str], machine: Machine, precision: str, error: type[FtsfError], says: str
+    builder: str, targets: list[str], tools: BuildTools, precision: str, error: type[FtsfError], says: str
 ) -> None:
     with pytest.raises(error, match=says):
-        choose(builder, targets, machine, precision)
+        resolve(builder, targets, precision, tools)
 
 
 def test_a_deferred_engine_says_why_and_what_to_type() -> None:
-    (left,) = choose("auto", ["jetson-orin"], LAPTOP).deferred
+    (left,) = resolve("auto", ["jetson-orin"], "fp16", LAPTOP).deferred
     assert left.command("out") == "ftsf build out --builder tensorrt --target jetson-orin"
     assert "Jetson Orin" in left.reason
-    (left,) = choose("auto", ["h100"], LAPTOP).deferred
+    (left,) = resolve("auto", ["h100"], "fp16", LAPTOP).deferred
     assert "9.0" in left.reason
-    (left,) = choose("none", ["rtx"], BARE).deferred
+    (left,) = resolve("none", ["rtx"], "fp16", BARE).deferred
     assert left.command("out") == "ftsf build out --builder rtx --target rtx"
 
 
 def test_every_wrong_target_is_named_at_once() -> None:
     with pytest.raises(UsageError, match=r"h100.*jetson-thor"):
-        choose("rtx", ["h100", "jetson-thor"], LAPTOP)
+        resolve("rtx", ["h100", "jetson-thor"], "fp16", LAPTOP)
+
+
+@pytest.mark.parametrize("capability", [None, "8.6"])
+def test_the_tools_of_this_machine(monkeypatch: pytest.MonkeyPatch, capability: str | None) -> None:
+    """By the driver, and by what is installed: importing a compiler would load it."""
+    gpu = None if capability is None else SimpleNamespace(capability=capability)
+    monkeypatch.setattr(module, "first_gpu", lambda: gpu)
+    monkeypatch.setattr(module, "find_spec", lambda name: object() if name == "tensorrt_rtx" else None)
+    assert build_tools_here() == BuildTools(capability, rtx_installed=True, tensorrt_installed=False)

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from ftsf_export.config import ExportConfig
-from ftsf_export.engine.machine import Machine
+from ftsf_export.engine.choice import BuildTools
 from ftsf_export.errors import ConfigError, EnvironmentLacks, UsageError
 from ftsf_export.graph.rewrite import ALL
 from ftsf_export.pipeline.build import choose
 from ftsf_export.pipeline.plugins import choose_plugins, takes_plugins
 from ftsf_export.pipeline.resolve import resolve_export
 
-HERE = Machine(None, True, False)
+HERE = BuildTools(None, True, False)
 SMALL: dict[str, Any] = {"frames": 3, "size": (32, 48), "dim": 64, "depth": 3, "num_classes": 7}
 
 
@@ -23,9 +23,9 @@ SMALL: dict[str, Any] = {"frames": 3, "size": (32, 48), "dim": 64, "depth": 3, "
 def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     """What this machine is taken for: TensorRT for RTX without a GPU, unless a test says otherwise."""
 
-    def be(here: Machine) -> None:
+    def be(here: BuildTools) -> None:
         for module in ("build", "plugins"):
-            monkeypatch.setattr(f"ftsf_export.pipeline.{module}.machine_here", lambda: here)
+            monkeypatch.setattr(f"ftsf_export.pipeline.{module}.build_tools_here", lambda: here)
 
     be(HERE)
     return be
@@ -60,7 +60,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
 
 
 def test_auto_needs_a_compiler_where_it_will_read_a_plan(machine: Any, tmp_path: Path) -> None:
-    machine(Machine(None, False, False))
+    machine(BuildTools(None, False, False))
     with pytest.raises(EnvironmentLacks, match="no compiler is here") as lacks:
         along(tmp_path, plugins="auto", targets=("jetson-orin",))
     assert lacks.value.install == "pip install 'ftsf-export[rtx]'"

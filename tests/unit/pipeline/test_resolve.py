@@ -17,9 +17,9 @@ from ftsf_export.pipeline.resolve import ResolvedExport, resolve_export
 @pytest.fixture(autouse=True)
 def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with TensorRT for RTX and no GPU, whatever runs the tests."""
-    from ftsf_export.engine.machine import Machine
+    from ftsf_export.engine.choice import BuildTools
 
-    monkeypatch.setattr("ftsf_export.pipeline.build.machine_here", lambda: Machine(None, True, False))
+    monkeypatch.setattr("ftsf_export.pipeline.build.build_tools_here", lambda: BuildTools(None, True, False))
 
 
 def resolved(tmp_path: Path, **fields: Any) -> ResolvedExport:
@@ -28,7 +28,7 @@ def resolved(tmp_path: Path, **fields: Any) -> ResolvedExport:
 
 def test_the_documented_example(tmp_path: Path) -> None:
     plan = resolved(tmp_path, attn="fastformer", frames=8)
-    assert [(job.builder, job.target.name) for job in plan.choice.jobs] == [("rtx", "rtx")]
+    assert [(one.builder, one.target.name) for one in plan.choice.to_build] == [("rtx", "rtx")]
     assert plan.gates == ("parity.onnx-fp32", "parity.fp16-emulated", "engine.types-rtx-rtx", "plan.work-rtx-rtx")
     assert plan.weights == "random, seed 0"
     assert (plan.preprocessing.frames, plan.preprocessing.stride, plan.preprocessing.crop) == (8, 32, (224, 224))

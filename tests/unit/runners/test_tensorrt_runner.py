@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import subprocess
 import sys
 from collections import OrderedDict
@@ -19,71 +18,18 @@ from polygraphy.logger import G_LOGGER
 
 from ftsf_export.errors import ConfigError, EnvironmentLacks, RunError
 from ftsf_export.runners import driver, flavour, tensorrt
+from ftsf_export.runners.driver import Gpu
+
+L4 = Gpu(name="NVIDIA L4", capability="8.9", memory_bytes=24 << 30, driver_version="", cuda_version="13.0")
 
 
-class Driver:
-    """A CUDA driver: the statuses of its calls, and its GPUs' compute capabilities."""
-
-    def __init__(self, *, init: int = 0, count_status: int = 0, gpus: int = 1, query: int = 0) -> None:
-        self.init, self.count_status, self.gpus, self.query = init, count_status, gpus, query
-
-    def cuInit(self, _flags: int) -> int:  # noqa: N802
-        return self.init
-
-    def cuDeviceGetCount(self, out: Any) -> int:  # noqa: N802
-        out._obj.value = self.gpus
-        return self.count_status
-
-    def cuDeviceGet(self, out: Any, index: int) -> int:  # noqa: N802
-        out._obj.value = index
-        return 0
-
-    def cuDeviceGetAttribute(self, out: Any, attribute: int, _device: Any) -> int:  # noqa: N802
-        out._obj.value = {75: 8, 76: 9}[attribute]
-        return self.query
-
-
-def use(monkeypatch: pytest.MonkeyPatch, found: Driver | None) -> None:
-    def load(_name: str) -> Driver:
-        if found is None:
-            raise OSError("libcuda.so.1: cannot open shared object file")
-        return found
-
-    monkeypatch.setattr(ctypes, "CDLL", load)
-
-
-@pytest.mark.parametrize(
-    ("found", "problem"),
-    [
-        (None, "no NVIDIA driver on this machine"),
-        (Driver(init=100), "cuInit returned 100"),
-        (Driver(count_status=3), "cuDeviceGetCount returned 3"),
-        (Driver(gpus=0), "finds no GPU"),
-    ],
-)
-def test_a_gpu_that_does_not_answer_is_a_lack(
-    monkeypatch: pytest.MonkeyPatch, found: Driver | None, problem: str
-) -> None:
-    use(monkeypatch, found)
-    assert problem in driver.gpu_problem()
-    assert driver.compute_capability() == ""
-    with pytest.raises(EnvironmentLacks, match=problem):
-        driver.require_gpu("to run an engine")
-
-
-def test_a_gpu_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, Driver())
-    assert driver.gpu_problem() == ""
-    assert driver.compute_capability() == "8.9"
-    driver.require_gpu("to run an engine")
-    use(monkeypatch, Driver(query=1))
-    with pytest.raises(RunError, match="status 1"):
-        driver.compute_capability()
+def use(monkeypatch: pytest.MonkeyPatch, *gpus: Gpu) -> None:
+    monkeypatch.setattr(driver, "gpus", lambda: gpus)
 
 
 @pytest.mark.parametrize(("builder", "module"), [("tensorrt", "tensorrt"), ("rtx", "tensorrt_rtx")])
 def test_a_library_that_is_not_installed_is_a_lack(monkeypatch: pytest.MonkeyPatch, builder: str, module: str) -> None:
-    use(monkeypatch, Driver())
+    use(monkeypatch, L4)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(
         EnvironmentLacks, match=rf"{module} is not installed; .* pip install 'ftsf-export\[{builder}\]'"
@@ -92,9 +38,9 @@ def test_a_library_that_is_not_installed_is_a_lack(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_library_without_a_gpu_is_not_even_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, None)
+    use(monkeypatch)
     monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__spec__=SimpleNamespace(name="tensorrt")))
-    with pytest.raises(EnvironmentLacks, match="no NVIDIA driver"):
+    with pytest.raises(EnvironmentLacks, match="finds no GPU"):
         tensorrt.engine_runner(Path("model.engine"), builder="tensorrt")
 
 
@@ -171,7 +117,7 @@ class Inner:
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    use(monkeypatch, Driver())
+    use(monkeypatch, L4)
     monkeypatch.setattr(tensorrt, "find_spec", lambda _name: object())
     monkeypatch.setattr(polygraphy.backend.trt, "TrtRunner", type("Inner", (Inner,), {}))
     monkeypatch.setattr(polygraphy.backend.trt, "EngineFromBytes", lambda data: data)
