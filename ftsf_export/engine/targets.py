@@ -48,7 +48,11 @@ class Target:
     @property
     def precisions(self) -> tuple[str, ...]:
         """What every one of its GPUs computes in, by its hardware alone."""
-        return tuple(name for name, precision in PRECISIONS.items() if float(precision.since) <= min(map(float, self.capabilities)))
+        return tuple(
+            name
+            for name, precision in PRECISIONS.items()
+            if float(precision.since) <= min(map(float, self.capabilities))
+        )
 
     @property
     def builders(self) -> tuple[str, ...]:
@@ -117,8 +121,7 @@ _NAMED = (
 )
 _ARM_ONLY = ("8.7", "11.0")
 _BY_CAPABILITY = tuple(
-    Target(name=_sm(c), title=f"compute capability {c}", capabilities=(c,), arm=c in _ARM_ONLY)
-    for c in CAPABILITIES
+    Target(name=_sm(c), title=f"compute capability {c}", capabilities=(c,), arm=c in _ARM_ONLY) for c in CAPABILITIES
 )
 TARGETS: dict[str, Target] = {target.name: target for target in (*_NAMED, *_BY_CAPABILITY)}
 DEFAULT_RTX_TARGET = "rtx"

@@ -36,7 +36,7 @@ ELEMENTS: dict[str, tuple[ElementType, ...]] = {
 
 
 @dataclass(frozen=True)
-class Job:
+class KernelToCompile:
     """One kernel to compile."""
 
     operation: str
@@ -51,7 +51,9 @@ class Job:
         return f"{self.operation}-{self.along}-{self.element}-sm_{self.target}"
 
 
-def jobs(targets: Sequence[int], operations: Sequence[str], elements: Sequence[str]) -> Iterator[Job]:
+def kernels_to_compile(
+    targets: Sequence[int], operations: Sequence[str], elements: Sequence[str]
+) -> Iterator[KernelToCompile]:
     """Every kernel at the default shapes, rotated as the model rotates: over one axis in time, over two in space."""
     for operation in operations:
         for along, axes in ALONG:
@@ -64,7 +66,7 @@ def jobs(targets: Sequence[int], operations: Sequence[str], elements: Sequence[s
                 else:
                     launch = favor_launch(stream, FEATURES, turns, element, eps=EPS)
                 for target in targets:
-                    yield Job(operation, along, element, target, launch, stream)
+                    yield KernelToCompile(operation, along, element, target, launch, stream)
 
 
 def problems(operation: str, made: Compiled) -> list[str]:
@@ -78,41 +80,41 @@ def problems(operation: str, made: Compiled) -> list[str]:
     return found
 
 
-def entry(job: Job, made: Compiled, file: str) -> dict[str, Any]:
+def entry(kernel: KernelToCompile, made: Compiled, file: str) -> dict[str, Any]:
     """What the manifest says of one kernel."""
     return {
         "file": file,
         "sha256": hashlib.sha256(made.cubin).hexdigest(),
-        "operation": job.operation,
-        "along": job.along,
-        "element": job.element,
-        "target": f"sm_{job.target}",
+        "operation": kernel.operation,
+        "along": kernel.along,
+        "element": kernel.element,
+        "target": f"sm_{kernel.target}",
         "kernel": made.name,
-        "inputs": list(job.launch.inputs),
-        "scalars": list(job.launch.scalars),
-        "constants": dict(job.launch.constants),
-        "sequences_per_program": job.launch.groups,
-        "columns_per_program": job.launch.columns,
+        "inputs": list(kernel.launch.inputs),
+        "scalars": list(kernel.launch.scalars),
+        "constants": dict(kernel.launch.constants),
+        "sequences_per_program": kernel.launch.groups,
+        "columns_per_program": kernel.launch.columns,
         **asdict(made.resources),
-        "blocks_per_multiprocessor": made.resources.blocks(job.target),
-        "problems": problems(job.operation, made),
+        "blocks_per_multiprocessor": made.resources.blocks(kernel.target),
+        "problems": problems(kernel.operation, made),
     }
 
 
-def build(output: Path, wanted: Sequence[Job], say: Callable[[str], None]) -> list[dict[str, Any]]:
+def build(output: Path, wanted: Sequence[KernelToCompile], say: Callable[[str], None]) -> list[dict[str, Any]]:
     """Compile all ``wanted`` kernels into ``output``; the manifest comes last, so that it names only what is there."""
     import triton
 
     output.mkdir(parents=True, exist_ok=True)
     entries = []
-    for job in wanted:
-        made = compiled(kernel_of(job.launch), job.launch, job.element, job.stream, job.target)
-        file = f"{job.stem}.cubin"
+    for kernel in wanted:
+        made = compiled(kernel_of(kernel.launch), kernel.launch, kernel.element, kernel.stream, kernel.target)
+        file = f"{kernel.stem}.cubin"
         write(output / file, made.cubin)
-        entries.append(entry(job, made, file))
-        used, blocks = made.resources, made.resources.blocks(job.target)
+        entries.append(entry(kernel, made, file))
+        used, blocks = made.resources, made.resources.blocks(kernel.target)
         say(
-            f"{job.stem:45} {used.registers:3} registers {used.spill_bytes:4} spilled {used.shared_bytes:6} shared "
+            f"{kernel.stem:45} {used.registers:3} registers {used.spill_bytes:4} spilled {used.shared_bytes:6} shared "
             f"{blocks} blocks  {'; '.join(entries[-1]['problems']) or 'ok'}"
         )
     manifest = {"schema_version": 1, "triton": triton.__version__, "kernels": entries}
@@ -141,7 +143,9 @@ def main(arguments: Sequence[str]) -> int:
     # The interpreter's functions cannot be compiled; whoever tests with it means other processes.
     os.environ.pop("TRITON_INTERPRET", None)
     targets = [int(name.removeprefix("sm_")) for name in asked.target or names]
-    wanted = list(jobs(targets, asked.operation or list(ELEMENTS), asked.element or ["fp16", "bf16", "fp32"]))
+    wanted = list(
+        kernels_to_compile(targets, asked.operation or list(ELEMENTS), asked.element or ["fp16", "bf16", "fp32"])
+    )
     if not wanted:
         print("build-plugins: no kernel has that operation and that element type", file=sys.stderr)
         return 2

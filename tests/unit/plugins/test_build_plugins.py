@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ftsf_plugins.additive_attention.launch import additive_launch
-from ftsf_plugins.build import ELEMENTS, jobs, problems
+from ftsf_plugins.build import ELEMENTS, kernels_to_compile, problems
 from ftsf_plugins.compile import TARGETS, Compiled, CompileError, Resources, used, without_hidden_parameters
 from ftsf_plugins.favor_attention.launch import favor_launch
 from ftsf_plugins.kernels import NoKernel, prebuilt_kernel
@@ -83,8 +83,8 @@ def test_hidden_parameters_go_where_they_are_not_used() -> None:
 
 
 def test_every_operation_type_and_target_has_its_job() -> None:
-    wanted = list(jobs(list(TARGETS), list(ELEMENTS), ["fp16", "bf16", "fp32"]))
-    assert len({job.stem for job in wanted}) == len(wanted) == (3 + 2) * 2 * 7
+    wanted = list(kernels_to_compile(list(TARGETS), list(ELEMENTS), ["fp16", "bf16", "fp32"]))
+    assert len({kernel.stem for kernel in wanted}) == len(wanted) == (3 + 2) * 2 * 7
 
 
 def build(*arguments: str) -> subprocess.CompletedProcess[str]:
