@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from ftsf_export.progress import OnProgress, silent
 
 _WORKER = "ftsf_export.engine.worker:build"
 _LOG_TAIL_LINES = 40
-_FAULTS = ("INTERNAL_ERROR", "ERROR")
+_FAULT_MARKS = ("INTERNAL_ERROR] ", "ERROR] ")
 # What a complaint holds -> what the user can do about it.
 _MENDS = (
     ("op: Attention", "this parser knows no Attention operator: export again with --opset 20"),
@@ -99,28 +101,31 @@ def build_engine(request: BuildRequest, *, on_progress: OnProgress = silent) -> 
     if not request.onnx_path.is_file():
         raise UsageError(f"onnx: expected a file, found none at {request.onnx_path}")
     with _Scratch(request.output) as folder:
-        plan_file = folder / "engine.plan"
-        told = _Told(request, on_progress)
+        order = WorkOrder.of(request, folder)
+        complaints = _Complaints(request, Path(order.log_path))
+        # That of an earlier build says nothing of this one.
+        Path(order.log_path).unlink(missing_ok=True)
         try:
             answer = run_in_child(
                 _WORKER,
-                asdict(WorkOrder.of(request, plan_file)),
-                failed=told.failed,
-                on_note=told.take,
+                asdict(order),
+                failed=complaints.failed,
+                on_note=partial(_show, f"engine {request.builder} {request.target.name}", on_progress),
                 timeout_s=request.timeout_s,
                 folder=folder,
             )
         except CompilerRefusal as refusal:
-            raise told.refused(refusal) from refusal
+            raise complaints.refused(refusal) from refusal
         except (UsageError, EnvironmentLacks) as error:
-            error.details = told.details(error.details)
+            error.details = complaints.details(error.details)
             raise
-        finally:
-            if request.log_path is not None:
-                request.log_path.write_text("".join(f"{line}\n" for line in told.log), encoding="utf-8")
-        plan = _plan(request, answer.value["layers"], told)
-        os.replace(plan_file, request.output)
+        plan = _plan(request, answer.value["layers"], complaints)
+        os.replace(order.engine_path, request.output)
     return _engine(request, Built.from_dict(answer.value["built"]), plan, time.monotonic() - started)
+
+
+def _show(stage: str, on_progress: OnProgress, note: dict[str, Any]) -> None:
+    on_progress(f"{stage}: {note['phase']}", min(note["done"] / max(note["total"], 1), 1.0))
 
 
 def _engine(request: BuildRequest, built: Built, plan: Plan, build_seconds: float) -> Engine:
@@ -160,27 +165,21 @@ class _Scratch:
         shutil.rmtree(self._path, ignore_errors=True)
 
 
-class _Told:
-    """What the worker tells while it works: progress to the caller, the compiler's log kept."""
+class _Complaints:
+    """Errors about one build, out of what its compiler has written to its log."""
 
-    def __init__(self, request: BuildRequest, on_progress: OnProgress) -> None:
+    def __init__(self, request: BuildRequest, log_path: Path) -> None:
         self._request = request
-        self._on_progress = on_progress
-        self.log: list[str] = []
-        self._faults: list[str] = []
+        self._log_path = log_path
 
-    def take(self, note: dict[str, Any]) -> None:
-        if "phase" in note:
-            stage = f"engine {self._request.builder} {self._request.target.name}: {note['phase']}"
-            self._on_progress(stage, min(note["done"] / max(note["total"], 1), 1.0))
-            return
-        self.log += f"[{note['severity']}] {note['said']}".splitlines()
-        if note["severity"] in _FAULTS:
-            self._faults.append(" ".join(note["said"].split()))
+    def log(self) -> list[str]:
+        if not self._log_path.exists():
+            return []
+        return self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()
 
     def details(self, rest: str) -> str:
         """The end of the log, and ``rest``."""
-        return "\n".join(filter(None, [*self.log[-_LOG_TAIL_LINES:], rest]))
+        return "\n".join(filter(None, [*self.log()[-_LOG_TAIL_LINES:], rest]))
 
     def failed(self, ending: Ending) -> BuildError:
         what = f"the compiler {ending.how} on {self._request.onnx_path.name}"
@@ -197,25 +196,28 @@ class _Told:
 
     def _first_fault(self) -> str:
         """The compiler's first complaint, on one line, with what helps where we know it."""
-        if not self._faults:
+        messages = re.split(r"^\[(?=[A-Z_]+\] )", "\n".join(self.log()), flags=re.MULTILINE)
+        faults = [" ".join(m.split("] ", 1)[1].split()) for m in messages if m.startswith(_FAULT_MARKS)]
+        if not faults:
             return ""
-        fault = self._faults[0]
+        fault = faults[0]
         # The parser names the node first, then prints it, and says what is wrong with it last.
         if "While parsing node" in fault:
-            fault = f"{fault} {next((other for other in self._faults if 'ERROR:' in other), '')}"
+            fault = f"{fault} {next((other for other in faults if 'ERROR:' in other), '')}"
         for symptom, mend in _MENDS:
-            if any(symptom in other for other in self._faults):
+            if any(symptom in other for other in faults):
                 fault += f" ({mend})"
         return fault
 
 
-def _plan(request: BuildRequest, layers: str, told: _Told) -> Plan:
+def _plan(request: BuildRequest, layers: str, complaints: _Complaints) -> Plan:
     try:
+        log = complaints.log()
         if request.builder == "rtx":
-            return plan_from_log(told.log)
-        return plan_from_layers(json.loads(layers)["Layers"], memory=memory_from_log(told.log))
+            return plan_from_log(log)
+        return plan_from_layers(json.loads(layers)["Layers"], memory=memory_from_log(log))
     except (GrammarError, ValueError, KeyError) as error:
         raise BuildError(
             f"{request.title}: built, but its plan cannot be read, so its types cannot be judged: {error}",
-            details=told.details(""),
+            details=complaints.details(""),
         ) from error

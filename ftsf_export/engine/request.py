@@ -33,7 +33,7 @@ class BuildRequest:
         plugins: operations of ``ftsf_plugins`` that TensorRT is to know; empty: their nodes' functions are compiled.
         plugin_kernels: a folder of ``scripts/build-plugins``, for a machine without Triton; None: Triton compiles.
         timeout_s: after that the build, and nothing else, is killed.
-        log_path: where the builder's verbose log is kept; None keeps it only for the error message.
+        log_path: where the builder's verbose log grows, line by line, and is kept; None keeps it for the error message.
     """
 
     onnx_path: Path
@@ -65,11 +65,15 @@ class BuildRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkOrder:
-    """The request as the worker reads it: values that JSON can say, absolute paths; ``engine_path``: for the plan."""
+    """The request as the worker reads it: values that JSON can say, and absolute paths.
+
+    The worker writes ``engine_path`` and ``log_path``; ``title`` begins its messages; the rest is as in BuildRequest.
+    """
 
     title: str
     onnx_path: str
     engine_path: str
+    log_path: str
     builder: str
     capabilities: list[str]
     input_name: str
@@ -81,10 +85,12 @@ class WorkOrder:
     plugin_kernels: str | None
 
     @classmethod
-    def of(cls, request: BuildRequest, engine_path: Path) -> WorkOrder:
+    def of(cls, request: BuildRequest, folder: Path) -> WorkOrder:
+        """The order for ``request``, with ``folder`` for what nobody keeps."""
         return cls(
             title=request.title,
-            engine_path=str(engine_path),
+            engine_path=str(folder / "engine.plan"),
+            log_path=str((request.log_path or folder / "builder.log").resolve()),
             onnx_path=str(request.onnx_path.resolve()),
             builder=request.builder,
             capabilities=list(request.target.capabilities),

@@ -1,7 +1,8 @@
 """The process that compiles: the child's side of ``engine.builder``.
 
 Here and nowhere else a TensorRT is loaded, so a compiler that aborts, or is poisoned by a failure, takes nothing
-with it. Its log and its progress are remarks to the parent, each as it comes.
+with it. Its progress is told to the parent. Its log is a file, written line by line: of some 50,000 lines a crash loses
+none, and none costs a message.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ftsf_export.engine.functions import without_functions
 from ftsf_export.engine.network import layers_of, products_of
@@ -37,18 +38,19 @@ def build(request: Message, tell: Tell) -> Message:
     trt = _compiler(order.builder)
     from polygraphy.exception import PolygraphyException
 
-    _install_logger(trt, tell)
-    try:
-        plugins = _registered(trt, order)
-        builder, network, parser = _parsed(trt, order)
-        products = products_of(trt, network)
-        config = _configured(trt, order, builder, network, tell)
-        engine = _compiled(order, builder, network, config)
-    except PolygraphyException as error:
-        raise CompilerRefusal((str(error) or "it did not say why").splitlines()[0]) from error
-    tf32 = bool(config.get_flag(trt.BuilderFlag.TF32))
-    layers = _inspected(trt, engine) if order.builder == "tensorrt" else ""
-    del parser, network, config, builder
+    with Path(order.log_path).open("w", encoding="utf-8", buffering=1) as log:
+        _install_logger(trt, log)
+        try:
+            plugins = _registered(trt, order)
+            builder, network, parser = _parsed(trt, order)
+            products = products_of(trt, network)
+            config = _configured(trt, order, builder, network, tell)
+            engine = _compiled(order, builder, network, config)
+        except PolygraphyException as error:
+            raise CompilerRefusal((str(error) or "it did not say why").splitlines()[0]) from error
+        tf32 = bool(config.get_flag(trt.BuilderFlag.TF32))
+        layers = _inspected(trt, engine) if order.builder == "tensorrt" else ""
+        del parser, network, config, builder
     built = Built(
         builder_version=trt.__version__,
         tf32=tf32,
@@ -69,8 +71,8 @@ def _compiler(builder: str) -> Any:
         ) from error
 
 
-def _install_logger(trt: Any, tell: Tell) -> None:
-    """Everything the compiler says goes to the parent, nothing to the terminal.
+def _install_logger(trt: Any, log: TextIO) -> None:
+    """Everything the compiler says goes to the log, nothing to the terminal.
 
     TensorRT keeps the first logger that a process gives it, and Polygraphy makes one of its own unless its slot is
     taken. Should that slot move, the log stays without layers, and reading the plan fails: never silently.
@@ -78,15 +80,15 @@ def _install_logger(trt: Any, tell: Tell) -> None:
     from polygraphy.backend.trt import util as polygraphy_trt
     from polygraphy.logger import G_LOGGER
 
-    class Logger(trt.ILogger):  # type: ignore[misc]
+    class FileLogger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
-            tell({"severity": severity.name, "said": message})
+            log.write(f"[{severity.name}] {message}\n")
 
     G_LOGGER.module_severity = G_LOGGER.CRITICAL
-    polygraphy_trt.TRT_LOGGER = Logger()
+    polygraphy_trt.TRT_LOGGER = FileLogger()
 
 
 def _parsed(trt: Any, order: WorkOrder) -> tuple[Any, Any, Any]:

@@ -113,7 +113,7 @@ def test_a_bug_of_the_worker_comes_with_its_traceback(use_worker, request_: Buil
 
 
 def test_the_order_survives_its_journey(request_: BuildRequest, tmp_path: Path) -> None:
-    order = WorkOrder.of(request_, tmp_path / "engine.plan")
+    order = WorkOrder.of(request_, tmp_path)
     assert WorkOrder(**json.loads(json.dumps(asdict(order)))) == order
     assert order.capabilities == ["8.6", "8.9", "12.0"]
     assert order.profile == [[1, 8, 3, 32, 32], [2, 8, 3, 32, 32], [4, 8, 3, 32, 32]]

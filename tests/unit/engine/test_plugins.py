@@ -190,8 +190,8 @@ def build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"\x08\x0a" + b"\xca\x01\x02ab" + b"\x3a\x01g")
     order = WorkOrder(
-        title="builder tensorrt", engine_path="engine.plan", onnx_path=str(path), builder="tensorrt",
-        capabilities=["8.7"], input_name="clip", profile=[], workspace_mib=None,
+        title="builder tensorrt", engine_path="engine.plan", log_path="builder.log", onnx_path=str(path),
+        builder="tensorrt", capabilities=["8.7"], input_name="clip", profile=[], workspace_mib=None,
         timing_cache=None, tf32=False, plugins=["FtsfAdditiveAttention"], plugin_kernels="kernels",
     )  # fmt: skip
 

@@ -11,12 +11,14 @@ from ftsf_export.process.channel import Message
 from ftsf_export.process.child import Tell
 
 
-def aborts(_request: Message, tell: Tell) -> Message:
+def write_log(request: Message, text: str) -> None:
+    Path(WorkOrder(**request.value).log_path).write_text(text, encoding="utf-8")
+
+
+def aborts(request: Message, tell: Tell) -> Message:
     """A compiler that dies in the middle of its work, the way native code does."""
     tell({"phase": "Building engine", "done": 1, "total": 6})
-    tell({"severity": "INFO", "said": "all is well"})
-    tell({"severity": "ERROR", "said": "CHECK(def_tactic_desc) failed\n  second line"})
-    tell({"severity": "VERBOSE", "said": "bye"})
+    write_log(request, "[INFO] all is well\n[ERROR] CHECK(def_tactic_desc) failed\n  second line\n[VERBOSE] bye\n")
     print("terminate called after throwing an instance", file=sys.stderr, flush=True)
     os.abort()
 
@@ -34,13 +36,13 @@ def full_disk(request: Message, _tell: Tell) -> Message:
     raise AssertionError
 
 
-def refuses(_request: Message, tell: Tell) -> Message:
-    tell({"severity": "ERROR", "said": "no node named op: Attention"})
+def refuses(request: Message, _tell: Tell) -> Message:
+    write_log(request, "[ERROR] no node named op: Attention\n")
     raise CompilerRefusal("see the log")
 
 
-def lingers(_request: Message, tell: Tell) -> Message:
-    tell({"severity": "ERROR", "said": "slow"})
+def lingers(request: Message, _tell: Tell) -> Message:
+    write_log(request, "[VERBOSE] slow\n")
     time.sleep(60)
     raise AssertionError
 
