@@ -6,6 +6,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from ftsf_export.doctor.packages import CORE, ONNX_RUNTIMES, Package, install_command
+from ftsf_export.precision import HALVES
 
 # What a machine can do, beside the usable packages, by name.
 GPU = "a GPU with its driver"
@@ -115,7 +116,7 @@ def needs_of_commands(packages: tuple[Package, ...]) -> dict[str, tuple[Need, ..
         "verify": (
             *core,
             Need((("onnx", ONNX_RUNTIME), *_ENGINE_WAYS), _MENDS[ONNX_RUNTIME]),
-            *of("onnx", "to judge an fp16 or bf16 graph", but={"onnx"}),
+            *of("onnx", f"to judge an {' or '.join(HALVES)} graph", but={"onnx"}),
             Need(_ENGINE_WAYS, _ENGINE_MEND, "to judge an engine"),
         ),
         "build": (*core, builder),

@@ -12,7 +12,7 @@ from ftsf_export.engine.audit import Audit, KernelFacts
 from ftsf_export.engine.types import in_islands
 from ftsf_export.network.gates import Gate
 from ftsf_export.network.scope import BRANCHES, CORE, Scope
-from ftsf_export.precision import HALVES
+from ftsf_export.precision import precision_named
 from ftsf_export.verdict import SHARE, Bound, Measure, Status, Subject, Verdict
 
 # Of the products' work outside the FP32 islands. The last hundredth is for products of a single row, which a compiler
@@ -32,7 +32,7 @@ def attentions_to_fuse(config: Mapping[str, Any], precision: str, batch: int) ->
     kernel; and where one head of one clip attends over everything: TensorRT for RTX 1.7 fuses batches of score matrices
     and writes a lone one as two products.
     """
-    if config.get("attn") != "regular" or precision not in HALVES:
+    if config.get("attn") != "regular" or not precision_named(precision).is_half:
         return ()
     kind = str(config["attn_type"])
     heads = config["heads"] or config["dim"] // config["dim_head"]
@@ -91,7 +91,7 @@ def judge_work(audit: Audit, precision: str, islands: Sequence[str], *, gate: Ga
         named = "; ".join(f"{', '.join(one.kernel.nodes[:3])} in {one.runs_in}" for one in other[:_NAMED])
         status = Status.FAILED
         reason = f"{share:.1%} of the products' work runs in {precision}, expected {LEAST_SHARE:.0%}: {named}"
-    made = audit.fp32_intermediates(islands) if precision in HALVES else ()
+    made = audit.fp32_intermediates(islands) if precision_named(precision).is_half else ()
     measures = (
         Measure(
             output="products' work",

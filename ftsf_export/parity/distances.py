@@ -14,14 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftsf_export.errors import GateFailed
+from ftsf_export.precision import PRECISIONS
 
 Array = NDArray[Any]
 Index = tuple[int, ...]
+# NumPy takes the types of ml_dtypes for raw memory; those that a graph can have are numbers.
+_ELEMENTS = {precision.element for precision in PRECISIONS.values()}
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A distance and where it was met, clip first."""
+    """A distance, and where it was met.
+
+    Attributes:
+        value: the distance; its unit is that of the field of ``Distance`` that holds it.
+        index: where in the output the largest difference sits, clip first.
+    """
 
     value: float
     index: Index
@@ -32,12 +40,14 @@ class Distance:
     """How far the candidate's value of one output is from the reference's.
 
     Attributes:
-        max_abs: largest absolute difference.
-        rel_l2: L2 norm of the difference over L2 norm of the reference, worst clip. Where the reference is zero
-            throughout, 0 if the candidate is zero too, else infinite.
+        max_abs: largest absolute difference, in the output's own unit.
+        rel_l2: L2 norm of the difference over L2 norm of the reference, in the worst clip; no unit. Where the reference
+            is zero throughout, it is 0 if the candidate is zero too, else infinite.
         spread_error: largest absolute difference over the standard deviation of the reference, both within one
-            clip, worst clip. Unlike an L2 norm it does not average one wrong class away among hundreds of right ones.
-        cosine: cosine of the angle between the two, worst (lowest) clip; 1 where both are zero, 0 where one is.
+            clip, in the worst clip; no unit. Unlike an L2 norm it does not average one wrong class away among hundreds
+            of right ones.
+        cosine: cosine of the angle between the two in the worst clip, from -1 to 1; 1 where both are zero, 0 where one
+            of them is.
     """
 
     max_abs: Figure
@@ -48,7 +58,14 @@ class Distance:
 
 @dataclass(frozen=True)
 class NonFinite:
-    """NaN or infinite values: whose, how many of how many, and the first one's index."""
+    """NaN or infinite values of one side.
+
+    Attributes:
+        side: "reference" or "candidate".
+        count: how many such values there are.
+        size: of how many values in all.
+        index: where the first of them is, clip first.
+    """
 
     side: str
     count: int
@@ -62,7 +79,14 @@ class NonFinite:
 
 @dataclass(frozen=True)
 class Flip:
-    """A clip whose best class differs: the reference's, the candidate's, and how far apart the reference holds them."""
+    """A clip whose best class differs.
+
+    Attributes:
+        clip: its place among the clips.
+        reference_class: the class that the reference puts first.
+        candidate_class: the class that the candidate puts first.
+        gap: how much higher the reference scores its own first class than the candidate's, in units of the logits.
+    """
 
     clip: int
     reference_class: int
@@ -77,7 +101,7 @@ def check_comparable(output: str, reference: Array, candidate: Array) -> None:
     if reference.ndim == 0 or reference.size == 0:
         raise GateFailed(f"{output}: nothing to compare, shape {reference.shape}; no evidence is a failure")
     for side, array in (("reference", reference), ("candidate", candidate)):
-        if array.dtype.kind in "cOSUVMm" and array.dtype.name != "bfloat16":
+        if array.dtype.kind in "cOSUVMm" and array.dtype.name not in _ELEMENTS:
             raise GateFailed(f"{output}: expected real numbers, the {side} has type {array.dtype}")
 
 

@@ -11,7 +11,12 @@ from ftsf_export.verdict import Measure
 
 @dataclass(frozen=True)
 class Departure:
-    """The first module whose output is outside its limit, and the measure that says so."""
+    """The first module whose output is outside its limit.
+
+    Attributes:
+        module: its name.
+        measure: the measure that says so.
+    """
 
     module: str
     measure: Measure

@@ -32,6 +32,7 @@ from ftsf_export.parity.agreement import judge_agreement
 from ftsf_export.parity.compare import outputs_of
 from ftsf_export.parity.golden import judge_golden
 from ftsf_export.parity.judge import Limits
+from ftsf_export.parity.second_opinion import judge_second_opinion
 from ftsf_export.parity.weights import weight_digests
 from ftsf_export.pipeline.clips import JudgedClips
 from ftsf_export.pipeline.graph_runner import graph_runner
@@ -144,7 +145,7 @@ def make_graph(
         verdicts.append(_judge(folder / ONNX_NAME, golden, config, precision, facts["taps"]))
         verdicts += agreement.verdicts(folder / ONNX_NAME, precision)
     if opinion is not None:
-        verdicts.insert(0, opinion.verdict(eager.logits, subject))
+        verdicts.insert(0, judge_second_opinion(opinion.logits, eager.logits, subject, reason=opinion.reason))
     whom = opinion.whom if opinion is not None and opinion.whom else _OURS
     return GraphMade(
         subject=subject,

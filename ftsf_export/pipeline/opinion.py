@@ -1,4 +1,4 @@
-"""The reference of a Hugging Face checkpoint: their own model's logits, and a verdict on ours against them.
+"""The reference of a Hugging Face checkpoint: their own model's logits.
 
 Letters: n clips.
 """
@@ -10,12 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from ftsf_export.bundle import Normalisation
-from ftsf_export.network.gates import PARITY_HUGGINGFACE
-from ftsf_export.network.scope import LOGITS
-from ftsf_export.parity.judge import Limits, Pair, judge
 from ftsf_export.pipeline.clips import JudgedClips
-from ftsf_export.precision import FP32
-from ftsf_export.verdict import Subject, Verdict
 
 if TYPE_CHECKING:
     from ftsf_export.checkpoint import Checkpoint
@@ -23,18 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Opinion:
-    """``logits`` (n, classes) of Hugging Face's model, by ``whom``; or None, and the reason why there are none."""
+    """What Hugging Face's model makes of the clips.
+
+    Attributes:
+        logits: (n, classes); None where it could not be asked.
+        whom: the model, with the version of its library.
+        reason: why it could not be asked; "" where it was.
+    """
 
     logits: Any
     whom: str = ""
     reason: str = ""
-
-    def verdict(self, ours: Any, subject: Subject) -> Verdict:
-        """Ours against theirs, both eager in FP32. ``subject``: the graph that is held against this reference."""
-        if self.logits is None:
-            return PARITY_HUGGINGFACE.not_run(subject, self.reason)
-        limits = Limits.for_precision(FP32)
-        return judge({LOGITS: Pair(self.logits, ours)}, gate=PARITY_HUGGINGFACE, subject=subject, limits=limits)
 
 
 def second_opinion(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle, EngineEntry, Golden
+from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle, Golden
 from ftsf_export.errors import ConfigError, EnvironmentLacks, OutputError, UsageError
 from ftsf_export.network.gates import parity_graph
 from ftsf_export.parity.engines import judge_engine
@@ -83,27 +83,23 @@ def verify(
     limits = Limits.for_precision(precision_named(bundle.manifest.precision), atol=atol, rtol=rtol)
     labels = bundle.manifest.labels
     verdicts = [] if labels is None else [judge_labels(labels, golden, _subject(bundle, GOLDEN_NAME))]
-    engines: list[Verdict] = []
-    if runner != "onnxruntime":
-        engines = [
-            judge_engine(
-                bundle.engine_path(engine), golden, engine,
-                required=runner != "auto", batch=bundle.manifest.batch, limits=limits, on_progress=on_progress,
-            )
-            for engine in _asked_engines(bundle, runner)
-        ]  # fmt: skip
+    engines = _engine_verdicts(bundle, golden, limits, runner, on_progress)
     if runner in ("auto", "onnxruntime"):
         required = runner == "onnxruntime" or not any(verdict.status is not Status.NOT_RUN for verdict in engines)
         verdicts += _onnx_verdicts(bundle, golden, limits, required=required, on_progress=on_progress)
     verdicts += engines
     problem = ""
     if record:
-        try:
-            bundle = bundle.with_verdicts(_worth_recording(bundle, verdicts))
-        except OutputError as error:
-            # A bundle on a read-only disk can be verified all the same.
-            problem = error.message
+        bundle, problem = _recorded(bundle, verdicts)
     return VerifyResult(bundle=bundle, verdicts=tuple(verdicts), unrecorded=problem)
+
+
+def _recorded(bundle: Bundle, verdicts: list[Verdict]) -> tuple[Bundle, str]:
+    """The bundle with the verdicts in it; else as it was, and why: one on a read-only disk can be verified as well."""
+    try:
+        return bundle.with_verdicts(_worth_recording(bundle, verdicts)), ""
+    except OutputError as error:
+        return bundle, error.message
 
 
 def _check_options(runner: str, atol: float | None, rtol: float | None) -> None:
@@ -149,13 +145,28 @@ def _onnx_verdicts(
     return [weights, outputs]
 
 
-def _asked_engines(bundle: Bundle, runner: str) -> tuple[EngineEntry, ...]:
-    engines = tuple(engine for engine in bundle.engines if runner in ("auto", engine.builder))
+def _engine_verdicts(
+    bundle: Bundle, golden: Golden, limits: Limits, runner: str, on_progress: OnProgress
+) -> list[Verdict]:
+    if runner == "onnxruntime":
+        return []
+    engines = [engine for engine in bundle.engines if runner in ("auto", engine.builder)]
     if runner != "auto" and not engines:
         raise UsageError(
             f"{bundle.path}: the bundle has no engine of {runner}; build one with: ftsf build --builder {runner}"
         )
-    return engines
+    return [
+        judge_engine(
+            bundle.engine_path(engine),
+            golden,
+            engine,
+            required=runner != "auto",
+            batch=bundle.manifest.batch,
+            limits=limits,
+            on_progress=on_progress,
+        )
+        for engine in engines
+    ]
 
 
 def _subject(bundle: Bundle, name: str) -> Subject:
