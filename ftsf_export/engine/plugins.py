@@ -18,7 +18,7 @@ from ftsf_plugins.additive_attention.launch import additive_launch
 from ftsf_plugins.cost import Moved, flops, moved
 from ftsf_plugins.favor_attention import plugin as favor
 from ftsf_plugins.favor_attention.launch import favor_launch
-from ftsf_plugins.launch import WIDTHS, ElementType, Turns
+from ftsf_plugins.launch import ELEMENT_BYTES, WIDTHS, ElementType, Turns
 from ftsf_plugins.stream import Stream
 
 # Bounds that differ by less say nothing; starting a kernel costs microseconds that no bound holds.
@@ -125,7 +125,7 @@ def attention_costs(
         model: the model's own configuration, as the manifest holds it.
         class_tail: of the last block the class token alone is computed (the rewrite of that name).
     """
-    if plugin_problem(model["attn_mechanism"], model["dim_head"]):
+    if precision not in ELEMENT_BYTES or plugin_problem(model["attn_mechanism"], model["dim_head"]):
         return ()
     found = []
     for branch in BRANCHES[model["attn_type"]]:
