@@ -80,8 +80,13 @@ class Precision:
     def judged(self) -> Proof:
         """How a graph in it is judged. Raises ConfigError while no stage makes one."""
         if self.proof is None:
-            raise ConfigError([f"precision: this version makes {', '.join(OFFERED)}, not {self.name}"])
+            raise ConfigError([f"precision: {self.lacking}"])
         return self.proof
+
+    @property
+    def lacking(self) -> str:
+        """Why nobody can have a graph in it; "" where a stage makes one."""
+        return "" if self.proof is not None else f"this version makes {', '.join(offered())}, not {self.name}"
 
 
 _SINCE_FIRST = "7.5"
@@ -122,9 +127,12 @@ FP8 = Precision(
     name="fp8", element="float8_e4m3fn", onnx="FLOAT8E4M3FN", engine="FP8", bits=8, unit_roundoff=2.0**-4, since="8.9"
 )
 PRECISIONS: dict[str, Precision] = {one.name: one for one in (FP32, FP16, BF16, INT8, FP8)}
-# Names of those that a stage makes; the others are known, so that a target can say whether it has them.
-OFFERED = tuple(name for name, one in PRECISIONS.items() if one.proof is not None)
 HALVES = tuple(name for name, one in PRECISIONS.items() if one.is_half)
+
+
+def offered() -> tuple[str, ...]:
+    """Names of those that a stage makes; the others are known, so that a target can say whether it has them."""
+    return tuple(name for name, one in PRECISIONS.items() if one.proof is not None)
 
 
 def precision_named(name: str) -> Precision:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ftsf_export.errors import UsageError
-from ftsf_export.precision import OFFERED, PRECISIONS, precision_named
+from ftsf_export.precision import PRECISIONS, offered, precision_named
 
 # Compute capabilities of the GPUs that we know. ``precision.PRECISIONS`` says what each computes in.
 CAPABILITIES = ("7.5", "8.0", "8.6", "8.7", "8.9", "9.0", "10.0", "10.3", "11.0", "12.0", "12.1")
@@ -85,16 +85,14 @@ class Target:
 
     def precision_problem(self, precision: str) -> str:
         """Why it cannot have an engine in ``precision``; empty when it can. Raises ConfigError for an unknown one."""
-        since = float(precision_named(precision).since)
+        row = precision_named(precision)
         if precision not in self.precisions:
-            lacking = [c for c in self.capabilities if float(c) < since]
+            lacking = [c for c in self.capabilities if float(c) < float(row.since)]
             return (
                 f"target {self.name}: compute capability {', '.join(lacking)} has no {precision}; "
-                f"possible: {', '.join(p for p in self.precisions if p in OFFERED)}"
+                f"possible: {', '.join(p for p in self.precisions if p in offered())}"
             )
-        if precision not in OFFERED:
-            return f"target {self.name}: this version makes {', '.join(OFFERED)}, not {precision}"
-        return ""
+        return f"target {self.name}: {row.lacking}" if row.lacking else ""
 
 
 def _sm(capability: str) -> str:

@@ -6,9 +6,9 @@ Letters: n clips, L classes.
 from __future__ import annotations
 
 from ftsf_export.network.gates import PARITY_HUGGINGFACE
+from ftsf_export.network.scope import LOGITS
 from ftsf_export.parity.distances import Array
 from ftsf_export.parity.judge import Limits, Pair, judge
-from ftsf_export.network.scope import LOGITS
 from ftsf_export.precision import FP32
 from ftsf_export.verdict import Subject, Verdict
 

@@ -19,7 +19,7 @@ from ftsf_export.network import gates
 from ftsf_export.pipeline.build import choose
 from ftsf_export.pipeline.plugins import require_compiler, takes_plugins
 from ftsf_export.pipeline.rewrites import known_rewrites
-from ftsf_export.precision import FP32, OFFERED, precision_named
+from ftsf_export.precision import FP32, offered, precision_named
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.report import REPORT_NAMES
 from ftsf_export.video.class_folder import class_folder
@@ -135,9 +135,9 @@ def resolve_export(
     """
     choice = choose(config.builder, config.targets, config.precision)
     rewrites = known_rewrites(config.rewrites)
-    if config.precision not in OFFERED:
+    if config.precision not in offered():
         raise UsageError(
-            f"precision: expected one of {', '.join(OFFERED)}, got {config.precision!r}, "
+            f"precision: expected one of {', '.join(offered())}, got {config.precision!r}, "
             "which targets may know but no stage makes yet"
         )
     for video in config.videos:

@@ -11,7 +11,7 @@ import pytest
 
 from ftsf_export.engine.targets import CAPABILITIES
 from ftsf_export.errors import ConfigError
-from ftsf_export.precision import OFFERED, PRECISIONS, Precision, precision_named
+from ftsf_export.precision import PRECISIONS, Precision, offered, precision_named
 
 ROWS = pytest.mark.parametrize("row", PRECISIONS.values(), ids=PRECISIONS)
 
@@ -43,7 +43,7 @@ def test_a_gpu_that_knows_a_type_is_in_the_table_of_targets(row: Precision) -> N
 
 
 def test_the_coarser_the_type_the_wider_its_limits() -> None:
-    rows = sorted((PRECISIONS[name] for name in OFFERED), key=lambda row: row.unit_roundoff)
+    rows = sorted((PRECISIONS[name] for name in offered()), key=lambda row: row.unit_roundoff)
     assert [row.name for row in rows] == ["fp32", "fp16", "bf16"]
     for finer, coarser in pairwise(rows):
         assert finer.judged.rel_l2 < coarser.judged.rel_l2

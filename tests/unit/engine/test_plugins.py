@@ -94,6 +94,12 @@ def test_without_the_class_tail_the_last_block_counts_too() -> None:
     assert joint.attentions == 3
 
 
+def test_a_type_without_kernels_has_no_cost() -> None:
+    read = audit(Plan(()), (), card=None)
+    assert attention_costs(read, MODEL, "fp16", 1)
+    assert attention_costs(read, MODEL, "int8", 1) == ()
+
+
 @pytest.mark.parametrize("model", [{"attn_mechanism": "regular"}, {"dim_head": 16}])
 def test_no_plugin_no_cost(model: dict[str, Any]) -> None:
     assert costs({**MODEL, **model}) == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from ftsf_export.config import ExportConfig
 from ftsf_export.errors import EnvironmentLacks, FtsfError, OutputError, UsageError
 from ftsf_export.pipeline import resolve
 from ftsf_export.pipeline.resolve import ResolvedExport, resolve_export
+from ftsf_export.precision import INT8, PRECISIONS, OnCpu, Proof
 
 
 @pytest.fixture(autouse=True)
@@ -98,3 +100,18 @@ def test_a_package_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
         resolved(tmp_path, videos=(__file__,))
     assert caught.value.message.startswith(f"{absent}: not installed")
     assert caught.value.install == f"pip install 'ftsf-export[{extra}]'"
+
+
+@pytest.mark.parametrize("builder", ["none", "rtx"])
+def test_a_row_of_the_table_of_precisions_is_refused_until_it_has_a_proof(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builder: str
+) -> None:
+    """And with one nothing else has to be told: the gates come from the row."""
+    asked = {"precision": "int8", "builder": builder}
+    with pytest.raises(UsageError, match="fp32, fp16, bf16"):
+        resolved(tmp_path, **asked)
+    offered = replace(INT8, proof=Proof(rel_l2=0.1, least_top1=0.9, on_cpu=OnCpu.COMPUTES))
+    monkeypatch.setitem(PRECISIONS, "int8", offered)
+    plan = resolved(tmp_path, **asked)
+    assert plan.gates[:2] == ("parity.onnx-fp32", "parity.onnx-int8")
+    assert [name for name in plan.engine_files if "int8" not in name] == []
