@@ -1,21 +1,13 @@
-"""What a training needs of the toolkit: the student and its teacher from checkpoints, and clips from arrays.
-
-Letters: F frames, C channels, H height, W width.
-"""
+"""The model that a training starts from, and the teacher that it learns from: both from checkpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
-from torch.utils.data import Dataset
 
-from fast_timesformer.finetune import Motion
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.checkpoint import Checkpoint, load_checkpoint
 from ftsf_export.checkpoint.source import load_model
@@ -23,17 +15,17 @@ from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
 from ftsf_export.progress import OnProgress
 
-Clip = npt.NDArray[np.float32]
-# Clips are decoded once and kept, where all of them fit into this.
-KEPT_BYTES = 2**30
-
 
 @dataclass(frozen=True)
 class Student:
     """The model to be trained, where it starts, and whom it learns from.
 
-    ``labels``: the classes in the order of the logits. ``checkpoint``: what it starts from, None for random weights.
-    ``remarks``: what a user has to know.
+    Attributes:
+        model: the model in float32, before its first step.
+        labels: the classes in the order of the logits.
+        checkpoint: what the model starts from; None for random weights.
+        teacher: the model that it is taught by; None where the labels alone teach it.
+        remarks: what a user has to know.
     """
 
     model: FastTimeSformer
@@ -41,26 +33,6 @@ class Student:
     checkpoint: Checkpoint | None
     teacher: FastTimeSformer | None
     remarks: tuple[str, ...]
-
-
-class VideoClips(Dataset[tuple[Tensor, int]]):
-    """(x_FCHW, class) of each of ``files``, read by ``load``; all of them are kept where they fit into KEPT_BYTES."""
-
-    def __init__(self, files: Sequence[tuple[Path, int]], load: Callable[[Path], Clip]) -> None:
-        self._files, self._load = tuple(files), load
-        self._kept: dict[int, Tensor] = {}
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        path, label = self._files[index]
-        if index not in self._kept:
-            clip = torch.from_numpy(self._load(path))
-            if clip.nbytes * len(self._files) > KEPT_BYTES:
-                return clip, label
-            self._kept[index] = clip
-        return self._kept[index], label
 
 
 def make_student(
@@ -91,13 +63,6 @@ def make_student(
     if taught is not None and taught[1] != labels:
         raise UsageError("teacher: its classes are not the student's in the same order; start from the teacher itself")
     return Student(model, labels, checkpoint, None if taught is None else taught[0], tuple(remarks))
-
-
-def motion_frames(motion: Motion, count: int, *, seed: int) -> Iterator[tuple[str, Iterator[npt.NDArray[np.uint8]]]]:
-    """``count`` clips of ``motion``: the name of the class, and grey frames (H, W)."""
-    for index in range(count):
-        clip, label = motion.clip(index, seed=seed)
-        yield motion.labels[label], iter(clip.numpy())
 
 
 def _teacher(

@@ -1,22 +1,22 @@
-"""``scripts/finetune``: train a model on a folder of videos, for ``ftsf-export --checkpoint``. No command of ftsf."""
+"""``ftsf finetune``: train a model on a folder of videos, for ``ftsf-export --checkpoint``."""
 
 from __future__ import annotations
 
-import sys
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from ftsf_export.cli.main import run
 from ftsf_export.cli.options import CONTEXT_SETTINGS, model_options, terminal_options
 from ftsf_export.cli.terminal import Terminal, pass_terminal
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import ConfigError, EnvironmentLacks, UsageError
 
 if TYPE_CHECKING:
-    from fast_timesformer.finetune import Epoch, TrainingSettings
+    from fast_timesformer.finetune import Epoch, Motion, TrainingSettings
 
 _MODEL_FIELDS = (
     *("attn", "attn_type", "frames", "size", "patch_size", "dim", "depth", "heads", "dim_head", "num_classes"),
@@ -27,7 +27,13 @@ _TEACHING = ("temperature", "distill", "hidden_weight")
 
 @click.command("finetune", context_settings=CONTEXT_SETTINGS)
 @click.argument("data", type=click.Path(path_type=Path), required=False, metavar="DATA")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="The .safetensors to write.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The .safetensors to write; with --demo its directory.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 @click.option("--resume", is_flag=True, help="Go on from where an interrupted training of this output stopped.")
 @click.option("--teacher", metavar="PATH|ID", help="Distil from this checkpoint; the student starts from its weights.")
@@ -55,17 +61,33 @@ _TEACHING = ("temperature", "distill", "hidden_weight")
 @click.option(
     "--make-motion", type=click.Path(path_type=Path), metavar="DIR", help="Only write the synthetic data set."
 )
+@click.option(
+    "--demo",
+    type=int,
+    is_flag=False,
+    flag_value=4,
+    metavar="[4|8]",
+    help="Write the synthetic data set, train every mechanism on it and export each.",
+)
 @click.option("--directions", type=int, default=4, show_default=True, metavar="4|8", help="Its classes.")
 @click.option("--clips", type=int, default=4096, show_default=True, help="Its clips to train on.")
 @click.option("--held-out-clips", type=int, default=500, show_default=True, help="Its clips to judge on.")
 @terminal_options
 @pass_terminal
-def command(terminal: Terminal, /, data: Path | None, make_motion: Path | None, **options: Any) -> None:
+def command(
+    terminal: Terminal, /, data: Path | None, make_motion: Path | None, demo: int | None, **options: Any
+) -> None:
     """Train a model on DATA (train/CLASS/*.mp4, and val/CLASS/*.mp4 to judge on) and write a checkpoint.
 
     The checkpoint goes into ftsf-export --checkpoint. With --checkpoint or --teacher training starts from those
-    weights; --attn may then swap the attention mechanism. --make-motion DIR writes a synthetic data set instead.
+    weights; --attn may then swap the attention mechanism. --make-motion DIR writes a synthetic data set instead, and
+    --demo trains and exports every mechanism on it, into out/motion.
     """
+    if demo is not None:
+        if data is not None or make_motion is not None:
+            raise UsageError("--demo makes its own data; leave DATA and --make-motion out")
+        _demonstrate(terminal, demo, options)
+        return
     if make_motion is not None:
         if data is not None:
             raise UsageError("--make-motion writes a data set and trains nothing; leave DATA out")
@@ -88,27 +110,61 @@ def _train(terminal: Terminal, data: Path, options: dict[str, Any]) -> None:
     if request.teacher is None and (stray := [name for name in _TEACHING if name in typed]):
         raise UsageError(f"--{stray[0].replace('_', '-')} needs a --teacher")
     settings = _settings(options, taught=request.teacher is not None)
-    epochs: list[dict[str, Any]] = []
-
-    def on_epoch(epoch: Epoch) -> None:
-        judged = "" if epoch.accuracy is None else f", held-out top-1 {epoch.accuracy:.1%}"
-        epochs.append({"epoch": epoch.number, "loss": epoch.loss, "held_out_top1": epoch.accuracy})
-        terminal.note(f"epoch {epoch.number:>3}: loss {epoch.loss:.4f}{judged}, {epoch.seconds:.1f} s")
-
     with terminal.progress() as on_progress:
-        done = finetune(request, settings, on_progress=on_progress, on_epoch=on_epoch)
+        done = finetune(request, settings, on_progress=on_progress, on_epoch=partial(_note_epoch, terminal))
     for remark in done.remarks:
         terminal.note(remark)
-    last = epochs[-1]["held_out_top1"] if epochs else None
+    epochs = [{"epoch": one.number, "loss": one.loss, "held_out_top1": one.accuracy} for one in done.epochs]
     terminal.record(output=done.output, labels=list(done.labels), epochs=epochs)
-    terminal.say(f"weights    {done.output}" + ("" if last is None else f", held-out top-1 {last:.1%}"))
+    terminal.say(f"weights    {done.output}{_judged(done.accuracy)}")
+
+
+def _demonstrate(terminal: Terminal, directions: int, options: dict[str, Any]) -> None:
+    _require_torch()
+    from ftsf_export.cli.summary import require_passed
+    from ftsf_export.pipeline.motion_demo import motion_demo
+
+    found = []
+    with terminal.progress() as on_progress:
+        for one in motion_demo(
+            options["output"] or Path("out", "motion"),
+            _motion({**options, "directions": directions}),
+            train=options["clips"],
+            held_out=options["held_out_clips"],
+            epochs=options["epochs"] if "epochs" in _typed(options) else None,
+            on_progress=on_progress,
+            on_epoch=partial(_note_epoch, terminal),
+        ):
+            found.append(one)
+            terminal.say(f"{one.name:<20} {one.bundle.path}{_judged(one.trained.accuracy)}")
+            for verdict in one.bundle.verdicts:
+                terminal.verdict(verdict)
+    terminal.record(
+        trained=[
+            {"name": one.name, "output": one.trained.output, "held_out_top1": one.trained.accuracy} for one in found
+        ]
+    )
+    require_passed(tuple(verdict for one in found for verdict in one.bundle.verdicts))
+
+
+def _note_epoch(terminal: Terminal, epoch: Epoch) -> None:
+    loss = f"epoch {epoch.number:>3}: loss {epoch.loss:.4f}"
+    terminal.note(f"{loss}{_judged(epoch.accuracy)}, {epoch.seconds:.1f} s")
+
+
+def _judged(accuracy: float | None) -> str:
+    return "" if accuracy is None else f", held-out top-1 {accuracy:.1%}"
+
+
+def _require_torch() -> None:
+    if find_spec("torch") is None:
+        raise EnvironmentLacks("training needs PyTorch", install="pip install 'ftsf-export[export]'")
 
 
 def _settings(options: dict[str, Any], *, taught: bool) -> TrainingSettings:
-    try:
-        from fast_timesformer.finetune import Distillation, TrainingSettings, best_device
-    except ImportError as error:
-        raise EnvironmentLacks("training needs PyTorch", install="pip install 'ftsf-export[export]'") from error
+    _require_torch()
+    from fast_timesformer.finetune import Distillation, TrainingSettings, best_device
+
     same = (
         *("epochs", "batch", "rate", "warmup", "weight_decay", "redraw_every", "favor_weight", "flip", "save_every"),
         *("workers", "seed"),
@@ -133,23 +189,23 @@ def _typed(options: dict[str, Any]) -> set[str]:
 
 
 def _make_motion(terminal: Terminal, folder: Path, options: dict[str, Any]) -> None:
-    typed = _typed(options)
-    from fast_timesformer.finetune import Motion
+    _require_torch()
     from ftsf_export.pipeline.finetune import write_motion
 
-    asked: dict[str, int] = {"directions": options["directions"]}
+    motion, train, held_out = _motion(options), options["clips"], options["held_out_clips"]
+    write_motion(folder, motion, train=train, held_out=held_out, seed=options["seed"])
+    terminal.say(f"data       {folder}: {train} + {held_out} clips of {', '.join(motion.labels)}")
+
+
+def _motion(options: dict[str, Any]) -> Motion:
+    from fast_timesformer.finetune import Motion
+
+    typed, asked = _typed(options), {"directions": options["directions"]}
     if "frames" in typed:
         asked["frames"] = options["frames"]
     if "size" in typed:
         asked["size"] = ExportConfig(size=options["size"], patch_size=1).size.height
     try:
-        motion = Motion(**asked)
+        return Motion(**asked)
     except ValueError as error:
         raise ConfigError(str(error).split("; ")) from error
-    train, held_out = options["clips"], options["held_out_clips"]
-    write_motion(folder, motion, train=train, held_out=held_out, seed=options["seed"])
-    terminal.say(f"data       {folder}: {train} + {held_out} clips of {', '.join(motion.labels)}")
-
-
-if __name__ == "__main__":
-    sys.exit(run(command, sys.argv[1:], "scripts/finetune"))

@@ -19,7 +19,7 @@ EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
 # In the order of a user's day. Each is a module of this package with a click command named ``command``.
-COMMANDS = ("export", "verify", "build", "plan", "bench", "info", "doctor")
+COMMANDS = ("export", "verify", "build", "plan", "bench", "finetune", "info", "doctor")
 
 # The disk says no, whoever wrote to it.
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}

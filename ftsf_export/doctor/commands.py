@@ -127,6 +127,12 @@ def needs_of_commands(packages: tuple[Package, ...]) -> dict[str, tuple[Need, ..
             Need(_ENGINE_WAYS, _ENGINE_MEND, "to measure an engine"),
             *of("nvml", "to read the GPU's clocks, temperature and memory"),
         ),
+        "finetune": (
+            *core,
+            *of("export", but={"onnxscript", "jinja2"}),
+            *of("video"),
+            *of("onnx", "to export what --demo trained"),
+        ),
         "info": core,
         "doctor": core,
     }

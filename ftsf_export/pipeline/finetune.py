@@ -52,17 +52,30 @@ class FinetuneRequest:
 
     @property
     def state_folder(self) -> Path:
+        """Where an interrupted training goes on from."""
         return self.output.with_name(f"{self.output.name}.training")
 
 
 @dataclass(frozen=True)
 class Finetuned:
-    """``remarks``: what a user has to know of the start; ``epochs``: those done in this process."""
+    """What a training made.
+
+    Attributes:
+        output: the file of weights.
+        labels: the classes in the order of the logits.
+        remarks: what a user has to know of the start.
+        epochs: the epochs that were done in this process.
+    """
 
     output: Path
     labels: tuple[str, ...]
     remarks: tuple[str, ...]
     epochs: tuple[Epoch, ...]
+
+    @property
+    def accuracy(self) -> float | None:
+        """Held-out top-1 accuracy after the last epoch, 0 to 1; None where nothing was held out."""
+        return self.epochs[-1].accuracy if self.epochs else None
 
 
 def finetune(
@@ -105,16 +118,15 @@ def write_motion(folder: Path, motion: Motion, *, train: int, held_out: int, see
 
     Raises OutputError where ``folder`` is there and not empty.
     """
-    from ftsf_export.checkpoint.student import motion_frames
-
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{folder}: expected an empty or a new directory, something is there; give another one")
     # The two sets come from different seeds: no clip is in both.
     for place, count, own_seed in ((TRAIN, train, 2 * seed), (HELD_OUT, held_out, 2 * seed + 1)):
         for label in motion.labels:
             (folder / place / label).mkdir(parents=True, exist_ok=True)
-        for index, (label, frames) in enumerate(motion_frames(motion, count, seed=own_seed)):
-            write_video(folder / place / label / f"{index:05d}.mp4", frames)
+        for index in range(count):
+            grey_FHW, direction = motion.clip(index, seed=own_seed)
+            write_video(folder / place / motion.labels[direction] / f"{index:05d}.mp4", iter(grey_FHW.numpy()))
 
 
 def _check_places(request: FinetuneRequest) -> None:
@@ -145,8 +157,7 @@ def _epochs(
     folders: tuple[ClassFolder, ClassFolder | None],
     on_progress: OnProgress,
 ) -> Iterator[Epoch]:
-    from fast_timesformer.finetune import Trainer
-    from ftsf_export.checkpoint.student import VideoClips
+    from fast_timesformer.finetune import Trainer, VideoClips
 
     load: Callable[[Path], npt.NDArray[np.float32]] = partial(_clip_values, how=how)
     clips, held_out = (

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,11 +14,12 @@ import torch
 from fast_timesformer.finetune import Distillation, Motion, MotionClips, Trainer, TrainingSettings, accuracy
 from fast_timesformer.model import FastTimeSformer
 from fast_timesformer.weights import load_model, save_model
-from ftsf_export import ExportConfig, export
+from ftsf_export import Bundle, ExportConfig, export
 from ftsf_export.cli.export import command as export_command
 from ftsf_export.cli.finetune import command
-from ftsf_export.cli.main import run
+from ftsf_export.cli.main import ftsf, run
 from ftsf_export.errors import UsageError, VideoError
+from ftsf_export.pipeline import motion_demo
 from ftsf_export.pipeline.finetune import FinetuneRequest, finetune, write_motion
 from ftsf_export.verdict import Status
 
@@ -49,7 +51,7 @@ def trained(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_script_trains_and_says_so(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_trains_and_says_so(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "a.safetensors"
     args = [str(videos), "-o", str(output), "--epochs", "2", "--seed", "3", *SMALL, "--json"]
     assert run(command, args, "finetune") == 0
@@ -61,12 +63,33 @@ def test_the_script_trains_and_says_so(videos: Path, tmp_path: Path, capsys: pyt
     assert run(command, args, "finetune") == 2, "the output is there already"
 
 
-def test_the_demonstration_and_its_text_name_options_that_are_there() -> None:
-    """It trains for minutes, so no test runs it; each of its steps is run here at a smaller size."""
-    known = {"--demo", *(flag for each in (command, export_command) for option in each.params for flag in option.opts)}
-    for name in ("scripts/finetune", "docs/finetuning.md"):
-        text = (Path(__file__).parents[3] / name).read_text(encoding="utf-8")
-        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known | {"--help"}
+def test_the_demonstration_at_a_small_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All five trainings and exports, without engines. One epoch of eight clips learns nothing."""
+
+    def without_engines(config: ExportConfig, **rest: Any) -> Bundle:
+        return export(config.replaced(builder="none"), **rest)
+
+    monkeypatch.setattr(motion_demo, "export", without_engines)
+    small = ["--frames", "2", "--size", "16", "--clips", "8", "--held-out-clips", "4", "--epochs", "1"]
+    args = ["finetune", "--demo", "-o", str(tmp_path / "motion"), *small, "--json"]
+    assert run(ftsf, args, "ftsf") == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    names = [one["name"] for one in said["trained"]]
+    assert names == ["regular", "fastformer", "performer", "fastformer-taught", "performer-taught"]
+    for name in names:
+        bundle = Bundle.open(tmp_path / "motion" / name)
+        assert any(verdict.gate == "agreement.onnx-fp32" and verdict.passed for verdict in bundle.verdicts)
+    assert run(ftsf, args, "ftsf") == 2, "something is there already"
+    assert run(ftsf, ["finetune", "--demo", "5", "-o", str(tmp_path / "other")], "ftsf") == 2
+    assert "directions: expected one of 4, 8, got 5" in capsys.readouterr().err
+
+
+def test_the_text_names_options_that_are_there() -> None:
+    known = {*(flag for each in (command, export_command) for option in each.params for flag in option.opts)}
+    text = (Path(__file__).parents[3] / "docs" / "finetuning.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known | {"--help"}
 
 
 def test_the_trained_file_is_a_checkpoint_of_the_export(trained: Path, videos: Path, tmp_path: Path) -> None:
