@@ -14,7 +14,16 @@ _CPU_INFO = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True)
 class Machine:
-    """``cpus`` are those that this process may run on. ``memory_bytes`` is None where it cannot be read."""
+    """The computer that this process runs on.
+
+    Attributes:
+        python: version of Python.
+        executable: path of Python.
+        system: operating system, as in "Linux-6.8.0-x86_64-with-glibc2.39".
+        processor: the processor's name.
+        cpus: how many logical processors this process may run on.
+        memory_bytes: physical memory, or the container's limit where that is less; None where it cannot be read.
+    """
 
     python: str
     executable: str

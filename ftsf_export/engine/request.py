@@ -120,8 +120,15 @@ class Product:
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What the worker says of a finished build. ``tf32``: read back from the configuration that was compiled.
-    ``plugins``: the way they were registered, "aot" (the engine holds them) or "v3" (it asks for them); "" for none.
+    """What the worker says of a finished build.
+
+    Attributes:
+        builder_version: of the compiler.
+        tf32: whether FP32 products may round to TF32, read back from the configuration that was compiled.
+        products: of the parsed network.
+        sha256: of the engine.
+        size_bytes: of the engine.
+        plugins: how they were registered: "aot" (the engine holds them), "v3" (it asks for them), "" (it has none).
     """
 
     builder_version: str

@@ -35,6 +35,18 @@ def remark(request: Message, tell: Tell) -> Message:
     return Message("done")
 
 
+def remark_on_and_on(_request: Message, tell: Tell) -> Message:
+    """A library's threads go on while the answer is on its way."""
+
+    def go_on() -> None:
+        while True:
+            tell("and another thing")
+
+    for _ in range(2):
+        threading.Thread(target=go_on, daemon=True).start()
+    return Message(arrays={str(n): np.full(100_000, n, np.uint8) for n in range(40)})
+
+
 def chatter(_request: Message, _tell: Tell) -> Message:
     print("a library's line")
     os.write(1, b"bytes of native code\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,6 +58,28 @@ def test_a_frame_that_ends_too_early() -> None:
     for length in (0, 3, 20, len(whole) - 1):
         with pytest.raises(EOFError, match="the other side is gone"):
             receive(io.BytesIO(whole[:length]))
+
+
+class Dribble(io.BytesIO):
+    """Gives at most three bytes at a time."""
+
+    def readinto(self, into: Any) -> int:
+        return super().readinto(memoryview(into)[:3])
+
+
+def test_a_frame_that_comes_in_pieces() -> None:
+    stream = Dribble()
+    send(stream, CALL, Message({"a": 1}, {"x": np.arange(5.0)}))
+    stream.seek(0)
+    kind, message = receive(stream)
+    assert (kind, message.value) == (CALL, {"a": 1})
+    np.testing.assert_array_equal(message.arrays["x"], np.arange(5.0))
+
+
+def test_remarks_do_not_fall_into_an_answer() -> None:
+    answer = run_in_child("served:remark_on_and_on", failed=failed)
+    assert [array.size for array in answer.arrays.values()] == [100_000] * 40
+    assert all((array == n).all() for n, array in enumerate(answer.arrays.values()))
 
 
 def test_remarks_of_several_threads_come_whole_and_before_the_answer() -> None:

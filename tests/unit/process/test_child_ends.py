@@ -98,8 +98,9 @@ def test_an_exception_of_the_listener_ends_the_child_and_travels_on(error: type[
         pids.extend(note)
         raise error
 
+    child = Child("served:with_a_grandchild", failed=failed, on_note=listener)
     with pytest.raises(error):
-        run_in_child("served:with_a_grandchild", failed=failed, on_note=listener)
+        child.call()
     assert len(pids) == 2
     assert all(map(gone, pids))
 
