@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 
 # What a device needs to verify and run a bundle. Neither torch nor ONNX Runtime.
-CORE = ["numpy>=1.26", "click>=8.1", "rich>=13.7", "packaging>=24", "polygraphy>=0.49.20"]
+CORE = ["numpy>=1.26", "cattrs>=25.1", "click>=8.1", "rich>=13.7", "packaging>=24", "polygraphy>=0.49.20"]
 
 # One of the two, never both: they install the same files. The GPU wheel also runs with no GPU.
 _GPU_WHEEL = (

@@ -173,6 +173,10 @@ class ExportConfig:
         """The same with other values; what was given stays given, and so does what is changed."""
         return ExportConfig(**{**{name: getattr(self, name) for name in self.given}, **changes})
 
+    def written(self) -> dict[str, Any]:
+        """JSON form of the fields that were written: ``ExportConfig(**config.written())`` asks the same again."""
+        return {name: value for name, value in self.as_dict().items() if name in self.given}
+
     def as_dict(self) -> dict[str, Any]:
         """JSON form: sizes and ranges as they are written, paths as file names (no path of the machine)."""
         out: dict[str, Any] = {}

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+
+from ftsf_export.strict_json import Count, Figure
 
 # The unit of a measure that is a part of a whole, from 0 to 1.
 SHARE = "share"
@@ -65,11 +66,11 @@ class Measure:
 
     output: str
     metric: str
-    value: float
+    value: Figure
     unit: str = ""
     limit: float | None = None
     bound: Bound = Bound.AT_MOST
-    worst_index: tuple[int, ...] | None = None
+    worst_index: tuple[Count, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.limit is not None and not math.isfinite(self.limit):
@@ -127,32 +128,3 @@ class Verdict:
     @property
     def passed(self) -> bool:
         return self.status is Status.PASSED
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON form. Non-finite values become the strings "nan", "inf" and "-inf": JSON has no such numbers."""
-        values = asdict(self)
-        for measure, value in zip(self.measures, values["measures"], strict=True):
-            value["value"] = measure.value if math.isfinite(measure.value) else str(measure.value)
-            value["bound"] = measure.bound.value
-            value["worst_index"] = None if measure.worst_index is None else list(measure.worst_index)
-        return {**values, "status": self.status.value, "measures": list(values["measures"])}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Verdict:
-        """Inverse of ``as_dict``. Raises KeyError, TypeError or ValueError on anything else."""
-        measures = (
-            {**one, "value": float(one["value"]), "bound": Bound(one["bound"]), "worst_index": _index(one)}
-            for one in data["measures"]
-        )
-        return cls(
-            **{
-                **data,
-                "status": Status(data["status"]),
-                "subject": Subject(**data["subject"]),
-                "measures": tuple(Measure(**measure) for measure in measures),
-            }
-        )
-
-
-def _index(measure: dict[str, Any]) -> tuple[int, ...] | None:
-    return None if measure["worst_index"] is None else tuple(measure["worst_index"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ftsf_export.runners.driver import Gpu
@@ -42,11 +42,6 @@ class GpuSample:
     memory_used_bytes: int | None = None
     throttle_reasons: tuple[str, ...] | None = None
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> GpuSample:
-        reasons = data["throttle_reasons"]
-        return cls(**{**data, "throttle_reasons": None if reasons is None else tuple(reasons)})
-
 
 @dataclass(frozen=True, kw_only=True)
 class GpuTrace:
@@ -67,16 +62,6 @@ class GpuTrace:
     def warnings(self) -> list[str]:
         seen = [reason for reason in self.highest.throttle_reasons or () if reason in _THROTTLES]
         return [f"the GPU throttled while it was measured: {', '.join(seen)}"] if seen else []
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> GpuTrace:
-        """Inverse of ``as_dict``. Raises KeyError or TypeError on anything else."""
-        readings = {name: GpuSample.from_dict(data[name]) for name in ("before", "after", "lowest", "highest")}
-        return cls(**{**data, **readings})
 
 
 class GpuMonitor:

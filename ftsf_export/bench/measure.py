@@ -14,14 +14,15 @@ from ftsf_export.bench.runner_timing import time_runner
 from ftsf_export.bench.timing import Timing
 from ftsf_export.process.channel import Message
 from ftsf_export.process.child import Tell
+from ftsf_export.strict_json import plain, structured
 
 _LIBRARIES = {"tensorrt": "TensorRT", "rtx": "TensorRT for RTX"}
 
 
 def serve(request: Message, _tell: Tell) -> Message:
     """The child's side of ``measure_in_child``."""
-    measurement = Measurement.from_dict(request.value)
-    return Message([timing.as_dict() for timing in measure(measurement, request.arrays)])
+    measurement = structured(request.value, Measurement, "the request to measure")
+    return Message(plain(measure(measurement, request.arrays)))
 
 
 def measure(measurement: Measurement, feed: Mapping[str, Array]) -> tuple[Timing, ...]:

@@ -7,15 +7,15 @@ aborts takes nothing else with it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ftsf_export.bench.outputs import Array, Shapes
 from ftsf_export.bench.sampling import Schedule
 from ftsf_export.bench.timing import Subject, Timing
 from ftsf_export.errors import RunError
 from ftsf_export.process.parent import run_in_child
+from ftsf_export.strict_json import plain, structured
 
 BACKENDS = ("onnxruntime", "tensorrt", "rtx")
 
@@ -45,22 +45,6 @@ class Measurement:
         if self.backend not in BACKENDS:
             raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {self.backend!r}")
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return {**asdict(self), "file": str(self.file)}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Measurement:
-        """Inverse of ``as_dict``."""
-        return cls(
-            backend=data["backend"],
-            file=Path(data["file"]),
-            shapes={name: tuple(shape) for name, shape in data["shapes"].items()},
-            subject=Subject.from_dict(data["subject"]),
-            schedule=Schedule(**data["schedule"]),
-            threads=data["threads"],
-        )
-
 
 def measure_in_child(measurement: Measurement, feed: Mapping[str, Array]) -> tuple[Timing, ...]:
     """The timings of one measurement of a call with the inputs ``feed``.
@@ -70,8 +54,8 @@ def measure_in_child(measurement: Measurement, feed: Mapping[str, Array]) -> tup
     what = f"{measurement.file.name}: measuring it with {measurement.backend}"
     answer = run_in_child(
         "ftsf_export.bench.measure:serve",
-        measurement.as_dict(),
+        plain(measurement),
         feed,
         failed=lambda ending: RunError(f"{what} {ending.how}: {ending.said}", details=ending.details),
     )
-    return tuple(Timing.from_dict(timing) for timing in answer.value)
+    return structured(answer.value, tuple[Timing, ...], "the measuring process")

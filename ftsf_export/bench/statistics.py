@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -35,14 +34,6 @@ class LatencySummary:
     p99_ms: float
     max_ms: float
     slow_outliers: int
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> LatencySummary:
-        """Inverse of ``as_dict``. Raises TypeError on a field that is missing or unknown."""
-        return cls(**data)
 
 
 def summary_from_latencies(latencies_ms: Sequence[float]) -> LatencySummary:

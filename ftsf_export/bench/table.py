@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ftsf_export.bench.timing import Timing
+from ftsf_export.strict_json import structured
 
 _COLUMNS = (
     "bundle",
@@ -58,7 +59,7 @@ def main(files: Sequence[str]) -> None:
     timings = []
     for file in map(Path, files):
         answer = json.loads(file.read_text(encoding="utf-8").splitlines()[-1])
-        timings += [(file.stem, Timing.from_dict(timing)) for timing in answer["timings"]]
+        timings += [(file.stem, structured(timing, Timing, str(file))) for timing in answer["timings"]]
     print(table_from_timings(timings))
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from ftsf_export.bench.gpu_state import GpuTrace
 from ftsf_export.bench.sampling import Samples
@@ -44,10 +43,6 @@ class Subject:
     conditions: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Subject:
-        return cls(**{**data, "notes": tuple(data["notes"])})
-
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
@@ -73,23 +68,6 @@ class Timing:
     @property
     def heading(self) -> str:
         return self.subject.heading
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Timing:
-        """Inverse of ``as_dict``. Raises KeyError or TypeError on anything else."""
-        return cls(
-            **{
-                **data,
-                "subject": Subject.from_dict(data["subject"]),
-                "latency": LatencySummary.from_dict(data["latency"]),
-                "device": None if data["device"] is None else LatencySummary.from_dict(data["device"]),
-                "gpu": None if data["gpu"] is None else GpuTrace.from_dict(data["gpu"]),
-            }
-        )
 
 
 def timing_from_samples(

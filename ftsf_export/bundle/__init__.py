@@ -11,7 +11,22 @@ from ftsf_export.bundle.manifest import (
     SCHEMA_VERSION,
     Manifest,
 )
-from ftsf_export.bundle.specs import EngineEntry, FileEntry, Island, Normalisation, Preprocessing, TapSpec, TensorSpec
+from ftsf_export.bundle.specs import (
+    AppliedRewrite,
+    CheckpointWeights,
+    EngineEntry,
+    FileEntry,
+    GivenWeights,
+    GraphRecord,
+    Island,
+    Normalisation,
+    PluginNodes,
+    Preprocessing,
+    RandomWeights,
+    TapSpec,
+    TensorSpec,
+    Weights,
+)
 from ftsf_export.bundle.update import rehash
 from ftsf_export.bundle.writer import BundleWriter
 
@@ -21,17 +36,24 @@ __all__ = [
     "MANIFEST_NAME",
     "ONNX_NAME",
     "SCHEMA_VERSION",
+    "AppliedRewrite",
     "Bundle",
     "BundleWriter",
+    "CheckpointWeights",
     "EngineEntry",
     "FileEntry",
+    "GivenWeights",
     "Golden",
+    "GraphRecord",
     "Island",
     "Manifest",
     "Normalisation",
+    "PluginNodes",
     "Preprocessing",
+    "RandomWeights",
     "TapSpec",
     "TensorSpec",
+    "Weights",
     "read_golden",
     "record",
     "rehash",

@@ -107,7 +107,7 @@ def check_golden(golden: Golden, manifest: Manifest, source: str) -> None:
     ):
         if tuple(spec.shape[1:]) != got[1:] or len(spec.shape) != len(got):
             raise BundleError(f"{source}: {name}: expected clips of shape {spec.shape[1:]}, got {got[1:]}")
-    expected, found = {tap.name for tap in manifest.taps}, set(golden.taps)
+    expected, found = {tap.name for tap in manifest.graph.taps}, set(golden.taps)
     if expected != found:
         missing, unknown = sorted(expected - found), sorted(found - expected)
         what = f"no values for {missing[0]!r}" if missing else f"values for {unknown[0]!r}, which the manifest lacks"

@@ -5,16 +5,31 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from ftsf_export.bundle.fields import Fields, bytes_from_json, json_from_bytes
-from ftsf_export.bundle.specs import EngineEntry, FileEntry, Island, Preprocessing, TapSpec, TensorSpec
-from ftsf_export.config import BatchRange
-from ftsf_export.errors import BundleError
-from ftsf_export.verdict import Bound, Status, Verdict
+from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.bundle.specs import (
+    CheckpointWeights,
+    EngineEntry,
+    FileEntry,
+    GivenWeights,
+    GraphRecord,
+    Preprocessing,
+    RandomWeights,
+    TensorSpec,
+    Weights,
+)
+from ftsf_export.config import BatchRange, ExportConfig
+from ftsf_export.errors import BundleError, ConfigError
+from ftsf_export.strict_json import bytes_from_json, json_from_bytes, new_strict_converter, plain, structured, wrong
+from ftsf_export.verdict import Verdict
 
-SCHEMA_VERSION = 1
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 ONNX_NAME = "model.onnx"
 GOLDEN_NAME = "golden.npz"
@@ -22,7 +37,8 @@ ENGINES_FOLDER = "engines"
 PENDING_FOLDER = ".pending"
 REQUIRED_FILES = (ONNX_NAME, GOLDEN_NAME)
 _UNFINISHED_NAME = re.compile(r"\..+\.partial-\d+-[0-9a-f]{8}")
-_NON_FINITE = ("nan", "inf", "-inf")
+# The name of each origin of weights in JSON, under "from".
+_ORIGINS: dict[str, type[Any]] = {"random": RandomWeights, "checkpoint": CheckpointWeights, "caller": GivenWeights}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,43 +49,60 @@ class Manifest:
 
     Attributes:
         created_by: the tool that wrote the bundle, with its version ("ftsf-export 0.1.0").
-        config: what was asked, ``ExportConfig.as_dict()``, with the model's own configuration.
-        weights: where the weights come from: "random, seed 0", or the checkpoint.
-        inputs, outputs: the graph's tensors.
+        asked: the request: what was written, without the defaults.
+        model: the architecture.
+        weights: where the weights come from.
+        reference: whose logits the golden values hold.
+        inputs: the graph's input tensors, at least one.
+        outputs: the graph's output tensors, at least one.
         preprocessing: how a video becomes the first input.
         labels: the classes' names in the order of the logits; None when unknown.
-        precision, opset: of ``model.onnx``.
-        islands: what stays in FP32 in a half-precision graph, and why.
-        taps: the values inside the graph that parity compares.
+        precision: of ``model.onnx``.
         batch: clips in one call.
+        graph: what ``model.onnx`` is.
         tools: package -> version.
         files: path in the bundle -> hash and size; the writer fills it in.
-        engines, verdicts: as in their classes.
+        engines: what was compiled, by file.
+        verdicts: what the gates found.
     """
 
     created_by: str
-    config: Mapping[str, Any]
-    weights: str
+    asked: ExportConfig
+    model: TimeSformerConfig
+    weights: Weights
+    reference: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     preprocessing: Preprocessing
     labels: tuple[str, ...] | None
     precision: str
-    opset: int
-    islands: tuple[Island, ...]
-    taps: tuple[TapSpec, ...]
     batch: BatchRange
+    graph: GraphRecord
     tools: Mapping[str, str]
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     engines: tuple[EngineEntry, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
 
+    def __post_init__(self) -> None:
+        for name in ("inputs", "outputs"):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: expected at least one tensor, got none")
+        if problem := self.batch.problem():
+            raise ValueError(problem)
+
     @property
     def random_weights(self) -> bool:
-        return self.weights.startswith("random")
+        return isinstance(self.weights, RandomWeights)
 
-    def replaced(self, **changes: Any) -> Manifest:
-        return replace(self, **changes)
+    @property
+    def need_fine_tuning(self) -> bool:
+        """Whether the weights were trained in another attention mechanism."""
+        return isinstance(self.weights, CheckpointWeights) and self.weights.need_fine_tuning_in(self.model)
+
+    @property
+    def weights_described(self) -> str:
+        """Where the weights come from, in words ("random, seed 0")."""
+        return self.weights.described(self.model)
 
     def with_verdicts(self, verdicts: tuple[Verdict, ...]) -> Manifest:
         """A new verdict takes the place of the one by the same gate about the same subject."""
@@ -82,43 +115,69 @@ class Manifest:
         engines = [e for e in self.engines if e.file != engine.file]
         return replace(self, engines=tuple(sorted([*engines, engine], key=lambda e: e.file)))
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "created_by": self.created_by,
-            "config": dict(self.config),
-            "weights": self.weights,
-            "inputs": [spec.as_dict() for spec in self.inputs],
-            "outputs": [spec.as_dict() for spec in self.outputs],
-            "preprocessing": self.preprocessing.as_dict(),
-            "labels": None if self.labels is None else list(self.labels),
-            "precision": self.precision,
-            "opset": self.opset,
-            "islands": [island.as_dict() for island in self.islands],
-            "taps": [tap.as_dict() for tap in self.taps],
-            "batch": {"min": self.batch.minimum, "opt": self.batch.optimum, "max": self.batch.maximum},
-            "tools": dict(sorted(self.tools.items())),
-            "files": {name: entry.as_dict() for name, entry in sorted(self.files.items())},
-            "engines": [engine.as_dict() for engine in self.engines],
-            "verdicts": [verdict.as_dict() for verdict in self.verdicts],
-        }
-
     def to_bytes(self) -> bytes:
         """The bytes of ``manifest.json``. Raises BundleError for a field of the wrong type."""
-        # Through its own reader: what is written can be read, and 1 and 1.0 give the same bytes.
-        read_back = Manifest.from_bytes(bytes_from_json(self.as_dict()), "the manifest to be written")
-        return bytes_from_json(read_back.as_dict())
+        data = bytes_from_json(json_from_manifest(self))
+        # What is written can be read.
+        Manifest.from_bytes(data, "the manifest to be written")
+        return data
 
     @classmethod
     def from_bytes(cls, data: bytes, source: str = MANIFEST_NAME) -> Manifest:
-        """Raises BundleError naming ``source`` and the field that is missing, unknown or ill-typed."""
+        """Raises BundleError naming ``source`` and every field that is missing, unknown or ill-typed."""
         value = json_from_bytes(data, source)
-        if isinstance(value, dict) and (version := value.get("schema_version", SCHEMA_VERSION)) != SCHEMA_VERSION:
+        if not isinstance(value, dict) or "schema_version" not in value:
+            raise BundleError(f"{source}: schema_version: missing; this is not a manifest of ftsf-export")
+        version, fields = value["schema_version"], {k: v for k, v in value.items() if k != "schema_version"}
+        if type(version) is not int or version != SCHEMA_VERSION:
             raise BundleError(
                 f"{source}: schema_version: expected {SCHEMA_VERSION}, got {version!r}; "
                 "the bundle was written by another version of ftsf-export: install that one, or write the bundle again"
             )
-        return _manifest_from_fields(Fields(value, source))
+        return structured(fields, cls, source, converter=manifest_converter())
+
+
+def json_from_manifest(manifest: Manifest) -> dict[str, Any]:
+    """The JSON form of ``manifest``."""
+    return {"schema_version": SCHEMA_VERSION, **plain(manifest, converter=manifest_converter())}
+
+
+@lru_cache(maxsize=1)
+def manifest_converter() -> Converter:
+    """Strict JSON of a manifest: of the request what was written, of the weights also which of the origins it is."""
+    converter = new_strict_converter()
+    converter.register_unstructure_hook(ExportConfig, lambda asked: asked.written())
+    converter.register_structure_hook(ExportConfig, lambda value, _: _asked_from_json(value))
+    converter.register_structure_hook_func(
+        lambda kind: get_args(kind) == get_args(Weights), lambda value, _: _weights_from_json(value, converter)
+    )
+    names = {kind: name for name, kind in _ORIGINS.items()}
+    converter.register_unstructure_hook_func(
+        lambda kind: get_args(kind) == get_args(Weights),
+        lambda value: {"from": names[type(value)], **converter.unstructure(value)},
+    )
+    return converter
+
+
+def _asked_from_json(value: object) -> ExportConfig:
+    if not isinstance(value, dict):
+        raise wrong("an object", value)
+    try:
+        return ExportConfig(**value)
+    except (ConfigError, TypeError) as error:
+        raise ValueError(f"not a request: {error}") from error
+
+
+def _weights_from_json(value: object, converter: Converter) -> Weights:
+    if not isinstance(value, dict):
+        raise wrong("an object", value)
+    fields = dict(value)
+    origin = fields.pop("from")
+    if not isinstance(origin, str) or origin not in _ORIGINS:
+        known = ", ".join(_ORIGINS)
+        raise ValueError(f"from: {wrong(f'one of {known}', origin)}")
+    found: Weights = converter.structure(fields, _ORIGINS[origin])
+    return found
 
 
 def read_manifest(root: Path) -> Manifest:
@@ -136,75 +195,3 @@ def read_manifest(root: Path) -> Manifest:
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror or error}") from error
     return Manifest.from_bytes(data, str(path))
-
-
-def _manifest_from_fields(top: Fields) -> Manifest:
-    top.whole("schema_version", SCHEMA_VERSION)
-    manifest = Manifest(
-        created_by=top.text("created_by"),
-        config=top.mapping("config"),
-        weights=top.text("weights"),
-        inputs=tuple(TensorSpec.from_fields(item) for item in top.list_of("inputs")),
-        outputs=tuple(TensorSpec.from_fields(item) for item in top.list_of("outputs")),
-        preprocessing=Preprocessing.from_fields(top.object_of("preprocessing")),
-        labels=None if top.raw("labels") is None else top.texts("labels"),
-        precision=top.text("precision"),
-        opset=top.whole("opset", 1),
-        islands=tuple(Island.from_fields(item) for item in top.list_of("islands")),
-        taps=tuple(TapSpec.from_fields(item) for item in top.list_of("taps")),
-        batch=_batch_from_fields(top.object_of("batch")),
-        tools=_tools_from_fields(top.object_of("tools")),
-        files=_files_from_fields(top.object_of("files")),
-        engines=tuple(EngineEntry.from_fields(item) for item in top.list_of("engines")),
-        verdicts=tuple(_verdict_from_fields(item) for item in top.list_of("verdicts")),
-    )
-    top.finish()
-    for name in ("inputs", "outputs"):
-        if not getattr(manifest, name):
-            raise top.wrong(name, "at least one tensor", [])
-    if not manifest.weights:
-        raise top.wrong("weights", "where the weights come from", "")
-    return manifest
-
-
-def _batch_from_fields(fields: Fields) -> BatchRange:
-    batch = BatchRange(fields.whole("min", 1), fields.whole("opt", 1), fields.whole("max", 1))
-    fields.finish()
-    if batch.problem():
-        raise fields.wrong("", "1 <= min <= opt <= max", str(batch))
-    return batch
-
-
-def _tools_from_fields(fields: Fields) -> dict[str, str]:
-    return {name: fields.text(name) for name in fields.names()}
-
-
-def _files_from_fields(fields: Fields) -> dict[str, FileEntry]:
-    return {name: FileEntry.from_fields(fields.object_of(name)) for name in fields.names()}
-
-
-def _verdict_from_fields(fields: Fields) -> Verdict:
-    fields.choice("status", [status.value for status in Status])
-    for name in ("gate", "reason", "proxy_for"):
-        fields.text(name)
-    subject = fields.object_of("subject")
-    subject.text("file")
-    subject.text("sha256")
-    subject.finish()
-    for measure in fields.list_of("measures"):
-        measure.text("output")
-        measure.text("metric")
-        if measure.raw("value") not in _NON_FINITE:
-            measure.number("value")
-        if measure.raw("limit") is not None:
-            measure.number("limit")
-        measure.text("unit")
-        measure.choice("bound", [bound.value for bound in Bound])
-        if measure.raw("worst_index") is not None:
-            measure.wholes("worst_index", 0)
-        measure.finish()
-    fields.finish()
-    try:
-        return Verdict.from_dict({name: fields.raw(name) for name in fields.names()})
-    except ValueError as error:
-        raise fields.wrong("", "a verdict with its evidence", str(error)) from error

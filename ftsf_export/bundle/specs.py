@@ -1,15 +1,15 @@
-"""The parts of a manifest: one frozen dataclass each, with ``as_dict`` and the strict ``from_fields``."""
+"""The parts of a manifest: tensors, preprocessing, the graph, where the weights come from, files and engines."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 
-from ftsf_export.bundle.fields import Fields
+from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.strict_json import Count, Positive, Rule, Sha256, one_of
 
 TOKENS = ("all", "class")
 BATCH = "batch"
@@ -18,22 +18,19 @@ MEAN, STD = 0.45, 0.225
 # Frames of the video that one clip spans: TimeSformer takes 8 frames 32 apart, or 16 frames 16 apart (Bertasius et
 # al. 2021, section 4.3), which is about ten seconds, a Kinetics video, at 25 frames a second.
 SPAN = 256
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-def _sha256(fields: Fields, name: str) -> str:
-    text = fields.text(name)
-    if not _SHA256.fullmatch(text):
-        raise fields.wrong(name, "64 hexadecimal digits", text)
-    return text
+_ABOVE_ZERO = Rule("a number above 0", lambda value: value > 0, {"exclusiveMinimum": 0})
 
 
 @dataclass(frozen=True)
 class TensorSpec:
     """An input or output of the graph.
 
-    ``shape`` holds sizes, and "batch" for the dynamic dimension. ``layout`` is one letter a dimension ("BFCHW").
-    ``values`` says what the numbers are ("RGB, normalised by mean and std", "unnormalised class scores").
+    Attributes:
+        name: the tensor's name in the graph.
+        shape: a size for each dimension, and "batch" for the dynamic one.
+        dtype: the element type by its NumPy name.
+        layout: one letter a dimension ("BFCHW").
+        values: what the numbers are ("RGB, normalised by mean and std", "unnormalised class scores").
     """
 
     name: str
@@ -44,34 +41,20 @@ class TensorSpec:
 
     def __post_init__(self) -> None:
         if len(self.layout) != len(self.shape):
-            raise ValueError(
-                f"tensor {self.name!r}: layout {self.layout!r} does not name each dimension of {self.shape}"
-            )
+            raise ValueError(f"shape: {self.shape}: expected one size for each letter of the layout {self.layout!r}")
         for size in self.shape:
             if size != BATCH and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
-                raise ValueError(f"tensor {self.name!r}: a size is a whole number or {BATCH!r}, got {size!r}")
-
-    def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "shape": list(self.shape)}
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> TensorSpec:
-        shape = fields.raw("shape")
-        if not isinstance(shape, list):
-            raise fields.wrong("shape", "a list", shape)
-        try:
-            spec = cls(
-                fields.text("name"), tuple(shape), fields.text("dtype"), fields.text("layout"), fields.text("values")
-            )
-        except ValueError as error:
-            raise fields.wrong("shape", "one size for each letter of the layout", str(error)) from error
-        fields.finish()
-        return spec
+                raise ValueError(f"shape: a size is a whole number of at least 1 or {BATCH!r}, got {size!r}")
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """(pixel - ``mean``) / ``std``, one figure a channel; pixels in [0, 1]."""
+    """(pixel - mean) / std, for pixels in [0, 1].
+
+    Attributes:
+        mean: one figure a channel.
+        std: one figure a channel.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -85,20 +68,29 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a video becomes a clip.
+    """How a video becomes a clip: frames are sampled, resized, cropped at the centre, scaled to [0, 1], normalised.
 
-    ``frames`` frames, ``stride`` frames of the video apart; the short side resized to ``resize_short_side`` pixels
-    (None: not resized) with the filter ``resample``; a centre crop of ``crop`` (height, width) pixels; values in
-    [0, 1], minus ``mean``, over ``std``, one figure a channel.
+    Attributes:
+        frames: how many frames a clip has.
+        stride: how many frames of the video lie between one frame of the clip and the next.
+        resize_short_side: pixels of the short side after resizing; None: frames are not resized.
+        crop: height and width in pixels.
+        mean: subtracted from a pixel in [0, 1], one figure a channel.
+        std: divides what is left, one figure a channel.
+        resample: the filter of Pillow that resizes.
     """
 
-    frames: int
-    stride: int
-    resize_short_side: int | None
-    crop: tuple[int, int]
+    frames: Positive
+    stride: Positive
+    resize_short_side: Positive | None
+    crop: tuple[Positive, Positive]
     mean: tuple[float, ...]
-    std: tuple[float, ...]
+    std: tuple[Annotated[float, _ABOVE_ZERO], ...]
     resample: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"std: expected {len(self.mean)} numbers, one for each mean, got {len(self.std)}")
 
     @classmethod
     def of_timesformer(cls, *, frames: int, height: int, width: int, channels: int) -> Preprocessing:
@@ -124,97 +116,190 @@ class Preprocessing:
         """The same, but for a graph that normalises by itself: pixels stay in [0, 1]."""
         return replace(self, mean=(0.0,) * len(self.mean), std=(1.0,) * len(self.std))
 
-    def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "crop": list(self.crop), "mean": list(self.mean), "std": list(self.std)}
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> Preprocessing:
-        crop = fields.wholes("crop", 1)
-        if len(crop) != 2:
-            raise fields.wrong("crop", "[height, width]", list(crop))
-        mean, std = fields.numbers("mean"), fields.numbers("std")
-        if len(mean) != len(std) or not all(value > 0 for value in std):
-            raise fields.wrong("std", f"{len(mean)} numbers above 0, one for each mean", list(std))
-        value = cls(
-            frames=fields.whole("frames", 1),
-            stride=fields.whole("stride", 1),
-            resize_short_side=fields.optional_whole("resize_short_side", 1),
-            crop=(crop[0], crop[1]),
-            mean=mean,
-            std=std,
-            resample=fields.text("resample"),
-        )
-        fields.finish()
-        return value
-
 
 @dataclass(frozen=True)
 class Island:
-    """Nodes that stay in FP32 in a half-precision graph: where (a scope or pattern), why, and how many."""
+    """Nodes that stay in FP32 in a half-precision graph.
+
+    Attributes:
+        scope: the modules that they belong to ("blocks.*.temporal.attn.core.softmax").
+        reason: why half precision does not do there.
+        nodes: how many there are.
+    """
 
     scope: str
     reason: str
-    nodes: int
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> Island:
-        value = cls(fields.text("scope"), fields.text("reason"), fields.whole("nodes", 0))
-        fields.finish()
-        return value
+    nodes: Count
 
 
 @dataclass(frozen=True)
 class TapSpec:
     """A named value inside the graph that parity compares.
 
-    ``tokens``: "all" that the model's own value holds or, with "class", that the graph computes only the class token of
-    it: the reference is then sliced to ``[:, :1]`` by name, never trimmed to fit.
+    Attributes:
+        name: the module whose result it is.
+        tokens: "all" that the model's own value holds or, with "class", that the graph computes only the class token
+            of it: the reference is then sliced to ``[:, :1]`` by name, never trimmed to fit.
     """
 
     name: str
-    tokens: str = "all"
+    tokens: Annotated[str, one_of(*TOKENS)] = "all"
 
     def __post_init__(self) -> None:
         if self.tokens not in TOKENS:
-            raise ValueError(f"tap {self.name!r}: tokens is one of {', '.join(TOKENS)}, got {self.tokens!r}")
+            raise ValueError(f"tokens: tap {self.name!r}: expected one of {', '.join(TOKENS)}, got {self.tokens!r}")
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
-    @classmethod
-    def from_fields(cls, fields: Fields) -> TapSpec:
-        value = cls(fields.text("name"), fields.choice("tokens", TOKENS))
-        fields.finish()
-        return value
+@dataclass(frozen=True)
+class AppliedRewrite:
+    """An exact rewrite in the graph.
+
+    Attributes:
+        name: its name, as ``--no-rewrite`` takes it.
+        summary: what it does, in one sentence.
+        saved_flops: operations of one clip's products that it saves beside all the other rewrites; 0 where it spares
+            copies and kernels alone.
+    """
+
+    name: str
+    summary: str
+    saved_flops: int
+
+
+@dataclass(frozen=True)
+class PluginNodes:
+    """Which attentions are nodes that TensorRT plugins compute.
+
+    Attributes:
+        along: "time", "space" or both; empty for none.
+        reason: why these.
+    """
+
+    along: tuple[Annotated[str, one_of("time", "space")], ...] = ()
+    reason: str = "none asked for"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphRecord:
+    """What ``model.onnx`` is.
+
+    Attributes:
+        opset: of the standard domain.
+        nodes: how many nodes it has.
+        parameters: how many numbers its constants hold.
+        eager_flops: operations of one clip's products in eager PyTorch, two a multiplication and addition.
+        graph_flops: the same in the graph.
+        rewrites: the exact rewrites in it, by name.
+        plugins: which attentions are nodes for plugins.
+        islands: what stays in FP32 in a half-precision graph.
+        taps: the values inside that parity compares, in the network's order.
+    """
+
+    opset: Positive
+    nodes: Count
+    parameters: Count
+    eager_flops: Count
+    graph_flops: Count
+    rewrites: tuple[AppliedRewrite, ...] = ()
+    plugins: PluginNodes = PluginNodes()
+    islands: tuple[Island, ...] = ()
+    taps: tuple[TapSpec, ...] = ()
+
+    def has_rewrite(self, name: str) -> bool:
+        return any(rewrite.name == name for rewrite in self.rewrites)
+
+
+@dataclass(frozen=True)
+class RandomWeights:
+    """Weights that were drawn, and mean nothing.
+
+    Attributes:
+        seed: what they were drawn from.
+    """
+
+    seed: Count
+
+    def described(self, _model: TimeSformerConfig) -> str:
+        return f"random, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class GivenWeights:
+    """Weights of a model that a Python program handed to ``export``."""
+
+    def described(self, _model: TimeSformerConfig) -> str:
+        return "given by the caller"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointWeights:
+    """Weights that were read from a checkpoint.
+
+    Attributes:
+        kind: who writes such files, for people ("Hugging Face").
+        name: of the checkpoint, without a path of the machine.
+        revision: the hub's commit; "" for a file or a directory.
+        file: name of the file that holds the weights.
+        sha256: of that file.
+        trained: the architecture that the weights were trained in.
+        fresh: tensors of the model that the checkpoint lacks and that were drawn from the seed.
+        unused: what the checkpoint has beside, left alone on purpose.
+        warnings: what a user has to know.
+    """
+
+    kind: str
+    name: str
+    revision: str
+    file: str
+    sha256: Sha256
+    trained: TimeSformerConfig
+    fresh: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def need_fine_tuning_in(self, model: TimeSformerConfig) -> bool:
+        """Whether ``model`` has another attention mechanism than the one that was trained."""
+        return model.attn_mechanism != self.trained.attn_mechanism
+
+    def described(self, model: TimeSformerConfig) -> str:
+        at = f" at {self.revision[:12]}" if self.revision else ""
+        text = f"checkpoint {self.name}{at} ({self.kind}), {self.file} sha256 {self.sha256[:16]}"
+        if self.need_fine_tuning_in(model):
+            text += (
+                f"; NOT FINE-TUNED: {model.attn_mechanism} attention in the place of {self.trained.attn_mechanism}, "
+                "so the class scores mean nothing until the model is trained on"
+            )
+        return text
+
+
+Weights = RandomWeights | GivenWeights | CheckpointWeights
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """SHA-256 (hexadecimal) and size of one file."""
+    """One file of the bundle.
 
-    sha256: str
-    size_bytes: int
+    Attributes:
+        sha256: of its content, hexadecimal.
+        size_bytes: its length.
+    """
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> FileEntry:
-        value = cls(_sha256(fields, "sha256"), fields.whole("size_bytes", 0))
-        fields.finish()
-        return value
+    sha256: Sha256
+    size_bytes: Count
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineEntry:
     """A compiled engine in the bundle.
 
-    ``file`` and ``sidecar`` are paths in the bundle (``engines/rtx-rtx-fp16.engine`` and ``.json``); ``builder`` is
-    "rtx" or "tensorrt"; ``target`` a name of the target table; ``compute_capabilities`` as in ("8.6", "8.9");
-    ``sha256`` that of the engine file.
+    Attributes:
+        file: path of the engine in the bundle (``engines/rtx-rtx-fp16.engine``).
+        sidecar: path of what is known of it (``engines/rtx-rtx-fp16.json``).
+        builder: "rtx" or "tensorrt".
+        target: a name of the target table.
+        precision: of the graph that it was built from.
+        compute_capabilities: of the GPUs that it runs on ("8.6", "8.9").
+        sha256: of the engine file.
     """
 
     file: str
@@ -223,21 +308,4 @@ class EngineEntry:
     target: str
     precision: str
     compute_capabilities: tuple[str, ...]
-    sha256: str
-
-    def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "compute_capabilities": list(self.compute_capabilities)}
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> EngineEntry:
-        value = cls(
-            file=fields.text("file"),
-            sidecar=fields.text("sidecar"),
-            builder=fields.text("builder"),
-            target=fields.text("target"),
-            precision=fields.text("precision"),
-            compute_capabilities=fields.texts("compute_capabilities"),
-            sha256=_sha256(fields, "sha256"),
-        )
-        fields.finish()
-        return value
+    sha256: Sha256

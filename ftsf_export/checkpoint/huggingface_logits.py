@@ -29,7 +29,7 @@ INSTALL = "pip install 'ftsf-export[hub]'"
 def lacking(checkpoint: Checkpoint) -> str:
     """Why there is no second opinion on ``checkpoint``, in one sentence; empty where there is one."""
     trained, model = checkpoint.found.model, checkpoint.model
-    if checkpoint.swapped:
+    if checkpoint.weights.need_fine_tuning_in(checkpoint.model):
         return f"Hugging Face has no TimeSformer with {model.attn_mechanism} attention"
     if model != trained:
         return "learned positions are interpolated, which Hugging Face's model does for another size only in part"

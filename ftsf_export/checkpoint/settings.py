@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ftsf_export.bundle.fields import json_from_bytes
 from ftsf_export.errors import BundleError, UsageError
+from ftsf_export.strict_json import json_from_bytes
 
 MAX_BYTES = 4 * 2**20
 _SHOWN = 60

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from fast_timesformer.config import TimeSformerConfig
-from ftsf_export.bundle import Preprocessing
+from ftsf_export.bundle import CheckpointWeights, Preprocessing
 from ftsf_export.checkpoint import huggingface
 from ftsf_export.checkpoint.found import Found
 
@@ -37,40 +35,21 @@ class Checkpoint:
     warnings: tuple[str, ...] = ()
 
     @property
-    def swapped(self) -> bool:
-        """Whether the attention mechanism is another than the weights were trained with."""
-        return self.model.attn_mechanism != self.found.model.attn_mechanism
-
-    @property
     def from_huggingface(self) -> bool:
         """Whether Hugging Face's own model can read the file."""
         return self.found.kind == huggingface.KIND
 
     @property
-    def weights(self) -> str:
-        """Where the weights come from, as the manifest says it."""
-        found = self.found
-        at = f" at {found.revision[:12]}" if found.revision else ""
-        text = f"checkpoint {found.name}{at} ({found.kind}), {found.tensors.path.name} sha256 {self.sha256[:16]}"
-        if self.swapped:
-            text += (
-                f"; NOT FINE-TUNED: {self.model.attn_mechanism} attention in the place of "
-                f"{found.model.attn_mechanism}, so the class scores mean nothing until the model is trained on"
-            )
-        return text
-
-    def as_dict(self) -> Mapping[str, Any]:
-        """JSON form, without a path of the machine."""
-        found = self.found
-        return {
-            "kind": found.kind,
-            "name": found.name,
-            "revision": found.revision,
-            "weights_file": found.tensors.path.name,
-            "weights_sha256": self.sha256,
-            "trained": found.model.as_dict(),
-            "needs_fine_tuning": self.swapped,
-            "fresh": list(self.fresh),
-            "unused": list(self.unused),
-            "warnings": list(self.warnings),
-        }
+    def weights(self) -> CheckpointWeights:
+        """Where the weights come from, as the manifest keeps it: without a path of the machine."""
+        return CheckpointWeights(
+            kind=self.found.kind,
+            name=self.found.name,
+            revision=self.found.revision,
+            file=self.found.tensors.path.name,
+            sha256=self.sha256,
+            trained=self.found.model,
+            fresh=self.fresh,
+            unused=self.unused,
+            warnings=self.warnings,
+        )

@@ -9,6 +9,7 @@ import click
 
 from ftsf_export.cli.options import CONTEXT_SETTINGS, bundle_argument, terminal_options
 from ftsf_export.cli.terminal import Terminal, pass_terminal
+from ftsf_export.strict_json import plain
 
 if TYPE_CHECKING:
     from ftsf_export.bench.statistics import LatencySummary
@@ -65,7 +66,7 @@ def command(
     )
     with terminal.progress() as on_progress:
         timings = bench(bundle, request, on_progress=on_progress)
-    terminal.record(timings=[timing.as_dict() for timing in timings])
+    terminal.record(timings=plain(timings))
     for timing in timings:
         _say(terminal, timing)
 

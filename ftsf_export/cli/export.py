@@ -24,6 +24,7 @@ from ftsf_export.cli.options import (
 )
 from ftsf_export.cli.terminal import Terminal, pass_terminal
 from ftsf_export.config import ExportConfig
+from ftsf_export.strict_json import plain
 
 DEFAULT = ParameterSource.DEFAULT
 # Fields that make another model of the same checkpoint.
@@ -84,7 +85,7 @@ def command(
 
     with terminal.progress() as on_progress:
         result = run_export(resolved, overwrite=overwrite, on_progress=on_progress)
-    terminal.record(**bundle_facts(result.bundle), stages=list(result.report.stages))
+    terminal.record(**bundle_facts(result.bundle), stages=plain(result.report.stages))
     _say_bundle(terminal, resolved, result.bundle)
     require_passed(result.bundle.verdicts)
 
@@ -124,7 +125,7 @@ def _say_plan(terminal: Terminal, resolved: ResolvedExport) -> None:
         f"patch {config.patch_size}, dim {config.dim}, depth {config.depth}, {config.architecture.num_heads} heads, "
         f"{config.num_classes} classes"
     )
-    say_weights(terminal, resolved.weights, random=config.checkpoint is None)
+    say_weights(terminal, resolved.weights.described(resolved.model), random=config.checkpoint is None)
     say_labels(terminal, resolved.labels)
     form = ", Attention operator" if resolved.attention_operator else ""
     terminal.say(f"graph      {config.precision}, opset {resolved.opset}{form}, batch {config.batch}")

@@ -20,11 +20,12 @@ def command(terminal: Terminal, bundle: Path) -> None:
     Exits 0 for every bundle that is whole, also when a gate failed for it: `ftsf verify` judges.
     """
     from ftsf_export.bundle import Bundle
+    from ftsf_export.bundle.manifest import json_from_manifest
     from ftsf_export.cli.summary import bundle_facts, say_engines, say_files, say_model, say_rewrites
 
     opened = Bundle.open(bundle)
     manifest = opened.manifest
-    terminal.record(manifest=manifest.as_dict(), **bundle_facts(opened))
+    terminal.record(manifest=json_from_manifest(manifest), **bundle_facts(opened))
     terminal.say(f"bundle     {bundle}  ({manifest.created_by})")
     say_model(terminal, manifest)
     how = manifest.preprocessing

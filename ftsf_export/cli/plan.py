@@ -11,6 +11,7 @@ import click
 from ftsf_export.cli.options import CONTEXT_SETTINGS, bundle_argument, terminal_options
 from ftsf_export.cli.terminal import Terminal, pass_terminal
 from ftsf_export.precision import FP32
+from ftsf_export.strict_json import plain
 
 if TYPE_CHECKING:
     from ftsf_export.engine.audit import KernelFacts
@@ -52,9 +53,7 @@ def command(terminal: Terminal, bundle: Path, target: str, batch: int | None, by
         if other is not None:
             theirs = plan(other, target=mine.target, batch=batch, on_progress=on_progress)
     kernels = [one.as_dict() for one in mine.audit.kernels]
-    terminal.record(
-        bundle=bundle, plan={**mine.as_dict(), "kernel_list": kernels}, verdicts=[v.as_dict() for v in mine.verdicts]
-    )
+    terminal.record(bundle=bundle, plan={**mine.as_dict(), "kernel_list": kernels}, verdicts=plain(mine.verdicts))
     _say_plan(terminal, bundle, mine)
     if theirs is None:
         _say_table(terminal, mine, by)

@@ -6,7 +6,9 @@ from typing import Any
 
 from ftsf_export.bundle import Bundle, Island, Manifest
 from ftsf_export.cli.terminal import Terminal
+from ftsf_export.config import Size
 from ftsf_export.errors import GateFailed
+from ftsf_export.strict_json import plain
 from ftsf_export.verdict import Status, Verdict
 
 _SHOWN_LABELS = 4
@@ -14,23 +16,24 @@ _SHOWN_LABELS = 4
 
 def say_model(terminal: Terminal, manifest: Manifest) -> None:
     """Model, weights and graph, one line each."""
-    config = manifest.config
+    model, graph = manifest.model, manifest.graph
     terminal.say(
-        f"model      {config['attn']} {config['attn_type']}, {config['frames']} frames of {config['size']} px, "
-        f"patch {config['patch_size']}, dim {config['dim']}, depth {config['depth']}, {config['num_classes']} classes"
+        f"model      {model.attn_mechanism} {model.attn_type}, {model.frames} frames of "
+        f"{Size(model.height, model.width)} px, patch {model.patch_size}, dim {model.dim}, depth {model.depth}, "
+        f"{model.num_classes} classes"
     )
-    say_weights(terminal, manifest.weights, random=manifest.random_weights)
+    say_weights(terminal, manifest.weights_described, random=manifest.random_weights)
     say_labels(terminal, manifest.labels)
     for spec in (*manifest.inputs, *manifest.outputs):
         role = "input" if spec in manifest.inputs else "output"
         shape = " x ".join(str(size) for size in spec.shape)
         terminal.say(f"{role:<11}{spec.name}: {spec.dtype} {shape} ({spec.layout}), {spec.values}")
-    terminal.say(f"graph      {manifest.precision}, opset {manifest.opset}, batch {manifest.batch}")
-    if along := manifest.config.get("plugin_nodes", {}).get("along"):
-        reason = manifest.config["plugin_nodes"]["reason"]
-        terminal.say(f"plugins    nodes for attention along {' and '.join(along)}: {reason}")
+    terminal.say(f"graph      {manifest.precision}, opset {graph.opset}, batch {manifest.batch}")
+    if graph.plugins.along:
+        along = " and ".join(graph.plugins.along)
+        terminal.say(f"plugins    nodes for attention along {along}: {graph.plugins.reason}")
     by_reason: dict[str, list[Island]] = {}
-    for island in manifest.islands:
+    for island in graph.islands:
         by_reason.setdefault(island.reason, []).append(island)
     for reason, islands in by_reason.items():
         nodes = sum(island.nodes for island in islands)
@@ -55,18 +58,15 @@ def say_labels(terminal: Terminal, labels: tuple[str, ...] | None) -> None:
 
 def say_rewrites(terminal: Terminal, manifest: Manifest) -> None:
     """The exact rewrites in the graph, and what each saves of the products beside all others."""
-    work = manifest.config.get("work")
-    if not work:
-        return
-    share = work["graph_flops"] / work["eager_flops"]
+    graph = manifest.graph
     terminal.say(
-        f"products   {work['graph_flops'] / 1e9:,.2f} GFLOP a clip, {share:.3f} of eager PyTorch's "
-        f"{work['eager_flops'] / 1e9:,.2f}"
+        f"products   {graph.graph_flops / 1e9:,.2f} GFLOP a clip, {graph.graph_flops / graph.eager_flops:.3f} of eager "
+        f"PyTorch's {graph.eager_flops / 1e9:,.2f}"
     )
-    for rewrite in work["rewrites"]:
-        saved = rewrite["saved_flops"]
+    for rewrite in graph.rewrites:
+        saved = rewrite.saved_flops
         said = f"saves {saved / 1e9:,.3f} GFLOP" if saved else "saves no products (copies and kernels: not measured)"
-        terminal.say(f"rewrite    {rewrite['name']}: {rewrite['summary']}; {said}")
+        terminal.say(f"rewrite    {rewrite.name}: {rewrite.summary}; {said}")
 
 
 def say_files(terminal: Terminal, manifest: Manifest) -> None:
@@ -96,16 +96,16 @@ def bundle_facts(bundle: Bundle) -> dict[str, Any]:
     manifest = bundle.manifest
     return {
         "bundle": bundle.path,
-        "weights": manifest.weights,
+        "weights": manifest.weights_described,
         "random_weights": manifest.random_weights,
-        "needs_fine_tuning": bool(manifest.config.get("pretrained", {}).get("needs_fine_tuning", False)),
+        "needs_fine_tuning": manifest.need_fine_tuning,
         "labels": None if manifest.labels is None else list(manifest.labels),
-        "preprocessing": manifest.preprocessing.as_dict(),
+        "preprocessing": plain(manifest.preprocessing),
         "precision": manifest.precision,
-        "opset": manifest.opset,
+        "opset": manifest.graph.opset,
         "batch": str(manifest.batch),
-        "engines": [engine.as_dict() for engine in manifest.engines],
-        "verdicts": [verdict.as_dict() for verdict in bundle.verdicts],
+        "engines": plain(manifest.engines),
+        "verdicts": plain(bundle.verdicts),
     }
 
 

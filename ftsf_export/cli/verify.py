@@ -9,6 +9,7 @@ import click
 from ftsf_export.cli.options import CONTEXT_SETTINGS, bundle_argument, parity_options, terminal_options
 from ftsf_export.cli.terminal import Terminal, pass_terminal
 from ftsf_export.errors import GateFailed
+from ftsf_export.strict_json import plain
 
 
 @click.command("verify", context_settings=CONTEXT_SETTINGS)
@@ -35,12 +36,12 @@ def command(terminal: Terminal, bundle: Path, runner: str, atol: float | None, r
     if stale:
         terminal.note(f"the bundle's report stays as it was: {stale}")
     manifest = verified.manifest
-    terminal.record(**bundle_facts(verified), judged=[verdict.as_dict() for verdict in result.verdicts])
-    say_weights(terminal, manifest.weights, random=manifest.random_weights)
+    terminal.record(**bundle_facts(verified), judged=plain(result.verdicts))
+    say_weights(terminal, manifest.weights_described, random=manifest.random_weights)
     for verdict in result.verdicts:
         terminal.verdict(verdict)
     if result.unrecorded:
-        terminal.record(verdicts=[verdict.as_dict() for verdict in result.verdicts])
+        terminal.record(verdicts=plain(result.verdicts))
         terminal.note(f"the verdicts are not in the bundle: {result.unrecorded}")
     if not result.passed:
         raise GateFailed(result.reason)

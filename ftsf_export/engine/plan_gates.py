@@ -5,9 +5,9 @@ The types gate (``types``) looks at each kernel's operands; these at what became
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.engine.audit import Audit, KernelFacts
 from ftsf_export.engine.types import in_islands
 from ftsf_export.network.gates import Gate
@@ -21,24 +21,24 @@ LEAST_SHARE = 0.99
 _NAMED = 4
 
 
-def attentions_to_fuse(config: Mapping[str, Any], precision: str, batch: int) -> tuple[Scope, ...]:
+def attentions_to_fuse(model: TimeSformerConfig, precision: str, batch: int) -> tuple[Scope, ...]:
     """Modules whose softmax attention can become one kernel: all of them, for ``regular`` in half precision.
 
     Args:
-        config: ``ExportConfig.as_dict()`` of a manifest.
+        model: the architecture.
+        precision: of the graph.
         batch: clips in one call.
 
     Empty for the other mechanisms, which have no softmax over pairs of tokens; in FP32, for which there is no fused
     kernel; and where one head of one clip attends over everything: TensorRT for RTX 1.7 fuses batches of score matrices
     and writes a lone one as two products.
     """
-    if config.get("attn") != "regular" or not precision_named(precision).is_half:
+    if model.attn_mechanism != "regular" or not precision_named(precision).is_half:
         return ()
-    kind = str(config["attn_type"])
-    heads = config["heads"] or config["dim"] // config["dim_head"]
-    if kind == "joint" and heads * batch == 1:
+    kind = model.attn_type
+    if kind == "joint" and model.num_heads * batch == 1:
         return ()
-    return tuple(branch.attention(block) for block in range(config["depth"]) for branch in BRANCHES[kind])
+    return tuple(branch.attention(block) for block in range(model.depth) for branch in BRANCHES[kind])
 
 
 def fused_modules(audit: Audit, expected: Sequence[Scope]) -> tuple[Scope, ...]:

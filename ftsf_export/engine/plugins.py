@@ -5,11 +5,11 @@ Letters: F frames, T tokens a frame, H heads, K head width, M features of FAVOR+
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.engine.audit import Audit, KernelFacts
 from ftsf_export.engine.cards import Card
 from ftsf_export.network.scope import BRANCHES, CORE, JOINT, Along, Branch, Scope
@@ -40,18 +40,13 @@ def plugin_alongs(attention_type: str) -> tuple[Along, ...]:
     return tuple(branch.along for branch in BRANCHES[attention_type])
 
 
-def plugins_of(config: Mapping[str, Any], builder: str) -> tuple[str, ...]:
-    """Names of the operations that ``builder`` is to know for a graph; empty where it compiles the nodes' functions:
-    TensorRT for RTX takes no plugins, and not every operation has kernels for every precision."""
-    if builder != "tensorrt" or not plugin_nodes(config):
+def plugins_of(mechanism: str, precision: str, builder: str) -> tuple[str, ...]:
+    """Names of the operations that ``builder`` is to know for a graph with nodes for plugins; empty where it compiles
+    the nodes' functions: TensorRT for RTX takes no plugins, and not every operation has kernels for every precision."""
+    if builder != "tensorrt":
         return ()
-    operation = {"fastformer": additive.OPERATION, "performer": favor.OPERATION}[config["attn"]]
-    return (operation.name,) if config["precision"] in operation.elements else ()
-
-
-def plugin_nodes(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Along what the attentions of a graph are nodes for plugins, by its manifest's configuration."""
-    return tuple(config.get("plugin_nodes", {}).get("along", ()))
+    operation = {"fastformer": additive.OPERATION, "performer": favor.OPERATION}[mechanism]
+    return (operation.name,) if precision in operation.elements else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,20 +111,20 @@ class AttentionCost:
 
 
 def attention_costs(
-    audit: Audit, model: Mapping[str, Any], precision: str, batch: int, *, class_tail: bool = True
+    audit: Audit, model: TimeSformerConfig, precision: str, batch: int, *, class_tail: bool = True
 ) -> tuple[AttentionCost, ...]:
     """Each kind of attention in a plan, as it was compiled and as a plugin; empty where there is no plugin for it.
 
     Args:
         audit: the plan at ``batch`` clips in one call.
-        model: the model's own configuration, as the manifest holds it.
+        model: the architecture.
         class_tail: of the last block the class token alone is computed (the rewrite of that name).
     """
-    if precision not in ELEMENT_BYTES or plugin_problem(model["attn_mechanism"], model["dim_head"]):
+    if precision not in ELEMENT_BYTES or plugin_problem(model.attn_mechanism, model.dim_head):
         return ()
     found = []
-    for branch in BRANCHES[model["attn_type"]]:
-        blocks = model["depth"] - (class_tail and branch.holds_class)
+    for branch in BRANCHES[model.attn_type]:
+        blocks = model.depth - (class_tail and branch.holds_class)
         one, work = _modelled(model, branch, precision, batch)
         modules = tuple(branch.attention(block) for block in range(blocks))
         if modules:
@@ -146,21 +141,19 @@ def attention_costs(
     return tuple(found)
 
 
-def _modelled(model: Mapping[str, Any], branch: Branch, precision: str, batch: int) -> tuple[Moved, int]:
+def _modelled(model: TimeSformerConfig, branch: Branch, precision: str, batch: int) -> tuple[Moved, int]:
     """Bytes and work of the kernel of one attention."""
-    patches = (model["height"] // model["patch_size"]) * (model["width"] // model["patch_size"])
     # The class token takes no part along time.
-    frames, tokens = model["frames"], patches + branch.holds_class
+    frames, tokens = model.frames, model.num_patches + branch.holds_class
     if branch is JOINT:
-        frames, tokens = 1, 1 + model["frames"] * patches
-    width = model["dim_head"]
-    stream = Stream(frames, tokens, model["heads"] or model["dim"] // width, width, branch.along)
-    turns = Turns(branch.axes if model["rotary_emb"] else 0)
+        frames, tokens = 1, model.num_tokens
+    stream = Stream(frames, tokens, model.num_heads, model.dim_head, branch.along)
+    turns = Turns(branch.axes if model.rotary_emb else 0)
     element: ElementType = precision  # type: ignore[assignment]  # the same names
     features = 0
-    if model["attn_mechanism"] == "performer":
-        features = model["performer_features"] or max(1, int(width * math.log(width)))
-        launch = favor_launch(stream, features, turns, element, eps=1.0, feature=model["performer_kernel"])
+    if model.attn_mechanism == "performer":
+        features = model.num_features
+        launch = favor_launch(stream, features, turns, element, eps=1.0, feature=model.performer_kernel)
     else:
         launch = additive_launch(stream, turns, element)
     return moved(launch, stream, batch, element, features), flops(launch, stream, batch, features)

@@ -129,7 +129,7 @@ def _subject(bundle: Bundle, name: str, precision: str, parity: Gate, batch: int
         heading="",
         file=name,
         sha256=bundle.manifest.files[name].sha256,
-        weights=bundle.manifest.weights,
+        weights=bundle.manifest.weights_described,
         precision=precision,
         batch=batch,
         clip_s=span / request.source_fps,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import ENGINES_FOLDER, Bundle, EngineEntry, Manifest, record
 from ftsf_export.config import BatchRange
 from ftsf_export.engine.builder import Engine, build_engine
@@ -18,6 +18,7 @@ from ftsf_export.engine.types import judge_types
 from ftsf_export.errors import UsageError
 from ftsf_export.network.gates import engine_types
 from ftsf_export.progress import OnProgress, silent
+from ftsf_export.report import EngineFigures
 from ftsf_export.verdict import Status, Subject, Verdict
 
 DEFAULT_TIMEOUT_S = 3600.0
@@ -39,28 +40,42 @@ class BuildOptions:
 class GraphFacts:
     """What a build must know of a graph, from a bundle or from an export that is not a bundle yet.
 
-    ``config``: the export's, which says what nodes for plugins are in the graph.
+    Attributes:
+        onnx_path: the graph.
+        model: the architecture that it was made from.
+        precision: of the graph.
+        batch: clips in one call.
+        input_name: of the graph's input.
+        clip_shape: of the input without the batch (F, C, H, W).
+        islands: scopes that stay in FP32.
+        plugins: along what attentions are nodes for plugins.
     """
 
     onnx_path: Path
+    model: TimeSformerConfig
     precision: str
     batch: BatchRange
     input_name: str
     clip_shape: tuple[int, ...]
     islands: tuple[str, ...] = ()
-    config: Mapping[str, Any] = field(default_factory=dict)
+    plugins: tuple[str, ...] = ()
+
+    def operations(self, builder: str) -> tuple[str, ...]:
+        """The plugins' operations that ``builder`` is to know."""
+        return plugins_of(self.model.attn_mechanism, self.precision, builder) if self.plugins else ()
 
     @classmethod
     def of_manifest(cls, manifest: Manifest, onnx_path: Path, batch: BatchRange | None = None) -> GraphFacts:
         clip = manifest.inputs[0]
         return cls(
             onnx_path=onnx_path,
+            model=manifest.model,
             precision=manifest.precision,
             batch=batch or manifest.batch,
             input_name=clip.name,
             clip_shape=tuple(size for size in clip.shape[1:] if isinstance(size, int)),
-            islands=tuple(island.scope for island in manifest.islands),
-            config=manifest.config,
+            islands=tuple(island.scope for island in manifest.graph.islands),
+            plugins=manifest.graph.plugins.along,
         )
 
 
@@ -72,6 +87,16 @@ class BuiltEngine:
     entry: EngineEntry
     sidecar: bytes
     verdict: Verdict
+
+
+def figures_of(built: Iterable[BuiltEngine]) -> dict[str, EngineFigures]:
+    """Engine file -> what the report shows of it beside the manifest's entry."""
+    return {
+        one.entry.file: EngineFigures(
+            sha256=one.entry.sha256, build_seconds=one.engine.build_seconds, built=one.engine.sidecar()
+        )
+        for one in built
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +219,7 @@ def _request(wanted: EngineToBuild, facts: GraphFacts, output: Path, options: Bu
         output=output,
         workspace_mib=options.workspace_mib,
         timing_cache=options.timing_cache,
-        plugins=plugins_of(facts.config, wanted.builder),
+        plugins=facts.operations(wanted.builder),
         plugin_kernels=options.plugin_kernels,
         timeout_s=options.timeout_s,
         log_path=None if options.log_folder is None else options.log_folder / f"{output.stem}.log",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ftsf_export.bundle import Manifest
 from ftsf_export.engine.targets import target_named
@@ -23,9 +22,6 @@ class EnginePlans:
 
     plans: tuple[GraphPlan, ...]
     verdicts: tuple[Verdict, ...]
-
-    def as_dicts(self) -> list[dict[str, Any]]:
-        return [plan.as_dict() for plan in self.plans]
 
 
 def plans_of(

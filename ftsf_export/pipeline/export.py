@@ -7,18 +7,30 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ftsf_export import __version__
 from ftsf_export.bench.timing import Timing
-from ftsf_export.bundle import ONNX_NAME, Bundle, BundleWriter, Golden, Manifest, TensorSpec, record
+from ftsf_export.bundle import (
+    ONNX_NAME,
+    Bundle,
+    BundleWriter,
+    GivenWeights,
+    Golden,
+    Manifest,
+    PluginNodes,
+    TensorSpec,
+    Weights,
+    record,
+)
+from ftsf_export.bundle.specs import BATCH
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import EnvironmentLacks, RunError
 from ftsf_export.network.scope import CLIP, LOGITS
 from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.judge import Limits
 from ftsf_export.pipeline.bench import BenchRequest, bench
-from ftsf_export.pipeline.build import BuildOptions, BuiltEngine, GraphFacts, build_engines
+from ftsf_export.pipeline.build import BuildOptions, BuiltEngine, GraphFacts, build_engines, figures_of
 from ftsf_export.pipeline.clips import judged_clips
 from ftsf_export.pipeline.engine_plans import EnginePlans, plans_of
 from ftsf_export.pipeline.given_model import config_of_model
@@ -29,12 +41,12 @@ from ftsf_export.pipeline.resolve import ResolvedExport, resolve_export
 from ftsf_export.pipeline.stages import Stages
 from ftsf_export.precision import precision_named
 from ftsf_export.progress import OnProgress, silent
-from ftsf_export.report import Command, GraphFigures, Report, report_files, report_from_manifest, write_report
+from ftsf_export.report import Command, Record, render
 from ftsf_export.runners.driver import gpu_problem
+from ftsf_export.strict_json import plain
 from ftsf_export.verdict import Verdict
 
 if TYPE_CHECKING:
-    from fast_timesformer.config import TimeSformerConfig
     from fast_timesformer.model import FastTimeSformer
 
 _TOOLS = (
@@ -66,17 +78,19 @@ def export(
     EnvironmentLacks, ExportError, BuildError or RunError; then nothing is written.
     """
     if model is not None:
-        config = config_of_model(config, model)
+        asked, config = config, config_of_model(config, model)
     resolved = resolve_export(config, output=output, overwrite=overwrite, on_progress=on_progress)
+    if model is not None:
+        resolved = replace(resolved, asked=asked)
     return run_export(resolved, model=model, overwrite=overwrite, on_progress=on_progress).bundle
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The bundle, and the report that is in it."""
+    """The bundle, and the record of the report that is in it."""
 
     bundle: Bundle
-    report: Report
+    report: Record
 
 
 def run_export(
@@ -93,11 +107,11 @@ def run_export(
             clips = judged_clips(resolved.preprocessing, seed=config.seed, videos=config.videos)
         resolved, plugins = _with_plugins(resolved, model, stages, on_progress)
         with held_out_clips(config.held_out, resolved.preprocessing, resolved.labels, on_progress) as held_out:
-            made = make_graph(resolved, model, clips, held_out, folder=writer.path, stages=stages)
+            made = make_graph(
+                resolved, model, clips, held_out, plugins=plugins.nodes, folder=writer.path, stages=stages
+            )
         del clips
-        manifest = _manifest(
-            resolved, made, plugins, weights="given by the caller" if model is not None else resolved.weights
-        )
+        manifest = _manifest(resolved, made, GivenWeights() if model is not None else resolved.weights)
         with stages("build the engines"):
             built = _build(resolved, manifest, writer.path, on_progress)
         with stages("read the plans"):
@@ -108,8 +122,9 @@ def run_export(
         for one in built:
             manifest = manifest.with_engine(one.entry)
         manifest = manifest.with_verdicts(verdicts)
-        report = _report(resolved, made, built, planned, writer.hashed(manifest), stages)
-        write_report(report, writer.path)
+        report = _report(resolved, built, planned, writer.hashed(manifest), stages)
+        for name, content in render(report).items():
+            (writer.path / name).write_bytes(content)
         bundle = writer.commit(manifest)
     return _benchmarked(ExportResult(bundle, report), on_progress)
 
@@ -120,60 +135,40 @@ def _with_plugins(
     """The export with its plugins chosen."""
     config = resolved.config
     if config.plugins != "auto":
-        return resolved, PluginChoice(along=resolved.plugins, reason=f"{config.plugins} asked for")
+        return resolved, PluginChoice(nodes=PluginNodes(resolved.plugins, f"{config.plugins} asked for"))
     with stages("choose the plugins"):
         choice = choose_plugins(
             config,
-            _architecture(resolved, model),
+            resolved.model if model is None else model.config,
             resolved.choice,
             frozenset(resolved.rewrites),
             opset=resolved.opset,
             on_progress=on_progress,
         )
-    return replace(resolved, plugins=choice.along), choice
+    return replace(resolved, plugins=choice.nodes.along), choice
 
 
-def _architecture(resolved: ResolvedExport, model: FastTimeSformer | None) -> TimeSformerConfig:
-    if model is not None:
-        return model.config
-    if resolved.checkpoint is not None:
-        return resolved.checkpoint.model
-    return resolved.config.architecture
-
-
-def _manifest(resolved: ResolvedExport, made: GraphMade, plugins: PluginChoice, *, weights: str) -> Manifest:
-    config = resolved.config
-    batch = config.batch.minimum if config.batch.static else "batch"
-    clip = (batch, config.frames, config.channels, config.size.height, config.size.width)
-    pixels = ("RGB" if config.channels == 3 else f"{config.channels} channels") + " in 0..1"
+def _manifest(resolved: ResolvedExport, made: GraphMade, weights: Weights) -> Manifest:
+    config, model = resolved.config, made.model
+    batch = config.batch.minimum if config.batch.static else BATCH
+    clip = (batch, model.frames, model.channels, model.height, model.width)
+    pixels = ("RGB" if model.channels == 3 else f"{model.channels} channels") + " in 0..1"
     values = pixels if config.pixels else f"{pixels}, minus mean, over std"
     return Manifest(
         created_by=f"ftsf-export {__version__}",
-        config={
-            **config.as_dict(),
-            "rewrites": list(made.rewrites),
-            "plugin_nodes": plugins.as_dict(),
-            "work": made.work,
-            "model": made.model_config,
-            **_pretrained(resolved),
-            "reference": made.reference,
-        },
+        asked=resolved.asked,
+        model=model,
         weights=weights,
+        reference=made.reference,
         inputs=(TensorSpec(CLIP, clip, "float32", "BFCHW", values),),
-        outputs=(TensorSpec(LOGITS, (batch, config.num_classes), "float32", "BL", "unnormalised class scores"),),
+        outputs=(TensorSpec(LOGITS, (batch, model.num_classes), "float32", "BL", "unnormalised class scores"),),
         preprocessing=resolved.preprocessing,
         labels=resolved.labels,
         precision=config.precision,
-        opset=made.opset,
-        islands=made.islands,
-        taps=made.taps,
         batch=config.batch,
+        graph=made.record,
         tools=_tools(),
     )
-
-
-def _pretrained(resolved: ResolvedExport) -> dict[str, Any]:
-    return {} if resolved.checkpoint is None else {"pretrained": resolved.checkpoint.as_dict()}
 
 
 def _tools() -> dict[str, str]:
@@ -218,27 +213,24 @@ def _judge_engines(
 
 def _report(
     resolved: ResolvedExport,
-    made: GraphMade,
     built: Iterable[BuiltEngine],
     planned: EnginePlans,
     manifest: Manifest,
     stages: Stages,
-) -> Report:
-    return report_from_manifest(
-        manifest,
-        graph=GraphFigures(nodes=made.nodes, parameters=made.parameters, rewrites=made.rewrites),
-        sidecars={one.entry.file: one.engine.sidecar() for one in built},
-        build_seconds={one.entry.file: one.engine.build_seconds for one in built},
-        plans=planned.as_dicts(),
-        stages=[time.as_dict() for time in stages.times],
-        commands=[
+) -> Record:
+    return Record(
+        manifest=manifest,
+        engines=figures_of(built),
+        plans=tuple(plan.as_dict() for plan in planned.plans),
+        stages=stages.times,
+        commands=tuple(
             Command(
                 title=f"Build the engine for {deferred.target.title} on the machine itself",
                 command=deferred.command("."),
                 reason=deferred.reason,
             )
             for deferred in resolved.choice.deferred
-        ],
+        ),
     )
 
 
@@ -258,6 +250,6 @@ def _benchmarked(result: ExportResult, on_progress: OnProgress) -> ExportResult:
         except (EnvironmentLacks, RunError) as error:
             reasons.append(f"not run: {error.message}")
     report = replace(result.report, gpu_benchmark="; ".join(reasons)).refreshed(
-        result.bundle.manifest, timings=[timing.as_dict() for timing in timings]
+        result.bundle.manifest, timings=tuple(map(plain, timings))
     )
-    return ExportResult(record(result.bundle, files=dict(report_files(report))), report)
+    return ExportResult(record(result.bundle, files=dict(render(report))), report)

@@ -8,7 +8,7 @@ Letters: n clips, F frames, C channels, H height, W width, S sampled values of o
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,11 @@ import numpy as np
 from ftsf_export.bundle import (
     GOLDEN_NAME,
     ONNX_NAME,
+    AppliedRewrite,
     Golden,
-    Island,
+    GraphRecord,
     Normalisation,
+    PluginNodes,
     TapSpec,
     sample_tap,
     sha256_of,
@@ -59,25 +61,19 @@ class GraphMade:
 
     Attributes:
         subject: the file that was written.
+        record: what the graph is.
+        model: the architecture that it was made from.
         golden: the reference values, as they are in ``golden.npz``.
-        verdicts: parity of the FP32 graph that a half-precision one was converted from, and of ``model.onnx``.
-        model_config: the model's own configuration.
         reference: whose logits the golden values hold.
-        work: products of one clip in eager PyTorch and in the graph, and what each rewrite saves; see ``_work``.
+        verdicts: parity of the FP32 graph that a half-precision one was converted from, and of ``model.onnx``.
     """
 
     subject: Subject
+    record: GraphRecord
+    model: TimeSformerConfig
     golden: Golden
-    verdicts: tuple[Verdict, ...]
-    taps: tuple[TapSpec, ...]
-    islands: tuple[Island, ...]
-    opset: int
-    nodes: int
-    parameters: int
-    rewrites: tuple[str, ...]
-    model_config: dict[str, Any]
     reference: str
-    work: dict[str, Any]
+    verdicts: tuple[Verdict, ...]
 
 
 @dataclass(frozen=True)
@@ -98,6 +94,7 @@ def make_graph(
     clips: JudgedClips,
     held_out: HeldOut | None = None,
     *,
+    plugins: PluginNodes,
     folder: Path,
     stages: Stages,
 ) -> GraphMade:
@@ -110,10 +107,10 @@ def make_graph(
     from ftsf_export.graph.precision import to_precision
 
     config = resolved.config
-    graph, eager, module_config = _traced(resolved, model, clips, held_out, stages)
+    graph, eager, architecture = _traced(resolved, model, clips, held_out, stages)
     agreement = _Agreement(held_out, eager.held_out, config)
     with stages("count the products"):
-        work = _work(resolved, module_config)
+        record = _with_work(resolved, architecture, plugins, graph)
     opinion = _second_opinion(resolved, model, clips, stages)
     reference = eager if opinion is None or opinion.logits is None else replace(eager, logits=opinion.logits)
     golden_of = _GoldenWriter(folder / GOLDEN_NAME, clips, reference)
@@ -129,32 +126,25 @@ def make_graph(
         check(graph)
         graph.save(folder / ONNX_NAME)
         check_file(folder / ONNX_NAME)
-        facts: dict[str, Any] = {
-            "taps": graph.taps,
-            "islands": graph.islands if precision is not FP32 else (),
-            "opset": graph.opset,
-            "nodes": graph.node_count,
-            "parameters": graph.parameter_count,
-            "rewrites": graph.rewrites,
-        }
+        islands = graph.islands if precision is not FP32 else ()
+        record = replace(record, islands=islands, nodes=graph.node_count, parameters=graph.parameter_count)
         del graph
         golden = golden_of.write(folder / ONNX_NAME)
     with stages("judge the graph"):
         subject = Subject(ONNX_NAME, sha256_of(folder / ONNX_NAME))
         verdicts = [_about_the_bundles_graph(verdict, subject) for verdict in verdicts]
-        verdicts.append(_judge(folder / ONNX_NAME, golden, config, precision, facts["taps"]))
+        verdicts.append(_judge(folder / ONNX_NAME, golden, config, precision, record.taps))
         verdicts += agreement.verdicts(folder / ONNX_NAME, precision)
     if opinion is not None:
         verdicts.insert(0, judge_second_opinion(opinion.logits, eager.logits, subject, reason=opinion.reason))
     whom = opinion.whom if opinion is not None and opinion.whom else _OURS
     return GraphMade(
         subject=subject,
+        record=record,
+        model=architecture,
         golden=golden,
-        verdicts=tuple(verdicts),
-        model_config=asdict(module_config),
         reference=whom,
-        work=work,
-        **facts,
+        verdicts=tuple(verdicts),
     )
 
 
@@ -210,8 +200,10 @@ def _traced(
     return graph, reference, module.config
 
 
-def _work(resolved: ResolvedExport, config: TimeSformerConfig) -> dict[str, Any]:
-    """JSON form: FLOPs of one clip's products in "eager" and "graph"; "rewrites": name, summary, saved_flops."""
+def _with_work(
+    resolved: ResolvedExport, config: TimeSformerConfig, plugins: PluginNodes, graph: OnnxModel
+) -> GraphRecord:
+    """What ``graph`` is, with the products of one clip counted in eager PyTorch and in the graph."""
     from ftsf_export.graph.cost import measure_work
 
     work = measure_work(
@@ -220,13 +212,16 @@ def _work(resolved: ResolvedExport, config: TimeSformerConfig) -> dict[str, Any]
         operator=resolved.attention_operator,
         plugins=frozenset(resolved.plugins),
     )
-    return {
-        "eager_flops": work.eager.flops,
-        "graph_flops": work.graph.flops,
-        "rewrites": [
-            {"name": one.name, "summary": one.summary, "saved_flops": one.saved.flops} for one in work.savings
-        ],
-    }
+    return GraphRecord(
+        opset=graph.opset,
+        nodes=graph.node_count,
+        parameters=graph.parameter_count,
+        eager_flops=work.eager.flops,
+        graph_flops=work.graph.flops,
+        rewrites=tuple(AppliedRewrite(one.name, one.summary, one.saved.flops) for one in work.savings),
+        plugins=plugins,
+        taps=graph.taps,
+    )
 
 
 def _run_eager(

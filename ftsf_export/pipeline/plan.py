@@ -15,7 +15,7 @@ from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.choice import BuildTools
 from ftsf_export.engine.plan_gates import attentions_to_fuse, fused_modules, judge_attentions, judge_work
-from ftsf_export.engine.plugins import AttentionCost, attention_costs, plugin_nodes, plugins_of
+from ftsf_export.engine.plugins import AttentionCost, attention_costs
 from ftsf_export.engine.request import BuildRequest
 from ftsf_export.engine.targets import Target, stand_in, target_named
 from ftsf_export.engine.trtexec import trtexec_command
@@ -132,7 +132,7 @@ def compile_at(
             input_name=facts.input_name,
             clip_shape=facts.clip_shape,
             output=Path(folder) / "plan.engine",
-            plugins=plugins_of(facts.config, builder),
+            plugins=facts.operations(builder),
             timeout_s=timeout_s,
         )
         return build_engine(request, on_progress=on_progress)
@@ -141,8 +141,8 @@ def compile_at(
 def read_engine(engine: Engine, manifest: Manifest, asked: Target, batch: int, graph: Subject) -> GraphPlan:
     """The plan of an ``engine`` compiled from ``graph`` at ``batch`` alone, read and judged."""
     proxy = _proxy(engine, asked)
-    islands = tuple(island.scope for island in manifest.islands)
-    expected = attentions_to_fuse(manifest.config, manifest.precision, batch)
+    islands = tuple(island.scope for island in manifest.graph.islands)
+    expected = attentions_to_fuse(manifest.model, manifest.precision, batch)
     read = audit(engine.plan, engine.products, card=card_of(asked))
     stands_in_for = f"{asked.name}, {proxy}" if proxy else ""
     clip = manifest.inputs[0]
@@ -160,12 +160,12 @@ def read_engine(engine: Engine, manifest: Manifest, asked: Target, batch: int, g
         islands=islands,
         costs=attention_costs(
             read,
-            manifest.config["model"],
+            manifest.model,
             manifest.precision,
             batch,
-            class_tail="class-tail" in manifest.config["rewrites"],
+            class_tail=manifest.graph.has_rewrite("class-tail"),
         ),
-        nodes=plugin_nodes(manifest.config),
+        nodes=manifest.graph.plugins.along,
         trtexec=trtexec_command(
             ONNX_NAME,
             input_name=clip.name,

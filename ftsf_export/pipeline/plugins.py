@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ftsf_export.bundle import ONNX_NAME
+from ftsf_export.bundle import ONNX_NAME, PluginNodes
 from ftsf_export.config import BatchRange, ExportConfig
 from ftsf_export.engine.audit import audit
 from ftsf_export.engine.cards import card_of
@@ -31,14 +31,15 @@ _ANYWHERE = "rtx-30"
 
 @dataclass(frozen=True, kw_only=True)
 class PluginChoice:
-    """``along``: "time", "space" or both; ``reason``: in words; ``costs``: what it was decided by, where a plan was."""
+    """Which attentions become nodes for plugins, and what that was decided by.
 
-    along: tuple[str, ...]
-    reason: str
+    Attributes:
+        nodes: the choice with its reason in words.
+        costs: each kind of attention as compiled and as a plugin, where a plan was read.
+    """
+
+    nodes: PluginNodes
     costs: tuple[AttentionCost, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"along": list(self.along), "reason": self.reason, "costs": [cost.as_dict() for cost in self.costs]}
 
 
 def takes_plugins(choice: BuildPlanChoice) -> Target | None:
@@ -77,10 +78,11 @@ def choose_plugins(
     The plan is that of two blocks of the model. Raises as ``compile_at``.
     """
     if problem := plugin_problem(model.attn_mechanism, model.dim_head):
-        return PluginChoice(along=(), reason=problem)
+        return PluginChoice(nodes=PluginNodes(reason=problem))
     target = takes_plugins(choice)
     if target is None:
-        return PluginChoice(along=(), reason="TensorRT for RTX takes no plugins: it would compile the nodes' functions")
+        reason = "TensorRT for RTX takes no plugins: it would compile the nodes' functions"
+        return PluginChoice(nodes=PluginNodes(reason=reason))
     usual = config.batch.optimum
     builder, compiled_for = compiler_for(target, config.precision)
     two = replace(model, depth=min(_DEPTH, model.depth))
@@ -89,10 +91,18 @@ def choose_plugins(
         engine = compile_at(facts, builder, compiled_for, on_progress=on_progress)
         read = audit(engine.plan, engine.products, card=card_of(target))
     tail = "class-tail" in rewrites
-    costs = attention_costs(read, asdict(two), config.precision, usual, class_tail=tail)
+    costs = attention_costs(read, two, config.precision, usual, class_tail=tail)
     along = tuple(cost.along for cost in costs if cost.plugin_is_better)
-    said = "; ".join(f"along {cost.along} {'the plugin' if cost.plugin_is_better else 'decomposed'}" for cost in costs)
-    return PluginChoice(along=along, reason=f"by the plan of two blocks for {target.name}: {said}", costs=costs)
+    said = "; ".join(_said(cost) for cost in costs)
+    nodes = PluginNodes(along, f"by the plan of two blocks for {target.name}: {said}")
+    return PluginChoice(nodes=nodes, costs=costs)
+
+
+def _said(cost: AttentionCost) -> str:
+    """The choice for one kind of attention, with the figures of both ways."""
+    better = "the plugin" if cost.plugin_is_better else "decomposed"
+    figures = [f"{one.kernels} kernels and {one.moved_bytes / 1e6:,.1f} MB" for one in (cost.plugin, cost.compiled)]
+    return f"along {cost.along} {better} (plugin {figures[0]}, compiled {figures[1]})"
 
 
 def _facts(
@@ -110,6 +120,7 @@ def _facts(
     to_precision(graph, config.precision).save(path)
     return GraphFacts(
         onnx_path=path,
+        model=model,
         precision=config.precision,
         batch=batch,
         input_name=CLIP,

@@ -7,7 +7,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftsf_export.bundle import ENGINES_FOLDER, GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME, Normalisation, Preprocessing
+from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.bundle import (
+    ENGINES_FOLDER,
+    GOLDEN_NAME,
+    MANIFEST_NAME,
+    ONNX_NAME,
+    Normalisation,
+    Preprocessing,
+    RandomWeights,
+    Weights,
+)
 from ftsf_export.bundle.place import check_free
 from ftsf_export.config import ExportConfig
 from ftsf_export.engine.choice import BuildPlanChoice
@@ -22,6 +32,7 @@ from ftsf_export.pipeline.rewrites import known_rewrites
 from ftsf_export.precision import FP32, offered, precision_named
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.report import REPORT_NAMES
+from ftsf_export.strict_json import plain
 from ftsf_export.video.class_folder import class_folder
 
 if TYPE_CHECKING:
@@ -38,13 +49,23 @@ _NEEDED_FOR_VIDEO = ("av", "PIL")
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedExport:
-    """An export as it will be done: ``config`` as asked, and what follows from it and from this machine.
+    """An export as it will be done: what was asked, and what follows from it and from this machine.
 
-    ``normalisation``: of the graph's own, where it takes pixels; ``preprocessing`` then has none.
-    The model fields of ``config`` are those of the checkpoint, where it brings its architecture. ``plugins``: along
-    what ("time", "space") attentions are nodes for plugins; with ``auto`` that is known once a plan was read.
+    Attributes:
+        asked: the request as it was written.
+        config: the same with the model's fields of the checkpoint, where it brings its architecture.
+        output: where the bundle goes.
+        opset: of the standard domain.
+        attention_operator: softmax attention is one ``Attention`` node.
+        choice: what is built here, and what is left for another machine.
+        preprocessing: how a video becomes the graph's input.
+        rewrites: names of the exact rewrites.
+        normalisation: of the graph's own, where it takes pixels; ``preprocessing`` then has none.
+        plugins: along what ("time", "space") attentions are nodes; with ``auto`` that is known once a plan was read.
+        checkpoint: what is known of it; None for random weights.
     """
 
+    asked: ExportConfig
     config: ExportConfig
     output: Path
     opset: int
@@ -57,9 +78,14 @@ class ResolvedExport:
     checkpoint: Checkpoint | None = None
 
     @property
-    def weights(self) -> str:
+    def weights(self) -> Weights:
         """Where the weights come from, as the manifest will say it."""
-        return f"random, seed {self.config.seed}" if self.checkpoint is None else self.checkpoint.weights
+        return RandomWeights(self.config.seed) if self.checkpoint is None else self.checkpoint.weights
+
+    @property
+    def model(self) -> TimeSformerConfig:
+        """The architecture."""
+        return self.config.architecture if self.checkpoint is None else self.checkpoint.model
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -99,22 +125,22 @@ class ResolvedExport:
     @property
     def _attentions(self) -> tuple[str, ...]:
         config = self.config
-        return attentions_to_fuse(config.as_dict(), config.precision, config.batch.optimum)
+        return attentions_to_fuse(self.model, config.precision, config.batch.optimum)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form, for ``--dry-run``."""
         sidecars = [name.removesuffix(".engine") + ".json" for name in self.engine_files]
         return {
             "config": self.config.as_dict(),
-            "weights": self.weights,
-            "checkpoint": None if self.checkpoint is None else self.checkpoint.as_dict(),
+            "weights": self.weights.described(self.model),
+            "checkpoint": None if self.checkpoint is None else plain(self.weights),
             "labels": None if self.labels is None else list(self.labels),
             "output": str(self.output),
             "opset": self.opset,
             "attention_operator": self.attention_operator,
             "rewrites": list(self.rewrites),
             "plugins": {"asked": self.config.plugins, "along": list(self.plugins)},
-            "preprocessing": self.preprocessing.as_dict(),
+            "preprocessing": plain(self.preprocessing),
             "engines": [{"builder": one.builder, "target": one.target.name} for one in self.choice.to_build],
             "deferred": [
                 {"target": deferred.target.name, "reason": deferred.reason, "command": command}
@@ -149,7 +175,7 @@ def resolve_export(
         class_folder(config.held_out)
     if config.videos or config.held_out is not None:
         _require(_NEEDED_FOR_VIDEO, "to read a video", INSTALL_VIDEO)
-    checkpoint = _described(config, on_progress)
+    asked, checkpoint = config, _described(config, on_progress)
     if checkpoint is not None:
         config = config.with_architecture(checkpoint.model)
     if (config.videos or config.held_out is not None) and config.channels != 3:
@@ -157,6 +183,7 @@ def resolve_export(
     opset, operator = _form_of_attention(config, choice)
     preprocessing = preprocessing_of(config, checkpoint)
     return ResolvedExport(
+        asked=asked,
         config=config,
         output=Path(output),
         opset=opset,

@@ -5,23 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 from ftsf_export.bench.memory import peak_rss_bytes
 from ftsf_export.progress import OnProgress, silent
-
-
-@dataclass(frozen=True)
-class StageTime:
-    """``peak_rss_bytes``: of this process up to the stage's end, without children; None where unknown."""
-
-    name: str
-    seconds: float
-    peak_rss_bytes: int | None
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"stage": self.name, "seconds": round(self.seconds, 3), "peak_rss_bytes": self.peak_rss_bytes}
+from ftsf_export.report import StageTime
 
 
 class Stages:
@@ -40,4 +27,4 @@ class Stages:
         self._on_progress(name, None)
         start = time.perf_counter()
         yield
-        self._times.append(StageTime(name, time.perf_counter() - start, peak_rss_bytes()))
+        self._times.append(StageTime(name, round(time.perf_counter() - start, 3), peak_rss_bytes()))

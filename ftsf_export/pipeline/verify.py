@@ -131,7 +131,7 @@ def _onnx_verdicts(
     on_progress("read the weights", None)
     weights = judge_weights(bundle.onnx_path, subject, exported=golden.weights)
     on_progress(f"run {ONNX_NAME} on ONNX Runtime", None)
-    taps = [tap.name for tap in manifest.taps]
+    taps = [tap.name for tap in manifest.graph.taps]
     with graph_runner(bundle.onnx_path, precision, taps) as runner:
         outputs = judge_golden(
             runner,

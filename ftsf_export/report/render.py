@@ -1,56 +1,45 @@
-"""``report.md`` and ``report.html`` from the values of ``report.json``, through templates (Jinja2)."""
+"""A record as ``report.json``, ``report.md`` and ``report.html``; the last two through templates (Jinja2)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftsf_export.bundle.fields import bytes_from_json
+from ftsf_export.bundle import ONNX_NAME, CheckpointWeights, EngineEntry, Island, Manifest
+from ftsf_export.config import Size
 from ftsf_export.errors import EnvironmentLacks
 from ftsf_export.report import charts, figures
 from ftsf_export.report.measures import table_from_measures
-from ftsf_export.report.report import CPU, Report
-from ftsf_export.verdict import Status, Verdict
+from ftsf_export.report.record import Command, Record
+from ftsf_export.strict_json import bytes_from_json, plain
+from ftsf_export.verdict import Status
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-REPORT_NAMES = ("report.json", "report.md", "report.html")
 INSTALL = "pip install 'ftsf-export[export]'"
 _SHOWN_ROWS = 6
+_CPU = "CPU"
+_VERIFY_AGAIN = Command(
+    title="Verify this bundle again, with or without a GPU, without PyTorch", command="ftsf verify ."
+)
 _FILTERS = (
     *("number", "measured", "limit_name", "metric_name", "status_name", "size_name"),
     *("seconds", "milliseconds", "millions", "percent", "shape", "capabilities", "megabytes", "gflop", "part", "bound"),
 )
 
 
-def report_files(report: Report) -> dict[str, bytes]:
-    """Name -> content of the three files. Raises EnvironmentLacks without Jinja2."""
-    data = report.as_dict()
+def render(record: Record) -> dict[str, bytes]:
+    """Name -> content of the three files of a report. The page needs nothing else: styles inside, no script, no font,
+    no address. Raises EnvironmentLacks without Jinja2."""
+    shown = _view(record)
     return {
-        "report.json": bytes_from_json(data),
-        "report.md": render_markdown(data).encode(),
-        "report.html": render_html(data).encode(),
+        "report.json": bytes_from_json(record.as_json()),
+        "report.md": _environment(escaped=False).get_template("report.md.j2").render(shown).encode(),
+        "report.html": _environment(escaped=True).get_template("report.html.j2").render(shown).encode(),
     }
-
-
-def write_report(report: Report, folder: Path) -> None:
-    """Writes the three files into ``folder``. Raises OSError as the disk does, EnvironmentLacks without Jinja2."""
-    for name, content in report_files(report).items():
-        (folder / name).write_bytes(content)
-
-
-def render_markdown(data: Mapping[str, Any]) -> str:
-    """``data`` as in ``report.json``."""
-    return _environment(escaped=False).get_template("report.md.j2").render(_view(data))
-
-
-def render_html(data: Mapping[str, Any]) -> str:
-    """One file that needs nothing else: styles inside, no script, no font, no address. ``data`` as in report.json."""
-    return _environment(escaped=True).get_template("report.html.j2").render(_view(data))
 
 
 def _environment(*, escaped: bool) -> Environment:
@@ -71,25 +60,61 @@ def _environment(*, escaped: bool) -> Environment:
     return environment
 
 
-def _view(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The data, and what both templates derive from it."""
-    verdicts = [{**v, "table": table_from_measures(Verdict.from_dict(v).measures)} for v in data["verdicts"]]
-    longest = max((stage["seconds"] for stage in data["stages"]), default=0.0)
+def _view(record: Record) -> dict[str, Any]:
+    """What both templates show of the record, and what they derive from it."""
+    manifest = record.manifest
+    verdicts = [{**plain(one), "table": table_from_measures(one.measures)} for one in manifest.verdicts]
     return {
-        **data,
+        "created_by": manifest.created_by,
+        "title": _title(manifest),
+        "weights": manifest.weights_described,
+        "random_weights": manifest.random_weights,
+        "need_fine_tuning": manifest.need_fine_tuning,
+        "checkpoint": manifest.weights if isinstance(manifest.weights, CheckpointWeights) else None,
+        "reference": manifest.reference,
+        "asked": manifest.asked.written(),
+        "model": manifest.model.as_dict(),
+        "preprocessing": manifest.preprocessing,
+        "labels": manifest.labels,
+        "precision": manifest.precision,
+        "batch": str(manifest.batch),
+        "tensors": (*manifest.inputs, *manifest.outputs),
+        "graph": manifest.graph,
+        # The weights may lie beside the graph, as external data.
+        "graph_bytes": sum(entry.size_bytes for name, entry in manifest.files.items() if name.startswith(ONNX_NAME)),
         "verdicts": verdicts,
-        "summary": _summary(data),
-        "pretrained": data["model"].get("pretrained"),
-        "raw": ("work", "pretrained"),
+        "summary": _summary(manifest),
         "shown_rows": _SHOWN_ROWS,
-        "island_groups": _islands_by_reason(data),
-        "plans": [{**plan, "chart": _plan_chart(plan)} for plan in data["plans"]],
-        "work": data["model"].get("work"),
+        "island_groups": _islands_by_reason(manifest),
+        "engines": [_engine(record, engine) for engine in manifest.engines],
+        "plans": [{**plan, "chart": _plan_chart(plan)} for plan in record.plans],
         "colour_rules": charts.colour_rules(),
-        "gpu_timings": [timing for timing in data["timings"] if not _on_cpu(timing)],
-        "cpu_timings": [timing for timing in data["timings"] if _on_cpu(timing)],
-        "longest_stage": longest or 1.0,
-        "total_seconds": sum(stage["seconds"] for stage in data["stages"]),
+        "gpu_benchmark": record.gpu_benchmark,
+        "gpu_timings": [timing for timing in record.timings if not _on_cpu(timing)],
+        "cpu_timings": [timing for timing in record.timings if _on_cpu(timing)],
+        "stages": record.stages,
+        "longest_stage": max((stage.seconds for stage in record.stages), default=0.0) or 1.0,
+        "total_seconds": sum(stage.seconds for stage in record.stages),
+        "commands": (_VERIFY_AGAIN, *record.commands),
+        "files": dict(sorted(manifest.files.items())),
+        "tools": dict(sorted(manifest.tools.items())),
+    }
+
+
+def _title(manifest: Manifest) -> str:
+    model = manifest.model
+    size = Size(model.height, model.width)
+    kind = f"{model.attn_mechanism}, {model.attn_type}"
+    return f"{kind}, {model.frames} frames of {size} px, {manifest.precision}"
+
+
+def _engine(record: Record, engine: EngineEntry) -> dict[str, Any]:
+    figures = record.engines.get(engine.file)
+    return {
+        **plain(engine),
+        "size_bytes": record.manifest.files[engine.file].size_bytes,
+        "build_seconds": None if figures is None else figures.build_seconds,
+        "built": {} if figures is None else figures.built,
     }
 
 
@@ -99,25 +124,26 @@ def _plan_chart(plan: Mapping[str, Any]) -> str:
 
 
 def _on_cpu(timing: Mapping[str, Any]) -> bool:
-    return str(timing["subject"]["heading"]).startswith(CPU)
+    return str(timing["subject"]["heading"]).startswith(_CPU)
 
 
-def _summary(data: Mapping[str, Any]) -> dict[str, Any]:
+def _summary(manifest: Manifest) -> dict[str, Any]:
     """How many gates ended how, the worst first. No single word for all of them: half a proof is not green."""
-    found = Counter(verdict["status"] for verdict in data["verdicts"])
+    found = Counter(verdict.status for verdict in manifest.verdicts)
     order = (Status.FAILED, Status.INCONCLUSIVE, Status.PASSED, Status.NOT_RUN)
-    counts = {status.value: found[status.value] for status in order if found[status.value]}
+    counts = {status.value: found[status] for status in order if found[status]}
     said = [f"{count} {figures.status_name(status)}" for status, count in counts.items()]
     return {"counts": counts, "sentence": ", ".join(said) or "none was run"}
 
 
-def _islands_by_reason(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    groups: dict[str, dict[str, Any]] = {}
-    for island in data["islands"]:
-        group = groups.setdefault(island["reason"], {"reason": island["reason"], "nodes": 0, "scopes": []})
-        group["nodes"] += island["nodes"]
-        group["scopes"].append(island["scope"])
-    return list(groups.values())
+def _islands_by_reason(manifest: Manifest) -> list[dict[str, Any]]:
+    groups: dict[str, list[Island]] = {}
+    for island in manifest.graph.islands:
+        groups.setdefault(island.reason, []).append(island)
+    return [
+        {"reason": reason, "nodes": sum(one.nodes for one in islands), "scopes": [one.scope for one in islands]}
+        for reason, islands in groups.items()
+    ]
 
 
 def _markdown_cell(value: object) -> str:

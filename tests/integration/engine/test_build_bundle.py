@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ftsf_export.bundle import Bundle, BundleWriter, Island, Manifest, Preprocessing, TapSpec, TensorSpec, write_golden
-from ftsf_export.config import BatchRange, ExportConfig, Size
+from ftsf_export.bundle import Bundle, BundleWriter, Island, TapSpec, TensorSpec, write_golden
+from ftsf_export.config import BatchRange
 from ftsf_export.engine.choice import BuildTools
 from ftsf_export.errors import BuildError, BundleError, EnvironmentLacks, UsageError
 from ftsf_export.pipeline.build import BuildOptions, build
 from ftsf_export.verdict import Status
+from tests.unit.manifests import small_manifest
 
 FRAMES, TOKENS, WIDTH, CLASSES, SAMPLES = 2, 32, 64, 5, 8
 LAPTOP = BuildTools(gpu_capability=None, rtx_installed=True, tensorrt_installed=False)
@@ -36,21 +37,18 @@ def make_bundle(graphs: WriteGraph, tmp_path: Path) -> MakeBundle:
 
     def make(precision: str = "fp16", *, graph: str = "", dynamic: bool = False, islands: tuple = ()) -> Bundle:
         batch = BatchRange(1, 2, 4) if dynamic else BatchRange(1, 1, 1)
-        size = "batch" if dynamic else 1
-        manifest = Manifest(
-            created_by="ftsf-export 0.1.0",
-            config=ExportConfig(frames=FRAMES, size=Size(32, 32), dim=WIDTH, depth=1, num_classes=CLASSES).as_dict(),
-            weights="random, seed 0",
+        size: int | str = "batch" if dynamic else 1
+        manifest = small_manifest(
+            frames=FRAMES,
+            side=32,
+            dim=WIDTH,
+            depth=1,
+            classes=CLASSES,
             inputs=(TensorSpec("clip", (size, FRAMES, 1, TOKENS, WIDTH), "float32", "BFCHW", "tokens"),),
-            outputs=(TensorSpec("logits", (size, CLASSES), "float32", "BL", "unnormalised class scores"),),
-            preprocessing=Preprocessing(FRAMES, 1, 32, (32, 32), (0.5,) * 3, (0.25,) * 3),
-            labels=None,
             precision=precision,
-            opset=20,
             islands=islands,
             taps=(TapSpec("norm"),),
             batch=batch,
-            tools={"numpy": "2"},
         )
         with BundleWriter(tmp_path / "bundle") as writer:
             (writer.path / "model.onnx").write_bytes(graphs(graph or precision, dynamic=dynamic).read_bytes())

@@ -76,7 +76,7 @@ def rehash(root: Path) -> None:
     manifest = read_manifest(root)
     files = {name: entry_of(root / name) for name in manifest.files}
     engines = tuple(replace(engine, sha256=files[engine.file].sha256) for engine in manifest.engines)
-    (root / MANIFEST_NAME).write_bytes(manifest.replaced(files=files, engines=engines).to_bytes())
+    (root / MANIFEST_NAME).write_bytes(replace(manifest, files=files, engines=engines).to_bytes())
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -160,7 +161,7 @@ def test_a_reference_without_clips_is_refused(bundle: MakeBundle) -> None:
     np.savez(root / "golden.npz", **arrays)
     manifest = read_manifest(root)
     files = {name: entry_of(root / name) for name in manifest.files}
-    (root / "manifest.json").write_bytes(manifest.replaced(files=files).to_bytes())
+    (root / "manifest.json").write_bytes(replace(manifest, files=files).to_bytes())
     with pytest.raises(BundleError, match="at least one clip"):
         verify(root)
 

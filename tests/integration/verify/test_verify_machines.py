@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -248,7 +249,7 @@ def test_labels_that_do_not_fit_fail(
 ) -> None:
     root = bundle("regular", "fp32")
     rewrite_golden(root, labels=known)
-    manifest = Bundle.open(root).manifest.replaced(labels=tuple(f"class {index}" for index in range(labels)))
+    manifest = replace(Bundle.open(root).manifest, labels=tuple(f"class {index}" for index in range(labels)))
     (root / "manifest.json").write_bytes(manifest.to_bytes())
     result = verify(root, record=False)
     assert not result.passed
@@ -258,6 +259,6 @@ def test_labels_that_do_not_fit_fail(
 def test_labels_that_fit_pass(bundle: MakeBundle, rewrite_golden: Callable[..., None]) -> None:
     root = bundle("regular", "fp32")
     rewrite_golden(root, labels=("class 3", "class 1"))
-    manifest = Bundle.open(root).manifest.replaced(labels=tuple(f"class {index}" for index in range(40)))
+    manifest = replace(Bundle.open(root).manifest, labels=tuple(f"class {index}" for index in range(40)))
     (root / "manifest.json").write_bytes(manifest.to_bytes())
     assert [v.gate for v in verify(root, record=False).verdicts] == ["labels", "weights", "parity.onnx-fp32"]

@@ -17,22 +17,20 @@ from ftsf_export.bundle import (
     Bundle,
     BundleWriter,
     EngineEntry,
-    Manifest,
-    Preprocessing,
-    TensorSpec,
     record,
     rehash,
     sha256_of,
     write_golden,
 )
 from ftsf_export.cli.main import ftsf, run
-from ftsf_export.config import BatchRange, ExportConfig, Size
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks
 from ftsf_export.pipeline import bench as pipeline
 from ftsf_export.pipeline.bench import BenchRequest, bench
 from ftsf_export.runners.driver import Gpu, gpu_problem
+from ftsf_export.strict_json import plain, structured
 from ftsf_export.verdict import Measure, Status, Verdict
 from ftsf_export.verdict import Subject as JudgedFile
+from tests.unit.manifests import small_manifest
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -73,27 +71,12 @@ def make_bundle(output: Path, precision: str = "fp32", by: float = 0.001) -> Bun
     kind = {"fp32": onnx.TensorProto.FLOAT, "fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}
     draw = np.random.default_rng(0)
     clip = draw.standard_normal((2, FRAMES, 3, SIDE, SIDE)).astype(np.float32)
-    config = ExportConfig(frames=FRAMES, size=Size(SIDE, SIDE), dim=64, depth=1, num_classes=CLASSES)
     with BundleWriter(output) as writer:
         write_model(writer.path / "model.onnx", by, kind[precision])
         logits = np.repeat(clip.sum(axis=(1, 2, 3, 4))[:, None] * by, CLASSES, axis=1).astype(np.float32)
         write_golden(writer.path / "golden.npz", clip=clip, logits=logits, sources=("noise 0", "noise 1"), taps={})
         return writer.commit(
-            Manifest(
-                created_by="ftsf-export 0.1.0",
-                config=config.as_dict(),
-                weights="random, seed 0",
-                inputs=(TensorSpec("clip", ("batch", FRAMES, 3, SIDE, SIDE), "float32", "BFCHW", "RGB"),),
-                outputs=(TensorSpec("logits", ("batch", CLASSES), "float32", "BL", "scores"),),
-                preprocessing=Preprocessing(FRAMES, 15, SIDE, (SIDE, SIDE), (0.45,) * 3, (0.225,) * 3),
-                labels=None,
-                precision=precision,
-                opset=20,
-                islands=(),
-                taps=(),
-                batch=BatchRange(1, 2, 4),
-                tools={},
-            )
+            small_manifest(frames=FRAMES, side=SIDE, dim=64, depth=1, classes=CLASSES, precision=precision)
         )
 
 
@@ -149,9 +132,9 @@ def test_onnx_runtime_on_the_cpu_under_its_own_heading(bundle: Bundle) -> None:
     assert subject.sha256 == sha256_of(bundle.onnx_path)
     assert subject.conditions["provider"] == "CPUExecutionProvider"
     assert subject.conditions["threads"] == "1"
-    assert subject.clip_s == pytest.approx(FRAMES * 15 / 30)
+    assert subject.clip_s == pytest.approx(FRAMES * 16 / 30)
     assert timing.latency.count == 10
-    assert timing.video_s_per_s == pytest.approx(timing.clips_per_s)
+    assert timing.video_s_per_s == pytest.approx(timing.clips_per_s * 32 / 30)
     assert timing.gpu is None
     assert subject.notes[0].startswith("parity.onnx-fp32 has not passed model.onnx")
 
@@ -275,7 +258,7 @@ def test_the_command_prints_one_json_object_last(bundle: Bundle, capsys: pytest.
     arguments = ["bench", str(bundle.path), "--runner", "onnxruntime", "--seconds", "0", "--json"]
     assert run(ftsf, arguments, "ftsf") == 0
     out, err = capsys.readouterr()
-    (timing,) = [Timing.from_dict(timing) for timing in json.loads(out.splitlines()[-1])["timings"]]
+    (timing,) = structured(json.loads(out.splitlines()[-1])["timings"], tuple[Timing, ...], "stdout")
     assert timing.heading == CPU_HEADING
     assert len(out.splitlines()) == 1
     assert CPU_HEADING in err
@@ -289,7 +272,7 @@ def test_the_command_says_the_figures(bundle: Bundle, capsys: pytest.CaptureFixt
     assert "weights     random, seed 0" in out
     assert "p50 10.00, p90 10.00, p95 10.00, p99 10.00, mean 10.00 ms" in out
     assert "200.00 clips/s" in out
-    assert "200.0 s of video a second, where a clip stands for 2 frames x stride 15 = 30 frames" in out
+    assert "213.3 s of video a second, where a clip stands for 2 frames x stride 16 = 32 frames" in out
 
 
 @pytest.mark.parametrize(
@@ -320,4 +303,4 @@ def test_nan_outputs_end_the_command_with_4(tmp_path: Path, capsys: pytest.Captu
 def test_subject_of_a_measurement_is_json(bundle: Bundle, measurements: list[Measurement]) -> None:
     bench(bundle.path, QUICK)
     assert isinstance(measurements[0].subject, Subject)
-    assert Measurement.from_dict(json.loads(json.dumps(measurements[0].as_dict()))) == measurements[0]
+    assert structured(json.loads(json.dumps(plain(measurements[0]))), Measurement, "file") == measurements[0]

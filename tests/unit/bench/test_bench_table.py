@@ -13,6 +13,7 @@ from ftsf_export.bench.sampling import Samples
 from ftsf_export.bench.table import main, table_from_timings
 from ftsf_export.bench.timing import Subject, Timing, timing_from_samples
 from ftsf_export.runners.driver import gpu_problem
+from ftsf_export.strict_json import plain
 
 ROOT = Path(__file__).parents[3]
 
@@ -50,7 +51,7 @@ def test_an_empty_table_is_refused() -> None:
 
 def test_files_of_the_command(tmp_path: Path, subject: Subject, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "bench-a.json"
-    file.write_text(json.dumps({"timings": [timing_of(subject, 4.0, 3.5).as_dict()], "exit_code": 0}) + "\n")
+    file.write_text(json.dumps({"timings": [plain(timing_of(subject, 4.0, 3.5))], "exit_code": 0}) + "\n")
     main([str(file)])
     assert "| bench-a | NVIDIA L4" in capsys.readouterr().out
 

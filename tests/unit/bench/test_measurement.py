@@ -16,6 +16,7 @@ from ftsf_export.bench.sampling import Schedule
 from ftsf_export.bench.timing import Subject
 from ftsf_export.errors import EnvironmentLacks, RunError
 from ftsf_export.runners.driver import gpu_problem
+from ftsf_export.strict_json import plain, structured
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -53,7 +54,7 @@ def measurement(tmp_path: Path, subject: Subject) -> Measurement:
 
 
 def test_a_measurement_survives_its_json_form(measurement: Measurement) -> None:
-    assert Measurement.from_dict(measurement.as_dict()) == measurement
+    assert structured(plain(measurement), Measurement, "file") == measurement
     with pytest.raises(ValueError, match="backend: expected one of onnxruntime, tensorrt, rtx, got 'openvino'"):
         replace(measurement, backend="openvino")
 

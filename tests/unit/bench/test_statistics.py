@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftsf_export.bench.statistics import LatencySummary, summary_from_latencies
+from ftsf_export.bench.statistics import summary_from_latencies
 
 
 def naive_percentile(samples: list[float], percent: float) -> float:
@@ -70,10 +70,3 @@ def test_one_sample() -> None:
 def test_no_evidence_or_impossible_evidence_is_refused(samples: list[float]) -> None:
     with pytest.raises(ValueError, match="latencies: expected"):
         summary_from_latencies(samples)
-
-
-def test_json_form_comes_back() -> None:
-    summary = summary_from_latencies([1.0, 2.0, 4.0])
-    assert LatencySummary.from_dict(summary.as_dict()) == summary
-    with pytest.raises(TypeError):
-        LatencySummary.from_dict({**summary.as_dict(), "p42_ms": 1.0})

@@ -10,6 +10,8 @@ import pytest
 from ftsf_export.bench.gpu_state import GpuSample, GpuTrace
 from ftsf_export.bench.sampling import Samples
 from ftsf_export.bench.timing import CPU_HEADING, Subject, Timing, timing_from_samples
+from ftsf_export.errors import BundleError
+from ftsf_export.strict_json import plain, structured
 
 TRACE = GpuTrace(
     device="NVIDIA L4",
@@ -68,13 +70,13 @@ def test_json_form_comes_back(subject: Subject, gpu: GpuTrace | None) -> None:
     timing = timing_from_samples(
         subject, samples([1.5, 2.5], [1.0, 2.0] if gpu else None), peak_rss_bytes=12345, gpu=gpu
     )
-    assert Timing.from_dict(json.loads(json.dumps(timing.as_dict()))) == timing
+    assert structured(json.loads(json.dumps(plain(timing))), Timing, "file") == timing
 
 
 def test_json_of_another_shape_is_refused(subject: Subject) -> None:
-    data = timing_from_samples(subject, samples([1.5])).as_dict()
-    with pytest.raises(TypeError):
-        Timing.from_dict({**data, "speed": 1})
+    data = plain(timing_from_samples(subject, samples([1.5])))
+    with pytest.raises(BundleError, match="speed: not a field"):
+        structured({**data, "speed": 1}, Timing, "file")
     del data["latency"]
-    with pytest.raises(KeyError):
-        Timing.from_dict(data)
+    with pytest.raises(BundleError, match="latency: missing"):
+        structured(data, Timing, "file")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,35 +15,28 @@ from ftsf_export.bundle import (
     BundleWriter,
     Island,
     Manifest,
-    Preprocessing,
     TapSpec,
-    TensorSpec,
     sha256_of,
     write_golden,
 )
-from ftsf_export.config import BatchRange, ExportConfig, Size
 from ftsf_export.verdict import Measure, Status, Subject, Verdict
+from tests.unit.manifests import small_manifest
 
 FRAMES, SIDE, CLASSES, SAMPLES = 2, 32, 5, 8
 
 WriteBundle = Callable[..., Bundle]
 
 
-def small_manifest(precision: str = "fp16") -> Manifest:
-    return Manifest(
-        created_by="ftsf-export 0.1.0",
-        config=ExportConfig(frames=FRAMES, size=Size(SIDE, SIDE), dim=64, depth=1, num_classes=CLASSES).as_dict(),
-        weights="random, seed 0",
-        inputs=(TensorSpec("clip", ("batch", FRAMES, 3, SIDE, SIDE), "float32", "BFCHW", "RGB, normalised"),),
-        outputs=(TensorSpec("logits", ("batch", CLASSES), "float32", "BL", "unnormalised class scores"),),
-        preprocessing=Preprocessing(FRAMES, 16, SIDE, (SIDE, SIDE), (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)),
-        labels=None,
+def manifest_of(precision: str = "fp16") -> Manifest:
+    return small_manifest(
+        frames=FRAMES,
+        side=SIDE,
+        classes=CLASSES,
+        dim=64,
+        depth=1,
         precision=precision,
-        opset=20,
         islands=(Island("blocks.*.temporal.attn.softmax", "half precision overflows", 4),),
         taps=(TapSpec("patch_embed"), TapSpec("blocks.0.mlp", "class")),
-        batch=BatchRange(1, 2, 4),
-        tools={"torch": "2.13.0", "numpy": "2.3.0"},
     )
 
 
@@ -77,7 +71,7 @@ def verdict_about(
 @pytest.fixture
 def small() -> SimpleNamespace:
     """The parts of a small bundle, for tests that put it together otherwise."""
-    return SimpleNamespace(fill=fill, manifest=small_manifest, verdict=verdict_about)
+    return SimpleNamespace(fill=fill, manifest=manifest_of, verdict=verdict_about)
 
 
 @pytest.fixture
@@ -88,7 +82,7 @@ def write_bundle() -> WriteBundle:
         with BundleWriter(output, overwrite=overwrite) as writer:
             fill(writer.path, model)
             verdicts = (verdict_about(writer.path),)
-            return writer.commit(small_manifest(precision).replaced(verdicts=verdicts))
+            return writer.commit(replace(manifest_of(precision), verdicts=verdicts))
 
     return write
 

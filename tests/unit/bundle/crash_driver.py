@@ -12,11 +12,12 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from conftest import fill, small_manifest, verdict_about
+from conftest import fill, manifest_of, verdict_about
 
 from ftsf_export.bundle import Bundle, BundleWriter, EngineEntry, place, record, sha256_of
 from ftsf_export.errors import BundleError
@@ -28,7 +29,7 @@ ENGINE = "engines/rtx-rtx-fp16.engine"
 def write(output: Path, model: bytes, *, overwrite: bool = False) -> None:
     with BundleWriter(output, overwrite=overwrite) as writer:
         fill(writer.path, model)
-        writer.commit(small_manifest().replaced(verdicts=(verdict_about(writer.path),)))
+        writer.commit(replace(manifest_of(), verdicts=(verdict_about(writer.path),)))
 
 
 def record_engine(output: Path, content: bytes) -> None:

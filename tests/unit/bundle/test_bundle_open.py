@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ftsf_export.bundle import Bundle, rehash, sha256_of, write_golden
 from ftsf_export.errors import BundleError
+from ftsf_export.strict_json import plain
 from ftsf_export.verdict import Status
 
 
@@ -80,7 +81,7 @@ def test_every_cut_of_the_manifest_is_refused(bundle: Bundle) -> None:
         assert "manifest.json" in refused(bundle.path).message
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None, 1.5, True])
+@pytest.mark.parametrize("version", [0, 1, 3, "2", None, 2.5, True])
 def test_another_schema_is_refused_by_number(bundle: Bundle, version: object) -> None:
     edit_manifest(bundle, schema_version=version)
     assert "schema_version" in refused(bundle.path).message
@@ -110,7 +111,7 @@ def test_no_name_leads_out_of_the_bundle(bundle: Bundle, name: str) -> None:
     secret = bundle.path.parent / "secret"
     secret.write_bytes(b"secret")
     entry = {"sha256": sha256_of(secret), "size_bytes": 6}
-    files = {name_: value.as_dict() for name_, value in bundle.manifest.files.items()}
+    files = {name_: plain(value) for name_, value in bundle.manifest.files.items()}
     edit_manifest(bundle, files={**files, name: entry})
     assert "the manifest names" in refused(bundle.path).message
 
@@ -132,7 +133,7 @@ def test_a_linked_folder_does_not_lead_outside(bundle: Bundle) -> None:
     (outside / "x.engine").write_bytes(b"engine")
     (bundle.path / "engines").symlink_to(outside)
     entry = {"sha256": sha256_of(outside / "x.engine"), "size_bytes": 6}
-    files = {name: value.as_dict() for name, value in bundle.manifest.files.items()}
+    files = {name: plain(value) for name, value in bundle.manifest.files.items()}
     edit_manifest(bundle, files={**files, "engines/x.engine": entry})
     assert "symbolic link that leads out" in refused(bundle.path).message
 
@@ -144,7 +145,7 @@ def test_a_pipe_under_a_listed_name_does_not_hang(bundle: Bundle) -> None:
 
 
 def test_required_files_must_be_listed(bundle: Bundle) -> None:
-    files = {name: value.as_dict() for name, value in bundle.manifest.files.items() if name != "golden.npz"}
+    files = {name: plain(value) for name, value in bundle.manifest.files.items() if name != "golden.npz"}
     edit_manifest(bundle, files=files)
     assert "'golden.npz' is not listed" in refused(bundle.path).message
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,7 +37,7 @@ def export(
     with BundleWriter(output, overwrite=overwrite) as writer:
         small.fill(writer.path)
         before_commit(writer.path)
-        return writer.commit(small.manifest().replaced(**changes))
+        return writer.commit(replace(small.manifest(), **changes))
 
 
 def refused_at_once(output: Path, *, overwrite: bool = False) -> str:
@@ -228,7 +229,11 @@ def test_a_verdict_about_another_file_is_not_written(tmp_path: Path, small: Simp
 
 def test_taps_without_golden_values_are_not_written(tmp_path: Path, small: SimpleNamespace) -> None:
     with pytest.raises(BundleError, match="no values for 'norm'"):
-        export(small, tmp_path / "out", taps=(*small.manifest().taps, TapSpec("norm")))
+        export(
+            small,
+            tmp_path / "out",
+            graph=replace(small.manifest().graph, taps=(*small.manifest().graph.taps, TapSpec("norm"))),
+        )
 
 
 def test_external_data_and_reports_are_hashed_too(tmp_path: Path, small: SimpleNamespace) -> None:

@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 
-from ftsf_export.bundle import EngineEntry, FileEntry, Manifest, Preprocessing, TapSpec, TensorSpec
+from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.bundle import CheckpointWeights, EngineEntry, FileEntry, Island, Manifest, TapSpec, TensorSpec
+from ftsf_export.bundle.manifest import json_from_manifest
 from ftsf_export.config import BatchRange, ExportConfig
 from ftsf_export.errors import BundleError
 from ftsf_export.verdict import Measure, Status, Subject, Verdict
+from tests.unit.manifests import small_manifest
 
 SHA = "ab" * 32
+TRAINED = TimeSformerConfig(8, 3, 224, 224, 400, dim=512)
 
 
 def full_manifest() -> Manifest:
@@ -26,20 +30,22 @@ def full_manifest() -> Manifest:
         for i, value in enumerate(values)
     )
     engine = "engines/rtx-rtx-fp16.engine"
-    return Manifest(
-        created_by="ftsf-export 0.1.0",
-        config=ExportConfig().as_dict(),
-        weights="random, seed 0",
-        inputs=(TensorSpec("clip", ("batch", 8, 3, 224, 224), "float32", "BFCHW", "RGB, normalised"),),
-        outputs=(TensorSpec("logits", ("batch", 400), "float32", "BL", "class scores"),),
-        preprocessing=Preprocessing(8, 16, None, (224, 224), (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)),
+    return small_manifest(
+        weights=CheckpointWeights(
+            kind="Hugging Face",
+            name="k400",
+            revision="",
+            file="model.safetensors",
+            sha256=SHA,
+            trained=TRAINED,
+            fresh=("head.weight",),
+            unused=("x",),
+            warnings=("interpolated",),
+        ),
         labels=("archery", "Zürich"),
-        precision="fp16",
-        opset=20,
-        islands=(),
-        taps=(TapSpec("norm"), TapSpec("blocks.0.mlp", "class")),
         batch=BatchRange(1, 4, 8),
-        tools={"torch": "2.13.0", "numpy": "2.3.0"},
+        islands=(Island("blocks.*.mlp", "overflows", 2),),
+        taps=(TapSpec("norm"), TapSpec("blocks.0.mlp", "class")),
         files={name: FileEntry(SHA, 3) for name in (engine, "model.onnx", "golden.npz")},
         engines=(
             EngineEntry(
@@ -66,7 +72,7 @@ def full_manifest() -> Manifest:
 
 
 def changed(path: tuple[str | int, ...], value: object, *, drop: bool = False) -> bytes:
-    data = copy.deepcopy(full_manifest().as_dict())
+    data = copy.deepcopy(json_from_manifest(full_manifest()))
     holder: Any = data
     for step in path[:-1]:
         holder = holder[step]
@@ -82,13 +88,15 @@ def all_fields(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tupl
     if isinstance(value, dict):
         for name, child in value.items():
             yield (*path, name)
-            if (*path, name) not in (("config",), ("tools",)):
+            if (*path, name) not in (("asked",), ("tools",)):
                 yield from all_fields(child, (*path, name))
     elif isinstance(value, list) and value:
         yield from all_fields(value[0], (*path, 0))
 
 
-FIELDS = [path for path in all_fields(full_manifest().as_dict()) if not (len(path) == 2 and path[0] == "files")]
+FIELDS = [
+    path for path in all_fields(json_from_manifest(full_manifest())) if not (len(path) == 2 and path[0] == "files")
+]
 
 
 def test_round_trip_keeps_values_that_are_not_finite() -> None:
@@ -142,24 +150,27 @@ def object_of_no_field() -> list[object]:
     ("path", "value", "message"),
     [
         (("inputs",), [], "at least one tensor"),
-        (("inputs", 0, "shape"), ["batch", 0, 3, 224, 224], "inputs[0].shape"),
-        (("inputs", 0, "shape"), ["clips", 8, 3, 224, 224], "inputs[0].shape"),
-        (("inputs", 0, "shape"), ["batch", True, 3, 224, 224], "inputs[0].shape"),
+        (("inputs", 0, "shape"), ["batch", 0, 3, 224, 224], "inputs[0]: shape: "),
+        (("inputs", 0, "shape"), ["clips", 8, 3, 224, 224], "inputs[0]: shape: "),
+        (("inputs", 0, "shape"), ["batch", True, 3, 224, 224], "inputs[0].shape[1]"),
         (("inputs", 0, "layout"), "BCHW", "one size for each letter"),
-        (("preprocessing", "std"), [0.2, 0.2], "preprocessing.std"),
-        (("preprocessing", "std"), [0.2, 0.2, 0.0], "preprocessing.std"),
+        (("preprocessing", "std"), [0.2, 0.2], "preprocessing: std: "),
+        (("preprocessing", "std"), [0.2, 0.2, 0.0], "preprocessing.std[2]"),
         (("preprocessing", "mean"), [0.2, 0.2, 10**400], "preprocessing.mean[2]"),
         (("preprocessing", "crop"), [224], "preprocessing.crop"),
         (("preprocessing", "frames"), True, "preprocessing.frames"),
-        (("taps", 0, "tokens"), "some", "all, class"),
-        (("batch", "min"), 5, "batch: expected 1 <= min <= opt <= max, got '5:4:8'"),
+        (("graph", "taps", 0, "tokens"), "some", "all, class"),
+        (("batch", "minimum"), 5, "batch: expected 1 <= MIN <= OPT <= MAX, got 5:4:8"),
         (("files", "model.onnx", "sha256"), SHA.upper(), "files.model.onnx.sha256"),
         (("files", "model.onnx", "size_bytes"), -1, "files.model.onnx.size_bytes"),
         (("verdicts", 0, "status"), "green", "passed, failed, inconclusive, not_run"),
         (("verdicts", 0, "reason"), "", "verdicts[0]"),
         (("verdicts", 0, "measures", 0, "value"), "large", "measures[0].value"),
         (("verdicts", 0, "measures", 0, "worst_index"), [-1], "measures[0].worst_index[0]"),
-        (("weights",), "", "weights"),
+        (("weights", "from"), "a hat", "random, checkpoint, caller"),
+        (("model", "depth"), 0, "model: depth: expected"),
+        (("asked", "frames"), "x", "asked: not a request: frames"),
+        (("asked", "franes"), 8, "franes"),
         (("colour",), "blue", "colour: not a field"),
         (("engines", 0, "colour"), "blue", "engines[0].colour: not a field"),
     ],
@@ -179,9 +190,9 @@ def test_wrong_values_are_named(path: tuple[str | int, ...], value: object, mess
         b"{",
         b"\xff\xfe{}",
         b"[" * 100_000,
-        b'{"schema_version": 1, "schema_version": 1}',
+        b'{"schema_version": 2, "schema_version": 2}',
         b'{"schema_version": NaN}',
-        b'{"schema_version": 1, "created_by": "\\ud800"}',
+        b'{"schema_version": 2, "created_by": "\\ud800"}',
     ],
     ids=["empty", "list", "cut", "utf-16", "deep", "twice", "NaN", "half a surrogate pair"],
 )
@@ -199,8 +210,40 @@ def test_a_new_verdict_replaces_the_one_of_its_gate_and_subject() -> None:
 
 
 def test_random_weights_are_known_as_such() -> None:
-    assert full_manifest().random_weights
-    assert not replace(full_manifest(), weights="checkpoint timesformer-k400.safetensors").random_weights
+    assert small_manifest().random_weights
+    assert not full_manifest().random_weights
+    assert full_manifest().weights_described.startswith("checkpoint k400 (Hugging Face), model.safetensors sha256")
+
+
+def test_weights_trained_in_another_mechanism_need_fine_tuning() -> None:
+    manifest = full_manifest()
+    assert not manifest.need_fine_tuning
+    swapped = replace(manifest, model=replace(manifest.model, attn_mechanism="performer"))
+    assert swapped.need_fine_tuning
+    assert "performer attention in the place of fastformer" in swapped.weights_described
+
+
+def test_another_schema_is_refused_in_one_sentence() -> None:
+    with pytest.raises(BundleError) as caught:
+        Manifest.from_bytes(changed(("schema_version",), 1))
+    assert "schema_version: expected 2, got 1" in caught.value.message
+    assert "write the bundle again" in caught.value.message
+
+
+def test_every_wrong_field_is_said_at_once() -> None:
+    data = copy.deepcopy(json_from_manifest(full_manifest()))
+    data["precision"], data["graph"]["opset"], data["engines"][0]["sha256"] = 7, 0, "x"
+    with pytest.raises(BundleError) as caught:
+        Manifest.from_bytes(json.dumps(data).encode())
+    for place in ("precision: expected a string", "graph.opset: expected a whole", "engines[0].sha256: expected 64"):
+        assert place in caught.value.message
+
+
+def test_what_was_asked_is_kept_as_it_was_written() -> None:
+    asked = ExportConfig(attn="regular", size="240x320", batch="1:2:4", checkpoint="/data/w.pt")  # type: ignore[arg-type]
+    back = Manifest.from_bytes(small_manifest(asked=asked).to_bytes()).asked
+    assert back.written() == {"attn": "regular", "size": "240x320", "batch": "1:2:4", "checkpoint": "w.pt"}
+    assert back.given == asked.given
 
 
 def test_specs_refuse_what_they_cannot_mean() -> None:

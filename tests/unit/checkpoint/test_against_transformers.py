@@ -112,4 +112,4 @@ def test_graph_and_engine(
     golden = bundle.golden()
     expected = their_logits(theirs, torch.from_numpy(golden.clip).double())
     assert relative(torch.from_numpy(golden.logits).double(), expected) <= 1e-5
-    assert bundle.manifest.config["reference"].startswith("transformers ")
+    assert bundle.manifest.reference.startswith("transformers ")

@@ -72,7 +72,7 @@ def test_another_mechanism_keeps_every_weight_that_fits(huggingface: Callable[..
     assert checkpoint.swapped
     assert "NOT FINE-TUNED" in checkpoint.weights
     assert any(warning.startswith("NEEDS FINE-TUNING") for warning in checkpoint.warnings)
-    assert checkpoint.as_dict()["needs_fine_tuning"] is True
+    assert checkpoint.weights.need_fine_tuning_in(checkpoint.model)
 
 
 def test_what_the_new_mechanism_has_no_place_for_is_listed(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_build_refuses(say: Any, bundle: Path, args: list[str], said: str) -> No
 def test_commands_of_a_device_need_no_torch(bundle: Path, command: str) -> None:
     hidden = (
         "import sys\n"
-        "for name in ('torch', 'einops', 'fast_timesformer', 'onnxscript'): sys.modules[name] = None\n"
+        "for name in ('torch', 'einops', 'fast_timesformer.model', 'onnxscript'): sys.modules[name] = None\n"
         "from ftsf_export.cli.main import ftsf, run\n"
         f"sys.exit(run(ftsf, {[command] if command == 'doctor' else [command, str(bundle)]!r}, 'ftsf'))"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 
 from ftsf_export import Bundle
+from ftsf_export.bundle import CheckpointWeights
 from ftsf_export.verdict import Status
 from tests.unit.checkpoint.pretrained import noise, their_model, write_huggingface
 
@@ -35,11 +35,13 @@ def exported(pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_the_bundle_holds_what_the_checkpoint_says(exported: Path) -> None:
     manifest = Bundle.open(exported).manifest
     assert manifest.labels == tuple(LABELS.values())
-    assert manifest.weights.startswith("checkpoint tiny-k7 (Hugging Face), model.safetensors sha256 ")
+    assert manifest.weights_described.startswith("checkpoint tiny-k7 (Hugging Face), model.safetensors sha256 ")
     how = manifest.preprocessing
     assert (how.frames, how.resize_short_side, how.crop, how.mean) == (4, 28, (24, 24), (0.4, 0.45, 0.5))
-    assert manifest.config["attn"] == "regular"
-    assert manifest.config["pretrained"]["trained"]["qkv_bias"] is True
+    assert manifest.model.attn_mechanism == "regular"
+    assert manifest.asked.given == {"checkpoint", "builder"}
+    assert isinstance(manifest.weights, CheckpointWeights)
+    assert manifest.weights.trained.qkv_bias is True
     assert "transformers" in manifest.tools
     assert [(v.gate, v.status) for v in Bundle.open(exported).verdicts] == [
         ("parity.huggingface", Status.PASSED),
@@ -50,7 +52,7 @@ def test_the_bundle_holds_what_the_checkpoint_says(exported: Path) -> None:
 
 def test_the_reference_is_hugging_faces_own(exported: Path) -> None:
     bundle = Bundle.open(exported)
-    assert bundle.manifest.config["reference"].startswith("transformers ")
+    assert bundle.manifest.reference.startswith("transformers ")
     golden = bundle.golden()
     with torch.no_grad():
         expected = their_model(hidden_size=64, intermediate_size=128)(torch.from_numpy(golden.clip[:1])).logits
@@ -90,15 +92,16 @@ def test_another_mechanism_is_said_loudly_and_marked(say: Any, pretrained: Path,
     assert "warning: NEEDS FINE-TUNING: fastformer attention in the place of regular" in said.err
     assert "NOT FINE-TUNED" in said.out
     manifest = Bundle.open(tmp_path / "out").manifest
-    assert "NOT FINE-TUNED" in manifest.weights
-    assert manifest.config["pretrained"]["needs_fine_tuning"] is True
-    assert len(manifest.config["pretrained"]["fresh"]) == 8
+    assert "NOT FINE-TUNED" in manifest.weights_described
+    assert manifest.need_fine_tuning
+    assert isinstance(manifest.weights, CheckpointWeights)
+    assert len(manifest.weights.fresh) == 8
     assert "NOT FINE-TUNED" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "NOT FINE-TUNED" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert say("info", tmp_path / "out", "--json").json["needs_fine_tuning"] is True
     verdicts = {verdict.gate: verdict for verdict in Bundle.open(tmp_path / "out").verdicts}
     assert verdicts["parity.huggingface"].status is Status.NOT_RUN
-    assert manifest.config["reference"] == "eager FastTimeSformer"
+    assert manifest.reference == "eager FastTimeSformer"
 
 
 def test_other_frames_and_size_are_interpolated_and_said(say: Any, pretrained: Path, tmp_path: Path) -> None:
@@ -150,9 +153,7 @@ def test_without_transformers_the_reference_is_ours(
     assert said.code == 0, said.err
     (verdict,) = (v for v in said.json["verdicts"] if v["gate"] == "parity.huggingface")
     assert (verdict["status"], "ftsf-export[hub]" in verdict["reason"]) == ("not_run", True)
-    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["config"]["reference"] == (
-        "eager FastTimeSformer"
-    )
+    assert Bundle.open(tmp_path / "out").manifest.reference == "eager FastTimeSformer"
 
 
 def test_an_original_file_exports(say: Any, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ftsf_export import Bundle
+from ftsf_export.bundle import GivenWeights, RandomWeights
 from ftsf_export.cli.export import default_name, free_directory
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
@@ -17,8 +18,8 @@ from ftsf_export.verdict import Status
 
 def test_the_bundle_is_whole_and_judged_on_noise_and_video(exported: Path) -> None:
     bundle = Bundle.open(exported)
-    assert bundle.manifest.weights == "random, seed 0"
-    assert bundle.manifest.config["model"]["attn_mechanism"] == "regular"
+    assert bundle.manifest.weights == RandomWeights(0)
+    assert bundle.manifest.model.attn_mechanism == "regular"
     golden = bundle.golden()
     assert golden.sources == ("noise seed 0", "carphone_pristine.mp4 frames 0..119 step 119")
     assert golden.clip.shape == (2, 2, 3, 32, 32)
@@ -112,7 +113,7 @@ def test_a_bundle_is_replaced_only_when_asked(say: Any, bundle: Path, tiny: tupl
     ]
     assert (bundle / "manifest.json").read_bytes() == before
     assert say("export", *tiny, "--builder", "none", "--seed", "7", "-o", bundle, "--overwrite").code == 0
-    assert Bundle.open(bundle).manifest.weights == "random, seed 7"
+    assert Bundle.open(bundle).manifest.weights == RandomWeights(7)
 
 
 def test_a_video_that_is_none_leaves_nothing_behind(say: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
@@ -143,9 +144,10 @@ def test_a_model_of_ones_own(tmp_path: Path) -> None:
     model = FastTimeSformer(2, 3, 32, 16, 7, dim=64, depth=1, attn_mechanism="regular", rotary_emb=False).train()
     bundle = export(ExportConfig(frames=8, builder="none"), model=model, output=tmp_path / "out")
     assert model.training
-    assert bundle.manifest.weights == "given by the caller"
+    assert bundle.manifest.weights == GivenWeights()
     assert bundle.manifest.inputs[0].shape == (1, 2, 3, 32, 16)
-    assert bundle.manifest.config["size"] == "32x16"
+    assert (bundle.manifest.model.height, bundle.manifest.model.width) == (32, 16)
+    assert bundle.manifest.asked.written() == {"frames": 8, "builder": "none"}
     assert all(verdict.passed for verdict in bundle.verdicts)
     golden = bundle.golden()
     with torch.no_grad():

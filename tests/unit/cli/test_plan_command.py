@@ -71,7 +71,7 @@ def test_json_holds_the_whole_plan(say: Callable[..., Any], bundle: Path) -> Non
     assert plan["moved_bytes"] == sum(one["moved_bytes"] for one in plan["kernel_list"])
     assert plan["gemm_flops"] == plan["gemm_flops_by_type"]["fp16"]
     # The same products that the export counted on shapes alone.
-    assert plan["gemm_flops"] == Bundle.open(bundle).manifest.config["work"]["graph_flops"]
+    assert plan["gemm_flops"] == Bundle.open(bundle).manifest.graph.graph_flops
     assert plan["fused_attentions"] == len(plan["expected_attentions"]) == 2
     assert plan["least_ms"] == pytest.approx(sum(one["least_ms"] for one in plan["kernel_list"]))
     assert plan["memory"]["weights_bytes"] > 0
@@ -168,11 +168,9 @@ def test_rewrites_are_switched_by_name_recorded_and_listed(
     assert not (tmp_path / "out").exists()
     said = say(*args, "--no-rewrite", "all", "--rewrite", "temporal-fc")
     assert said.code == 0, said.err
-    config = Bundle.open(tmp_path / "out").manifest.config
-    assert config["rewrites"] == ["temporal-fc"]
-    (saving,) = config["work"]["rewrites"]
-    assert saving["name"] == "temporal-fc"
-    assert saving["saved_flops"] > 0
+    (rewrite,) = Bundle.open(tmp_path / "out").manifest.graph.rewrites
+    assert rewrite.name == "temporal-fc"
+    assert rewrite.saved_flops > 0
     listed = say("info", tmp_path / "out")
     assert "rewrite    temporal-fc: " in listed.out
     assert "class-tail" not in listed.out

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from ftsf_export.bundle import Bundle, rehash
+from ftsf_export.bundle import Bundle, PluginNodes, rehash
 from ftsf_export.cli.main import ftsf, run
 from ftsf_export.verdict import Status
 
@@ -56,11 +56,7 @@ def test_the_bundle_is_judged_on_the_functions(with_plugins: Path) -> None:
         ("parity.onnx-fp32", Status.PASSED),
         ("parity.fp16-emulated", Status.PASSED),
     ]
-    assert bundle.manifest.config["plugin_nodes"] == {
-        "along": ["time", "space"],
-        "reason": "all asked for",
-        "costs": [],
-    }
+    assert bundle.manifest.graph.plugins == PluginNodes(("time", "space"), "all asked for")
     file = onnx.load(bundle.onnx_path)
     assert [function.name for function in file.functions] == ["FtsfAdditiveAttention"]
     assert sum(node.domain == "ftsf" for node in file.graph.node) == 3

@@ -12,6 +12,7 @@ from ftsf_export.errors import ConfigError, GateFailed
 from ftsf_export.network.gates import GRAPH, Gate
 from ftsf_export.parity.judge import Limits, Pair, judge
 from ftsf_export.precision import FP32, INT8, precision_named
+from ftsf_export.strict_json import plain, structured
 from ftsf_export.verdict import Status, Subject, Verdict
 
 TAPS = ("patch_embed", "blocks.0.temporal", "blocks.0.spatial", "blocks.0.mlp", "norm")
@@ -220,4 +221,4 @@ def test_a_verdict_survives_json() -> None:
     candidate = pairs["logits"].candidate.copy()
     candidate[0, 0] = math.nan
     verdict = verdict_on(changed(pairs, "logits", candidate))
-    assert Verdict.from_dict(verdict.as_dict()).as_dict() == verdict.as_dict()
+    assert plain(structured(plain(verdict), Verdict, "file")) == plain(verdict)

@@ -48,7 +48,7 @@ def test_the_plan_names_the_file_and_its_hash(file: Path, tmp_path: Path) -> Non
     plan = resolve_export(ExportConfig(checkpoint=file, builder="none"), output=tmp_path / "out")
     assert plan.weights == f"checkpoint w.safetensors (FastTimeSformer), w.safetensors sha256 {sha256_of(file)[:16]}"
     assert plan.preprocessing.crop == (32, 16)
-    assert plan.as_dict()["checkpoint"]["weights_sha256"] == sha256_of(file)
+    assert plan.as_dict()["checkpoint"]["sha256"] == sha256_of(file)
 
 
 def test_what_was_asked_otherwise_is_refused_all_at_once(file: Path, tmp_path: Path) -> None:

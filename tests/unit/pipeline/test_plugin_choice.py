@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from ftsf_export.bundle import PluginNodes
 from ftsf_export.config import ExportConfig
 from ftsf_export.engine.choice import BuildTools
 from ftsf_export.errors import ConfigError, EnvironmentLacks, UsageError
 from ftsf_export.graph.rewrite import ALL
 from ftsf_export.pipeline.build import choose
-from ftsf_export.pipeline.plugins import choose_plugins, takes_plugins
+from ftsf_export.pipeline.plugins import PluginChoice, choose_plugins, takes_plugins
 from ftsf_export.pipeline.resolve import resolve_export
 
 HERE = BuildTools(None, True, False)
@@ -89,12 +90,9 @@ def chosen(**fields: Any) -> Any:
 
 
 def test_tensorrt_for_rtx_gets_none() -> None:
-    assert chosen(targets=("rtx-40",)).as_dict() == {
-        "along": [],
-        "reason": "TensorRT for RTX takes no plugins: it would compile the nodes' functions",
-        "costs": [],
-    }
-    assert chosen(attn="regular", targets=("jetson-orin",)).along == ()
+    reason = "TensorRT for RTX takes no plugins: it would compile the nodes' functions"
+    assert chosen(targets=("rtx-40",)) == PluginChoice(nodes=PluginNodes((), reason))
+    assert chosen(attn="regular", targets=("jetson-orin",)).nodes.along == ()
 
 
 def test_auto_follows_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,8 +109,9 @@ def test_auto_follows_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(plugins, "moved", clumsy)
     found = chosen(attn="fastformer", targets=("jetson-orin",))
-    assert found.along == ("time",)
-    assert found.reason == "by the plan of two blocks for jetson-orin: along time the plugin; along space decomposed"
+    assert found.nodes.along == ("time",)
+    assert found.nodes.reason.startswith("by the plan of two blocks for jetson-orin: along time the plugin (plugin 2 ")
+    assert "; along space decomposed (plugin 1 kernels and " in found.nodes.reason
     time, space = found.costs
     assert (time.attentions, time.plugin.kernels, space.attentions) == (2, 2, 1)
     assert time.compiled.kernels > time.plugin.kernels

@@ -8,30 +8,20 @@ import re
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ftsf_export.bundle import EngineEntry, FileEntry, Island, Manifest, Preprocessing, TapSpec, TensorSpec
-from ftsf_export.config import BatchRange, ExportConfig
+from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.bundle import CheckpointWeights, EngineEntry, FileEntry, Island, Manifest
 from ftsf_export.errors import BundleError, EnvironmentLacks
-from ftsf_export.report import (
-    REPORT_NAMES,
-    Command,
-    GraphFigures,
-    Report,
-    render_html,
-    render_markdown,
-    report_files,
-    report_from_manifest,
-    write_report,
-)
+from ftsf_export.report import REPORT_NAMES, Command, EngineFigures, Record, StageTime, record_from_bytes, render
 from ftsf_export.verdict import Bound, Measure, Status, Subject, Verdict
+from tests.unit.manifests import small_manifest
 
 MODEL_SHA, ENGINE_SHA = "ab" * 32, "cd" * 32
 ENGINE = "engines/rtx-rtx-fp16.engine"
-FIGURES = GraphFigures(nodes=1243, parameters=66_123_456, rewrites=("fold_scale",))
+TRAINED = TimeSformerConfig(8, 3, 224, 224, 400, dim=512)
 HOSTILE = '<script>alert("x")</script> | `code` & "quotes"'
 
 
@@ -60,21 +50,9 @@ NOT_RUN = Verdict(
 GOOD = parity({"logits": 2e-3, "blocks.0.mlp": 4e-3, "norm": 1e-4})
 
 
-def manifest(*verdicts: Verdict, weights: str = "random, seed 0", islands: tuple[Island, ...] = ()) -> Manifest:
-    return Manifest(
-        created_by="ftsf-export 0.1.0",
-        config=ExportConfig().as_dict(),
-        weights=weights,
-        inputs=(TensorSpec("clip", ("batch", 8, 3, 224, 224), "float32", "BFCHW", "RGB, normalised"),),
-        outputs=(TensorSpec("logits", ("batch", 400), "float32", "BL", "class scores"),),
-        preprocessing=Preprocessing(8, 16, 224, (224, 224), (0.45,), (0.225,)),
-        labels=None,
-        precision="fp16",
-        opset=20,
-        islands=islands,
-        taps=(TapSpec("norm"),),
-        batch=BatchRange(1, 1, 1),
-        tools={"torch": "2.13.0"},
+def manifest(*verdicts: Verdict, **changes: Any) -> Manifest:
+    return small_manifest(
+        verdicts=verdicts,
         files={
             "model.onnx": FileEntry(MODEL_SHA, 100 << 20),
             "model.onnx.data": FileEntry(MODEL_SHA, 50 << 20),
@@ -92,7 +70,7 @@ def manifest(*verdicts: Verdict, weights: str = "random, seed 0", islands: tuple
                 sha256=ENGINE_SHA,
             ),
         ),
-        verdicts=verdicts,
+        **changes,
     )
 
 
@@ -109,17 +87,24 @@ def timing(heading: str) -> dict[str, Any]:
     return {"subject": subject, "latency": latency, "clips_per_s": 0.383, "video_s_per_s": None}
 
 
-def full_report(*verdicts: Verdict, **changes: Any) -> Report:
-    return report_from_manifest(
-        manifest(*(verdicts or (GOOD, NOT_RUN))),
-        graph=FIGURES,
-        sidecars={ENGINE: {"builder_version": "1.7.1", "kernels": 388, "moved_bytes": 1700 << 20}},
-        build_seconds={ENGINE: 8.4},
-        **{
-            "stages": [{"stage": "trace", "seconds": 11.8, "peak_rss_bytes": 1 << 30}],
-            "commands": [Command(title="Build for jetson-orin", command="ftsf build . --target jetson-orin")],
-            **changes,
-        },
+FIGURES = {
+    ENGINE: EngineFigures(
+        sha256=ENGINE_SHA,
+        build_seconds=8.4,
+        built={"builder_version": "1.7.1", "kernels": 388, "moved_bytes": 1700 << 20},
+    )
+}
+
+
+def full_record(*verdicts: Verdict, **changes: Any) -> Record:
+    return replace(
+        Record(
+            manifest=manifest(*(verdicts or (GOOD, NOT_RUN))),
+            engines=FIGURES,
+            stages=(StageTime("trace", 11.8, 1 << 30),),
+            commands=(Command(title="Build for jetson-orin", command="ftsf build . --target jetson-orin"),),
+        ),
+        **changes,
     )
 
 
@@ -153,81 +138,94 @@ class Page(HTMLParser):
         return sum(tag == "span" and attrs.get("class") == f"pill {status}" for tag, attrs in self.elements)
 
 
-def html(report: Report) -> Page:
-    return Page(render_html(report.as_dict()))
+def html(record: Record) -> Page:
+    return Page(render(record)["report.html"].decode())
 
 
-def test_three_files_from_the_same_data(tmp_path: Path) -> None:
-    report = full_report()
-    write_report(report, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(REPORT_NAMES)
-    data = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
-    assert Report.from_dict(data) == Report.from_dict(json.loads(json.dumps(report.as_dict())))
-    # Rendered from it: the file alone gives the same two readings.
-    assert render_markdown(data).encode() == (tmp_path / "report.md").read_bytes()
-    assert render_html(data).encode() == (tmp_path / "report.html").read_bytes()
-    assert report_files(report) == report_files(full_report())
+def markdown(record: Record) -> str:
+    return render(record)["report.md"].decode()
 
 
-def test_random_weights_are_said_in_each_file_and_only_then() -> None:
-    random, trained = (
-        full_report(),
-        report_from_manifest(manifest(GOOD, weights="checkpoint k400.safetensors"), graph=FIGURES),
+def test_three_files_from_the_same_record() -> None:
+    files = render(full_record())
+    assert sorted(files) == sorted(REPORT_NAMES)
+    json.loads(files["report.json"], parse_constant=pytest.fail)
+    # The stored record alone gives the same two readings.
+    assert render(record_from_bytes(files["report.json"], "report.json")) == files
+    assert render(full_record()) == files
+
+
+def test_random_weights_are_said_in_each_reading_and_only_then() -> None:
+    trained = CheckpointWeights(
+        kind="Hugging Face", name="k400", revision="", file="k400.safetensors", sha256=MODEL_SHA, trained=TRAINED
     )
-    assert all(b"RANDOM WEIGHTS" in content for name, content in report_files(random).items() if name != "report.json")
-    assert random.as_dict()["random_weights"] is True
-    for content in report_files(trained).values():
-        assert b"RANDOM" not in content
-        assert b"k400.safetensors" in content
+    for said in (html(full_record()).text, markdown(full_record())):
+        assert "RANDOM WEIGHTS" in said
+    record = Record(manifest=manifest(GOOD, weights=trained))
+    for said in (html(record).text, markdown(record)):
+        assert "RANDOM" not in said
+        assert "k400.safetensors" in said
+
+
+def test_weights_of_another_mechanism_are_said_to_need_fine_tuning() -> None:
+    trained = CheckpointWeights(
+        kind="Hugging Face",
+        name="k400",
+        revision="",
+        file="k400.safetensors",
+        sha256=MODEL_SHA,
+        trained=replace(TRAINED, attn_mechanism="regular"),
+    )
+    record = Record(manifest=manifest(GOOD, weights=trained))
+    for said in (html(record).text, markdown(record)):
+        assert "NEEDS FINE-TUNING" in said
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.INCONCLUSIVE, Status.NOT_RUN])
 def test_only_passed_is_green(status: Status) -> None:
-    page = html(full_report(replace(GOOD, status=status, reason="for a reason")))
+    page = html(full_record(replace(GOOD, status=status, reason="for a reason")))
     assert page.pills("passed") == 0
     # One at the top, one at the gate, and the GPU benchmark that was not run either.
     assert page.pills(status.value) == 2 + (status is Status.NOT_RUN)
     assert "for a reason" in page.text
-    assert html(full_report(GOOD)).pills("passed") == 2
+    assert html(full_record(GOOD)).pills("passed") == 2
 
 
 def test_the_worst_module_comes_first_and_nan_before_all() -> None:
     values = {f"blocks.{i}.mlp": 1e-3 * (i + 1) for i in range(9)}
     verdict = parity({"logits": 1e-3, **values, "norm": math.nan})
-    for text in (html(full_report(verdict)).text, render_markdown(full_report(verdict).as_dict())):
+    for text in (html(full_record(verdict)).text, markdown(full_record(verdict))):
         order = [text.index(name) for name in ("NaN", "blocks.8.mlp", "blocks.7.mlp", "blocks.0.mlp")]
         assert order == sorted(order)
-    assert "failed" in html(full_report(verdict)).text
+    assert "failed" in html(full_record(verdict)).text
 
 
 def test_an_agreement_is_no_share_of_a_limit() -> None:
     top1 = Measure(output="logits", metric="top1_agreement", value=1.0, limit=1.0, bound=Bound.AT_LEAST)
-    text = html(full_report(replace(GOOD, measures=(*GOOD.measures, top1)))).text
+    text = html(full_record(replace(GOOD, measures=(*GOOD.measures, top1)))).text
     assert text.index("blocks.0.mlp") < text.index("logits")
 
 
 def test_a_proxy_is_called_one() -> None:
-    assert "proxy for fp16 on a GPU" in html(full_report(GOOD)).text
-    assert "This is a proxy for fp16 on a GPU" in render_markdown(full_report(GOOD).as_dict())
+    assert "proxy for fp16 on a GPU" in html(full_record(GOOD)).text
+    assert "This is a proxy for fp16 on a GPU" in markdown(full_record(GOOD))
 
 
 def test_without_a_gpu_the_benchmark_says_so_and_cpu_figures_stand_under_their_heading() -> None:
-    cpu = full_report(timings=[timing("CPU (ONNX Runtime)")])
-    for text in (html(cpu).text, render_markdown(cpu.as_dict())):
+    cpu = full_record(timings=(timing("CPU (ONNX Runtime)"),))
+    for text in (html(cpu).text, markdown(cpu)):
         assert "not run: no GPU" in text
         assert text.index("not run: no GPU") < text.index("CPU (ONNX Runtime)") < text.index("2604")
         assert "says nothing about a GPU" in text
-    gpu = full_report(timings=[timing("NVIDIA L4 (TensorRT 11.1.0)")])
+    gpu = full_record(timings=(timing("NVIDIA L4 (TensorRT 11.1.0)"),))
     assert "not run: no GPU" not in html(gpu).text
 
 
 def test_engines_islands_hashes_and_commands_are_there() -> None:
     islands = tuple(Island(f"blocks.{i}.temporal.softmax", "overflows in half precision", 4) for i in range(3))
     given = manifest(GOOD, islands=islands)
-    report = report_from_manifest(
-        given, graph=FIGURES, build_seconds={ENGINE: 8.4}, commands=[Command(title="Orin", command="ftsf build .")]
-    )
-    for text in (html(report).text, render_markdown(report.as_dict())):
+    report = Record(manifest=given, engines=FIGURES, commands=(Command(title="Orin", command="ftsf build ."),))
+    for text in (html(report).text, markdown(report)):
         for said in (
             ENGINE,
             "136.0\u202fMiB",
@@ -239,19 +237,18 @@ def test_engines_islands_hashes_and_commands_are_there() -> None:
             assert said in text
         for said in (MODEL_SHA, ENGINE_SHA, "ftsf verify .", "ftsf build .", "2.13.0"):
             assert said in text
-    assert "12" in [line.split(" nodes")[0][2:] for line in render_markdown(report.as_dict()).splitlines()]
+    assert "12" in [line.split(" nodes")[0][2:] for line in markdown(report).splitlines()]
 
 
 def test_an_empty_bundle_is_reported_too() -> None:
-    bare = replace(manifest(), engines=(), verdicts=(), islands=())
-    report = report_from_manifest(bare, graph=GraphFigures(nodes=1, parameters=1))
+    report = Record(manifest=replace(manifest(), engines=(), verdicts=()))
     assert "No gate was run" in html(report).text
     assert "None was built" in html(report).text
-    assert "None was built" in render_markdown(report.as_dict())
+    assert "None was built" in markdown(report)
 
 
 def test_the_page_needs_nothing_else_and_can_be_read_aloud() -> None:
-    page = render_html(full_report(timings=[timing("CPU (ONNX Runtime)")]).as_dict())
+    page = render(full_record(timings=(timing("CPU (ONNX Runtime)"),)))["report.html"].decode()
     assert not re.search(r"https?:|//[a-z]|url\(|@import|<script|<link|<img|src=", page)
     assert "prefers-color-scheme: dark" in page
     parsed = Page(page)
@@ -263,57 +260,49 @@ def test_the_page_needs_nothing_else_and_can_be_read_aloud() -> None:
 
 def test_hostile_text_stays_text() -> None:
     verdict = replace(NOT_RUN, reason=HOSTILE, gate=HOSTILE)
-    hostile = replace(manifest(verdict), created_by=HOSTILE, config={"attn": HOSTILE, "note": HOSTILE})
-    report = report_from_manifest(
-        hostile,
-        graph=FIGURES,
-        gpu_benchmark=HOSTILE,
-        stages=[{"stage": HOSTILE, "seconds": 1.0, "peak_rss_bytes": None}],
-    )
-    assert "<script" not in render_html(report.as_dict())
-    assert HOSTILE in html(report).text
-    markdown = render_markdown(report.as_dict())
-    assert "<script" not in markdown.replace("\\<script", "")
-    for line in markdown.splitlines():
-        if line.startswith("| note"):
-            assert len(re.findall(r"(?<!\\)\|", line)) == 3
+    hostile = replace(manifest(verdict), created_by=HOSTILE, labels=(HOSTILE,), tools={"numpy": HOSTILE})
+    record = Record(manifest=hostile, gpu_benchmark=HOSTILE, stages=(StageTime(HOSTILE, 1.0, None),))
+    assert "<script" not in render(record)["report.html"].decode()
+    assert HOSTILE in html(record).text
+    text = markdown(record)
+    assert "<script" not in text.replace("\\<script", "")
+    rows = [line for line in text.splitlines() if line.startswith(("| labels", "| numpy"))]
+    assert [len(re.findall(r"(?<!\\)\|", line)) for line in rows] == [3, 3]
 
 
 def test_refreshing_keeps_the_export_and_takes_the_bundle_as_it_is_now() -> None:
-    old = Report.from_dict(json.loads(json.dumps(full_report().as_dict())))
+    old = record_from_bytes(render(full_record())["report.json"], "report.json")
     passed = replace(NOT_RUN, status=Status.PASSED, reason="", measures=GOOD.measures)
-    new = old.refreshed(manifest(GOOD, passed), timings=[timing("NVIDIA L4 (TensorRT 11.1.0)")])
-    assert [verdict["status"] for verdict in new.verdicts] == ["passed", "passed"]
-    assert new.engines == old.engines
-    assert new.stages == old.stages
-    assert new.commands == old.commands
-    assert dict(new.graph) == dict(old.graph)
+    new = old.refreshed(manifest(GOOD, passed), timings=(timing("NVIDIA L4 (TensorRT 11.1.0)"),))
+    assert [verdict.status.value for verdict in new.manifest.verdicts] == ["passed", "passed"]
+    assert (new.engines, new.stages, new.commands) == (old.engines, old.stages, old.commands)
     other = manifest(GOOD)
-    engine = replace(other.engines[0], sha256="ef" * 32)
-    rebuilt = old.refreshed(replace(other, engines=(engine,)), build_seconds={ENGINE: 3.0})
-    # The old sidecar spoke of another engine.
-    assert rebuilt.engines[0]["built"] == {}
-    assert rebuilt.engines[0]["build_seconds"] == 3.0
+    sha256 = "ef" * 32
+    rebuilt = replace(other, engines=(replace(other.engines[0], sha256=sha256),))
+    # The old figures spoke of another engine.
+    assert old.refreshed(rebuilt).engines == {}
+    figures = {ENGINE: EngineFigures(sha256=sha256, build_seconds=3.0, built={})}
+    assert old.refreshed(rebuilt, engines=figures).engines == figures
 
 
-def test_a_report_of_another_shape_is_refused() -> None:
-    data = full_report().as_dict()
+def test_a_record_of_another_shape_is_refused() -> None:
+    data = full_record().as_json()
     for wrong, named in (
-        ({**data, "report_schema": 2}, "report_schema"),
+        ({**data, "report_schema": 1}, "report_schema"),
         ({**data, "colour": "blue"}, "colour"),
         ({name: value for name, value in data.items() if name != "engines"}, "engines"),
     ):
         with pytest.raises(BundleError, match=named):
-            Report.from_dict(wrong)
+            record_from_bytes(json.dumps(wrong).encode(), "report.json")
 
 
 def test_a_report_is_about_hashed_files() -> None:
     with pytest.raises(ValueError, match=r"no hash of model\.onnx"):
-        report_from_manifest(replace(manifest(), files={}), graph=FIGURES)
+        Record(manifest=replace(manifest(), files={}))
 
 
 def test_without_jinja2_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(EnvironmentLacks, match="pip install") as caught:
-        report_files(full_report())
+        render(full_record())
     assert caught.value.exit_code == 3

@@ -1,0 +1,123 @@
+"""What a report is made of: one record, stored as ``report.json``. Nothing here is measured; it is gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ftsf_export.bundle import ONNX_NAME, Manifest
+from ftsf_export.bundle.manifest import manifest_converter
+from ftsf_export.errors import BundleError
+from ftsf_export.strict_json import Count, Sha256, json_from_bytes, plain, structured
+
+SCHEMA_VERSION = 2
+NO_GPU = "not run: no GPU"
+REPORT_NAMES = ("report.json", "report.md", "report.html")
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Something to type.
+
+    Attributes:
+        title: what it is for.
+        command: the line to be typed inside the bundle.
+        reason: why it was not done already; "" where it can be done again.
+    """
+
+    title: str
+    command: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineFigures:
+    """What the manifest does not hold of an engine.
+
+    Attributes:
+        sha256: of the engine that the figures are about.
+        build_seconds: how long its build took.
+        built: its sidecar: builder, kernels, bytes, layers.
+    """
+
+    sha256: Sha256
+    build_seconds: float
+    built: Values
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """How long a stage of the export took.
+
+    Attributes:
+        stage: its name.
+        seconds: of wall time.
+        peak_rss_bytes: of this process up to the stage's end, without children; None where unknown.
+    """
+
+    stage: str
+    seconds: float
+    peak_rss_bytes: Count | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Everything that a report shows.
+
+    Attributes:
+        manifest: the bundle's, without the report's own files.
+        engines: engine file -> its figures.
+        plans: what the compiler made of the graph, ``GraphPlan.as_dict()``, one an engine.
+        timings: ``Timing`` in JSON; each is shown under its own heading.
+        gpu_benchmark: why there are no figures of a GPU; shown unless ``timings`` holds some.
+        stages: of the export, in order.
+        commands: what can be done with the bundle, beside verifying it.
+    """
+
+    manifest: Manifest
+    engines: Mapping[str, EngineFigures] = field(default_factory=dict)
+    plans: tuple[Values, ...] = ()
+    timings: tuple[Values, ...] = ()
+    gpu_benchmark: str = NO_GPU
+    stages: tuple[StageTime, ...] = ()
+    commands: tuple[Command, ...] = ()
+
+    def __post_init__(self) -> None:
+        if ONNX_NAME not in self.manifest.files:
+            raise ValueError(f"the manifest has no hash of {ONNX_NAME}; hash the files first (BundleWriter.hashed)")
+        files = {name: entry for name, entry in self.manifest.files.items() if name not in REPORT_NAMES}
+        object.__setattr__(self, "manifest", replace(self.manifest, files=files))
+        sha256 = {engine.file: engine.sha256 for engine in self.manifest.engines}
+        known = {file: one for file, one in self.engines.items() if sha256.get(file) == one.sha256}
+        object.__setattr__(self, "engines", known)
+
+    def refreshed(
+        self,
+        manifest: Manifest,
+        *,
+        engines: Mapping[str, EngineFigures] | None = None,
+        timings: tuple[Values, ...] | None = None,
+    ) -> Record:
+        """The same export after more was recorded in its bundle; figures of an engine that was replaced are dropped."""
+        return replace(
+            self,
+            manifest=manifest,
+            engines={**self.engines, **(engines or {})},
+            timings=self.timings if timings is None else timings,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of ``report.json``."""
+        return {"report_schema": SCHEMA_VERSION, **plain(self, converter=manifest_converter())}
+
+
+def record_from_bytes(data: bytes, source: str) -> Record:
+    """The record in ``report.json``. Raises BundleError naming ``source`` and every field that is wrong."""
+    value = json_from_bytes(data, source)
+    fields = dict(value) if isinstance(value, dict) else {}
+    if (version := fields.pop("report_schema", None)) != SCHEMA_VERSION:
+        raise BundleError(f"{source}: report_schema: expected {SCHEMA_VERSION}, got {version!r}; export again")
+    return structured(fields, Record, source, converter=manifest_converter())

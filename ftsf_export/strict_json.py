@@ -1,0 +1,323 @@
+"""Strict JSON in and out of frozen dataclasses: cattrs, with nothing coerced, nothing missing and nothing unknown.
+
+A field's type says what its JSON is. A bound or a pattern stands beside the type, as ``Annotated[int, at_least(1)]``,
+and a rule between fields in the class's ``__post_init__`` (a ValueError). ``json_schema`` reads the same types.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from enum import Enum
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from ftsf_export.errors import BundleError
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+T = TypeVar("T")
+_SHOWN_CHARS = 60
+_SHOWN_PROBLEMS = 8
+_NON_FINITE = ("nan", "inf", "-inf")
+_Test = Callable[[Any], bool]
+_Read = Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """What a value must be beyond its type.
+
+    Attributes:
+        expected: the rule in words, as an error says it ("a whole number of at least 1").
+        holds: whether a value keeps it.
+        schema: the same in the words of JSON Schema.
+    """
+
+    expected: str
+    holds: Callable[[Any], bool]
+    schema: Mapping[str, Any] = field(default_factory=dict)
+
+
+def at_least(least: int) -> Rule:
+    """The rule of a whole number that is not below ``least``."""
+    return Rule(f"a whole number of at least {least}", lambda value: value >= least, {"minimum": least})
+
+
+def one_of(*allowed: str) -> Rule:
+    """The rule of a text that is one of ``allowed``."""
+    return Rule(f"one of {', '.join(allowed)}", lambda value: value in allowed, {"enum": list(allowed)})
+
+
+def matching(pattern: str, expected: str) -> Rule:
+    """The rule of a text that ``pattern`` describes as a whole; ``expected`` says so in words."""
+    return Rule(expected, lambda value: re.fullmatch(pattern, value) is not None, {"pattern": f"^{pattern}$"})
+
+
+_FIGURE = Rule("a number, or one of " + ", ".join(_NON_FINITE), lambda _: True)
+# A measured number. JSON has no NaN and no infinity, so those three are written as the texts "nan", "inf" and "-inf".
+Figure = Annotated[float, _FIGURE]
+Sha256 = Annotated[str, matching("[0-9a-f]{64}", "64 hexadecimal digits")]
+Count = Annotated[int, at_least(0)]
+Positive = Annotated[int, at_least(1)]
+
+
+def structured(value: object, kind: type[T], source: str, *, converter: Converter | None = None) -> T:
+    """``value``, as ``json_from_bytes`` gives it, as a ``kind``.
+
+    Raises BundleError that names ``source`` and every field that is missing, unknown, of another type or of a value
+    that is not allowed.
+    """
+    from cattrs import BaseValidationError
+
+    try:
+        return (converter or strict_converter()).structure(value, kind)
+    except (BaseValidationError, ValueError) as error:
+        problems = list(_problems(error, ""))
+    shown = "; ".join(problems[:_SHOWN_PROBLEMS])
+    more = f"; and {len(problems) - _SHOWN_PROBLEMS} more" if len(problems) > _SHOWN_PROBLEMS else ""
+    raise BundleError(
+        f"{source}: {shown}{more}; the file is damaged or of another version of ftsf-export: install that version, "
+        "or write it again"
+    )
+
+
+def plain(value: object, *, converter: Converter | None = None) -> Any:
+    """The JSON form of a value: objects, lists, texts and numbers. The inverse of ``structured``."""
+    return (converter or strict_converter()).unstructure(value)
+
+
+@lru_cache(maxsize=1)
+def strict_converter() -> Converter:
+    """The converter of all classes that need no form of their own."""
+    return new_strict_converter()
+
+
+def new_strict_converter() -> Converter:
+    """A converter with the strict rules of this module, to which a caller may add forms of its own classes."""
+    from cattrs import Converter
+    from cattrs.cols import homogenous_tuple_structure_factory, mapping_structure_factory
+    from cattrs.gen import make_dict_structure_fn
+
+    made = Converter(detailed_validation=True, forbid_extra_keys=True, unstruct_collection_overrides={tuple: list})
+    for kind, read in ((str, _text), (bool, _flag), (int, _whole), (float, _number)):
+        made.register_structure_hook(kind, read)
+    made.register_structure_hook_func(lambda kind: kind == int | str, _size)
+    made.register_structure_hook(Path, lambda value, kind: kind(_text(value, str)))
+    factories: tuple[tuple[_Test, Callable[[Any], _Read]], ...] = (
+        (_is_list, lambda kind: _of_type(list, "a list", homogenous_tuple_structure_factory(kind, made))),
+        (_is_fixed_list, lambda kind: _fixed_list(kind, made)),
+        (_is_mapping, lambda kind: _of_type(dict, "an object", mapping_structure_factory(kind, made))),
+        (_is_class, lambda kind: _of_class(kind, make_dict_structure_fn(resolved(kind), made))),
+        (_has_rules, lambda kind: _of_rules(kind, made)),
+    )
+    for applies, factory in factories:
+        made.register_structure_hook_factory(applies, factory)
+    made.register_unstructure_hook(str, lambda text: text.value if isinstance(text, Enum) else text)
+    made.register_unstructure_hook(Path, str)
+    # 1 and 1.0 are one number and must give one text.
+    made.register_unstructure_hook(float, lambda v: float(v) if abs(v) <= sys.float_info.max else str(v))
+    made.register_unstructure_hook_func(
+        _is_mapping, lambda value: {key: made.unstructure(value[key]) for key in sorted(value)}
+    )
+    return made
+
+
+def _is_enum(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Enum)
+
+
+def _is_list(kind: Any) -> bool:
+    return get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis
+
+
+def _is_fixed_list(kind: Any) -> bool:
+    return get_origin(kind) is tuple and not _is_list(kind)
+
+
+def _is_mapping(kind: Any) -> bool:
+    origin = get_origin(kind)
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def _is_class(kind: Any) -> bool:
+    return isinstance(kind, type) and is_dataclass(kind)
+
+
+def _has_rules(kind: Any) -> bool:
+    return get_origin(kind) is Annotated
+
+
+def resolved(kind: type) -> type:
+    """The dataclass with its annotations as types: cattrs resolves those that are text too, but drops ``Annotated``."""
+    hints = get_type_hints(kind, include_extras=True)
+    for one in fields(kind):
+        one.type = hints[one.name]
+    return kind
+
+
+def wrong(expected: str, got: object) -> ValueError:
+    """The error for a value that is not what was expected."""
+    shown = repr(got)
+    shown = shown if len(shown) <= _SHOWN_CHARS else shown[: _SHOWN_CHARS - 3] + "..."
+    return ValueError(f"expected {expected}, got {shown}")
+
+
+def _text(value: object, kind: Any) -> str:
+    # cattrs asks the base class first, and an enumeration of texts is a class of texts.
+    if _is_enum(kind):
+        return cast(str, _member(value, kind))
+    if not isinstance(value, str):
+        raise wrong("a string", value)
+    return value
+
+
+def _flag(value: object, _: object) -> bool:
+    if not isinstance(value, bool):
+        raise wrong("true or false", value)
+    return value
+
+
+def _whole(value: object, _: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise wrong("a whole number", value)
+    return value
+
+
+def _number(value: object, _: object) -> float:
+    # abs() <= the largest float, rather than isfinite(): a whole number of JSON may be larger than any float.
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= sys.float_info.max:
+        raise wrong("a number", value)
+    return float(value)
+
+
+def _size(value: object, _: object) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise wrong("a whole number or a name", value)
+    return value
+
+
+def _member(value: object, kind: Any) -> Any:
+    allowed = [member.value for member in kind]
+    if value not in allowed:
+        raise wrong(f"one of {', '.join(map(str, allowed))}", value)
+    return kind(value)
+
+
+def _of_type(kind: type, expected: str, read: _Read) -> _Read:
+    def checked(value: object, wanted: Any) -> Any:
+        if not isinstance(value, kind):
+            raise wrong(expected, value)
+        return read(value, wanted)
+
+    return checked
+
+
+def _fixed_list(kind: Any, converter: Converter) -> _Read:
+    """A list of as many values as the tuple has types."""
+    kinds = get_args(kind)
+
+    def read(value: object, _: Any) -> Any:
+        if not isinstance(value, list) or len(value) != len(kinds):
+            raise wrong(f"a list of {len(kinds)}", value)
+        return tuple(converter.structure(one, of) for one, of in zip(value, kinds, strict=True))
+
+    return read
+
+
+def _of_rules(kind: Any, converter: Converter) -> _Read:
+    """A type with rules beside it."""
+    base, *rules = get_args(kind)
+    read = converter.get_structure_hook(base)
+
+    def checked(value: object, _: Any) -> Any:
+        if _FIGURE in rules and value in _NON_FINITE:
+            return float(value)
+        found = read(value, base)
+        for rule in rules:
+            if not rule.holds(found):
+                raise wrong(rule.expected, found)
+        return found
+
+    return checked
+
+
+def _of_class(kind: Any, read: _Read) -> _Read:
+    """An object with every field of the class: a default is for whoever makes the value, not for the file."""
+    from cattrs import ClassValidationError
+
+    optional = [one.name for one in fields(kind) if one.default is not MISSING or one.default_factory is not MISSING]
+
+    def checked(value: object, wanted: Any) -> Any:
+        if not isinstance(value, dict):
+            raise wrong("an object", value)
+        missing: list[Exception] = [KeyError(name) for name in optional if name not in value]
+        try:
+            found = read(value, wanted)
+        except ClassValidationError as error:
+            raise ClassValidationError(error.message, [*error.exceptions, *missing], kind) from None
+        if missing:
+            raise ClassValidationError(f"While structuring {kind.__name__}", missing, kind)
+        return found
+
+    return checked
+
+
+def _problems(error: BaseException, where: str) -> Iterator[str]:
+    """Each thing that is wrong, with its place in the file."""
+    from cattrs import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+
+    if isinstance(error, ClassValidationError):
+        named, others = error.group_exceptions()
+        for inner, note in named:
+            yield from _problems(inner, _at(where, note.name))
+        for inner in others:
+            yield from _problems(inner, where)
+    elif isinstance(error, IterableValidationError):
+        for inner, place in error.group_exceptions()[0]:
+            index = place.index
+            yield from _problems(inner, _at(where, index) if isinstance(index, str) else f"{where}[{index}]")
+    elif isinstance(error, ForbiddenExtraKeysError):
+        yield from (f"{_at(where, name)}: not a field of this schema" for name in sorted(error.extra_fields))
+    elif isinstance(error, KeyError):
+        name = str(error.args[0])
+        yield f"{where if where.endswith(name) else _at(where, name)}: missing"
+    else:
+        yield f"{where or 'the whole file'}: {error}"
+
+
+def _at(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
+
+
+def json_from_bytes(data: bytes, source: str) -> object:
+    """Strict JSON in UTF-8: no NaN or Infinity, no name twice in one object. Raises BundleError."""
+    try:
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        # Half of a surrogate pair ("\\ud800") parses, but is no text: it breaks at its first use.
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{source}: not valid JSON ({error}); the file is damaged or was cut short") from error
+    return cast(object, value)
+
+
+def bytes_from_json(value: object) -> bytes:
+    """Readable JSON, always the same bytes for the same value. Raises ValueError on NaN and Infinity."""
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {next(n for n in names if names.count(n) > 1)!r} stands twice in one object")
+    return out
+
+
+def _no_constant(text: str) -> object:
+    raise ValueError(f"{text} is not a JSON number")

@@ -1,0 +1,52 @@
+"""A small manifest, for tests of whatever reads one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.bundle import (
+    AppliedRewrite,
+    GraphRecord,
+    Manifest,
+    PluginNodes,
+    Preprocessing,
+    RandomWeights,
+    TensorSpec,
+)
+from ftsf_export.config import BatchRange, ExportConfig
+
+GRAPH = GraphRecord(
+    opset=20,
+    nodes=1243,
+    parameters=66_123_456,
+    eager_flops=2_000_000_000,
+    graph_flops=1_900_000_000,
+    rewrites=(AppliedRewrite("temporal-fc", "one matrix for two linear maps", 100_000_000),),
+    plugins=PluginNodes(reason="none asked for"),
+)
+
+
+def small_manifest(
+    *, frames: int = 8, side: int = 224, classes: int = 400, dim: int = 512, depth: int = 12, **changes: Any
+) -> Manifest:
+    """Of fastformer with random weights; fields of the manifest, and of its ``graph``, may be given otherwise."""
+    graph = {name: changes.pop(name) for name in ("islands", "taps") if name in changes}
+    size: int | str = "batch" if not changes.get("batch", BatchRange(1, 2, 4)).static else 1
+    manifest = Manifest(
+        created_by="ftsf-export 0.1.0",
+        asked=ExportConfig(frames=frames, size=side, dim=dim, depth=depth, num_classes=classes),  # type: ignore[arg-type]
+        model=TimeSformerConfig(frames, 3, side, side, classes, dim=dim, depth=depth),
+        weights=RandomWeights(0),
+        reference="eager FastTimeSformer",
+        inputs=(TensorSpec("clip", (size, frames, 3, side, side), "float32", "BFCHW", "RGB, normalised"),),
+        outputs=(TensorSpec("logits", (size, classes), "float32", "BL", "unnormalised class scores"),),
+        preprocessing=Preprocessing(frames, 16, side, (side, side), (0.45,) * 3, (0.225,) * 3),
+        labels=None,
+        precision="fp16",
+        batch=BatchRange(1, 2, 4),
+        graph=replace(GRAPH, **graph),
+        tools={"torch": "2.13.0", "numpy": "2.3.0"},
+    )
+    return replace(manifest, **changes)
