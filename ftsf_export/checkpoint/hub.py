@@ -24,7 +24,12 @@ _SMALL = (CONFIG_NAME, *PROCESSOR_NAMES)
 
 @dataclass(frozen=True)
 class HubId:
-    """``owner/name`` at a ``revision``: a branch, a tag or a commit."""
+    """A model on the hub.
+
+    Attributes:
+        name: "owner/name".
+        revision: a branch, a tag or a commit.
+    """
 
     name: str
     revision: str
@@ -38,7 +43,13 @@ class HubId:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The files of one commit, in ``folder``. ``fetched``: the hub answered; otherwise they were in the cache."""
+    """The files of one commit.
+
+    Attributes:
+        folder: where they lie on this machine.
+        commit: the commit's SHA-1.
+        fetched: whether the hub answered; otherwise the files were in the cache.
+    """
 
     folder: Path
     commit: str

@@ -64,7 +64,13 @@ _FACEBOOK = {
 
 @dataclass(frozen=True)
 class Origin:
-    """One of our tensors in a checkpoint: its ``name`` and ``shape`` there, and how it becomes ours."""
+    """One of our tensors in a checkpoint.
+
+    Attributes:
+        name: what the checkpoint calls it.
+        shape: its shape there.
+        convert: makes ours of it.
+    """
 
     name: str
     shape: Shape

@@ -46,7 +46,10 @@ class TimeSformerConfig:
     """The architecture. Raises ArchitectureError, one sentence for each wrong field, when made.
 
     Attributes:
-        frames, channels, height, width: the clip; pixels for the last two.
+        frames: F, frames of a clip.
+        channels: C, colours of a pixel.
+        height: of a frame, in pixels.
+        width: of a frame, in pixels.
         num_classes: width of the logits.
         dim: D, width of a token.
         patch_size: side of a square patch in pixels; divides height and width.

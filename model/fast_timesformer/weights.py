@@ -32,8 +32,14 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True)
 class Description:
-    """What a file says of its model: the architecture and, where they were given, the names of the classes and how
-    frames become its input (``preprocessing``: mean, std, resize_short_side, resample, stride)."""
+    """What a file says of its model.
+
+    Attributes:
+        config: the architecture.
+        labels: names of the classes in the order of the logits; None where they were not given.
+        preprocessing: how frames become its input (mean, std, resize_short_side, resample, stride); None where it was
+            not given.
+    """
 
     config: TimeSformerConfig
     labels: tuple[str, ...] | None = None

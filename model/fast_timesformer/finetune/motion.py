@@ -35,9 +35,12 @@ _SEEDS_APART = 1_000_003
 
 @dataclass(frozen=True)
 class Motion:
-    """Which clips: ``directions`` classes (4 or 8), ``frames`` frames of ``size`` x ``size`` pixels.
+    """Which clips. Raises ValueError naming the field: the square needs room to move at its greatest speed.
 
-    Raises ValueError naming the field: the square needs room to move at its greatest speed.
+    Attributes:
+        directions: classes, 4 or 8.
+        frames: frames of a clip.
+        size: height and width of a frame in pixels.
     """
 
     directions: int = 4

@@ -15,7 +15,12 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 class Distillation:
     """Learning from a teacher's logits: loss = (1 - weight) cross-entropy + weight T^2 KL + hidden_weight hidden.
 
-    ``hidden_weight`` above 0 also holds the stream after each block to the teacher's (``hidden_loss``).
+    Raises ValueError naming every wrong field when made.
+
+    Attributes:
+        temperature: T, which softens the scores of both.
+        weight: the teacher's share in the loss, 0 to 1.
+        hidden_weight: weight of the difference between the streams after each block (``hidden_loss``); 0: none.
     """
 
     temperature: float = 2.0
@@ -39,8 +44,10 @@ class TrainingSettings:
     """One training. Raises ValueError naming every wrong field when made.
 
     Attributes:
-        epochs, batch: how often each clip is seen, and how many clips a step takes.
-        rate: the highest learning rate of AdamW; it rises over ``warmup`` (share of all steps) and falls as a cosine.
+        epochs: how often each clip is seen.
+        batch: clips in one step.
+        rate: the highest learning rate of AdamW; it falls as a cosine.
+        warmup: the share of all steps, 0 to 1, over which the learning rate rises.
         weight_decay: of matrices; biases, norms and tokens have none.
         clip_norm: the gradient's greatest L2 norm.
         precision: fp32, bf16 (autocast) or fp16 (autocast and a scaled loss; on a GPU only).
@@ -52,6 +59,7 @@ class TrainingSettings:
         flip: mirrors half of the clips left to right. Wrong where left and right are classes.
         save_every: steps between checkpoints (0: at the end of each epoch alone).
         workers: processes that prepare clips; 0: this one.
+        distillation: how a teacher's answers count; None where there is no teacher.
     """
 
     epochs: int = 10

@@ -31,8 +31,10 @@ class StateError(ValueError):
 class TrainingState:
     """What goes on besides the weights.
 
-    ``step``: steps done. ``settings``: what the training was, plain values. ``values``: state of optimizer, scaler and
-    random numbers, tensors and plain values.
+    Attributes:
+        step: steps done.
+        settings: what the training was, in plain values.
+        values: state of optimizer, scaler and random numbers, in tensors and plain values.
     """
 
     step: int
