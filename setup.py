@@ -53,6 +53,7 @@ EXTRAS = {
         "scikit-video==1.1.11",
         "pytest>=8",
         "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",
         "hypothesis>=6.100",
         "psutil>=5.9",
         "mypy>=1.13",

@@ -27,6 +27,7 @@ from ftsf_export.graph.precision import to_precision
 from ftsf_export.graph.rewrite import ALL
 from ftsf_export.parity.judge import Limits
 from ftsf_export.parity.weights import weights
+from ftsf_export.precision import precision_named
 from ftsf_plugins.additive_attention.reference import additive_attention
 from ftsf_plugins.favor_attention.reference import favor_attention
 from ftsf_plugins.rotary import Rotary
@@ -187,7 +188,7 @@ def test_onnx_runtime_passes_parity(
         assert not onnx.load(path).functions
     got = ort(path, clips(2), graph.taps, optimize=precision == "fp32")
     expected = eager(model_of(attn_mechanism=mechanism, **SHAPE), graph.taps, clips(2))
-    limit = Limits.for_precision(precision).rel_l2
+    limit = Limits.for_precision(precision_named(precision)).rel_l2
     for name, value in expected.items():
         assert distance(got[name], value) < limit, name
 
