@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Annotated
 
 from ftsf_export.errors import ConfigError
+from ftsf_export.strict_json import one_of
 
 
 class OnCpu(Enum):
@@ -91,35 +93,17 @@ class Precision:
 
 _SINCE_FIRST = "7.5"
 FP32 = Precision(
-    name="fp32",
-    element="float32",
-    onnx="FLOAT",
-    engine="FLOAT",
-    bits=32,
-    unit_roundoff=2.0**-24,
-    since=_SINCE_FIRST,
+    name="fp32", element="float32", onnx="FLOAT", engine="FLOAT", bits=32, unit_roundoff=2.0**-24, since=_SINCE_FIRST,
     proof=Proof(rel_l2=1e-5, least_top1=0.998, on_cpu=OnCpu.COMPUTES),
-)
+)  # fmt: skip
 FP16 = Precision(
-    name="fp16",
-    element="float16",
-    onnx="FLOAT16",
-    engine="HALF",
-    bits=16,
-    unit_roundoff=2.0**-11,
-    since=_SINCE_FIRST,
+    name="fp16", element="float16", onnx="FLOAT16", engine="HALF", bits=16, unit_roundoff=2.0**-11, since=_SINCE_FIRST,
     proof=Proof(rel_l2=1e-2, least_top1=0.99, on_cpu=OnCpu.WIDENS),
-)
+)  # fmt: skip
 BF16 = Precision(
-    name="bf16",
-    element="bfloat16",
-    onnx="BFLOAT16",
-    engine="BF16",
-    bits=16,
-    unit_roundoff=2.0**-8,
-    since="8.0",
+    name="bf16", element="bfloat16", onnx="BFLOAT16", engine="BF16", bits=16, unit_roundoff=2.0**-8, since="8.0",
     proof=Proof(rel_l2=5e-2, least_top1=0.97, on_cpu=OnCpu.REFUSES),
-)
+)  # fmt: skip
 INT8 = Precision(
     name="int8", element="int8", onnx="INT8", engine="INT8", bits=8, unit_roundoff=0.5 / 127, since=_SINCE_FIRST
 )
@@ -127,6 +111,8 @@ FP8 = Precision(
     name="fp8", element="float8_e4m3fn", onnx="FLOAT8E4M3FN", engine="FP8", bits=8, unit_roundoff=2.0**-4, since="8.9"
 )
 PRECISIONS: dict[str, Precision] = {one.name: one for one in (FP32, FP16, BF16, INT8, FP8)}
+# The name of a row, as a field of a file in which no other text may stand.
+PrecisionName = Annotated[str, one_of(*PRECISIONS)]
 HALVES = tuple(name for name, one in PRECISIONS.items() if one.is_half)
 
 

@@ -13,7 +13,7 @@ from ftsf_export.bench.gpu_state import GpuMonitor
 from ftsf_export.bench.memory import peak_rss_bytes
 from ftsf_export.bench.outputs import Array, Shapes, check_outputs
 from ftsf_export.bench.sampling import Clock, Schedule, collect
-from ftsf_export.bench.timing import Subject, Timing, timing_from_samples
+from ftsf_export.bench.timing import TimedFile, Timing, timing_from_samples
 from ftsf_export.progress import OnProgress, silent
 
 _NO_NVML = "clocks, temperature and memory of the GPU are unknown: no NVML (pip install 'ftsf-export[nvml]')"
@@ -23,7 +23,7 @@ def time_engine(
     engine: Any,
     feed: Mapping[str, Array],
     shapes: Shapes,
-    subject: Subject,
+    subject: TimedFile,
     schedule: Schedule,
     *,
     cuda: Cuda,
@@ -51,7 +51,7 @@ def time_engine(
 def _time_loop(
     loop: DeviceLoop,
     shapes: Shapes,
-    subject: Subject,
+    subject: TimedFile,
     schedule: Schedule,
     monitor: GpuMonitor | None,
     clock_ns: Clock,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ftsf_export.bench.outputs import Array, Shapes
 from ftsf_export.bench.sampling import Schedule
-from ftsf_export.bench.timing import Subject, Timing
+from ftsf_export.bench.timing import TimedFile, Timing
 from ftsf_export.errors import RunError
 from ftsf_export.process.parent import run_in_child
 from ftsf_export.strict_json import plain, structured
@@ -37,7 +37,7 @@ class Measurement:
     backend: str
     file: Path
     shapes: Shapes
-    subject: Subject
+    subject: TimedFile
     schedule: Schedule
     threads: int | None = None
 

@@ -9,14 +9,14 @@ from typing import Any
 from ftsf_export.bench.memory import peak_rss_bytes
 from ftsf_export.bench.outputs import Array, Shapes, check_outputs
 from ftsf_export.bench.sampling import Clock, Schedule, collect
-from ftsf_export.bench.timing import Subject, Timing, timing_from_samples
+from ftsf_export.bench.timing import TimedFile, Timing, timing_from_samples
 
 
 def time_runner(
     runner: Any,
     feed: Mapping[str, Array],
     shapes: Shapes,
-    subject: Subject,
+    subject: TimedFile,
     schedule: Schedule,
     *,
     clock_ns: Clock = time.perf_counter_ns,

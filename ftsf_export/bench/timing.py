@@ -16,7 +16,7 @@ _ENOUGH_FOR_P99 = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class TimedFile:
     """What is measured, and how.
 
     Attributes:
@@ -55,7 +55,7 @@ class Timing:
     and the loading included.
     """
 
-    subject: Subject
+    subject: TimedFile
     warmup_iterations: int
     elapsed_s: float
     latency: LatencySummary
@@ -71,7 +71,7 @@ class Timing:
 
 
 def timing_from_samples(
-    subject: Subject, samples: Samples, *, peak_rss_bytes: int | None = None, gpu: GpuTrace | None = None
+    subject: TimedFile, samples: Samples, *, peak_rss_bytes: int | None = None, gpu: GpuTrace | None = None
 ) -> Timing:
     """Sum the samples up; adds the notes that follow from the figures themselves."""
     latency = summary_from_latencies(samples.latency_ms)

@@ -23,6 +23,7 @@ from ftsf_export.bundle.specs import (
 )
 from ftsf_export.config import BatchRange, ExportConfig
 from ftsf_export.errors import BundleError, ConfigError
+from ftsf_export.precision import PrecisionName
 from ftsf_export.strict_json import bytes_from_json, json_from_bytes, new_strict_converter, plain, structured, wrong
 from ftsf_export.verdict import Verdict
 
@@ -75,7 +76,7 @@ class Manifest:
     outputs: tuple[TensorSpec, ...]
     preprocessing: Preprocessing
     labels: tuple[str, ...] | None
-    precision: str
+    precision: PrecisionName
     batch: BatchRange
     graph: GraphRecord
     tools: Mapping[str, str]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.precision import PrecisionName
 from ftsf_export.strict_json import Count, Positive, Rule, Sha256, one_of
 
 TOKENS = ("all", "class")
@@ -306,6 +307,6 @@ class EngineEntry:
     sidecar: str
     builder: str
     target: str
-    precision: str
+    precision: PrecisionName
     compute_capabilities: tuple[str, ...]
     sha256: Sha256

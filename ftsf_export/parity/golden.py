@@ -1,4 +1,4 @@
-"""What a runner gives, against the reference values that a bundle holds. No PyTorch.
+"""What a runner gives against the reference values of a bundle, and those values against its labels. No PyTorch.
 
 Letters: n clips, S sampled values of one tap.
 """
@@ -11,11 +11,11 @@ from typing import Any
 from ftsf_export.bundle import Golden, sample_tap
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import GateFailed
-from ftsf_export.network.gates import Gate
+from ftsf_export.network.gates import LABELS, Gate
 from ftsf_export.network.scope import LOGITS
 from ftsf_export.parity.compare import Outputs, outputs_of, paired
 from ftsf_export.parity.judge import Limits, Pair, judge
-from ftsf_export.verdict import Status, Subject, Verdict
+from ftsf_export.verdict import Measure, Status, Subject, Verdict
 
 
 def judge_golden(
@@ -43,3 +43,21 @@ def golden_pairs(golden: Golden, outputs: Outputs, taps: Sequence[str]) -> dict[
     """Reference and candidate by name; the candidate's taps (n, S) at the positions that the reference keeps."""
     sampled = {name: value if name == LOGITS else sample_tap(value) for name, value in outputs.items()}
     return paired({LOGITS: golden.logits, **{name: golden.taps[name] for name in taps}}, sampled)
+
+
+def judge_labels(labels: Sequence[str], golden: Golden, subject: Subject) -> Verdict:
+    """One label for each logit, and the known label of every reference clip among them.
+
+    ``labels`` are the manifest's; ``subject`` is the file of the reference values.
+    """
+    classes = golden.logits.shape[1]
+    unknown = [label for label in golden.labels or () if label not in labels]
+    measures = (
+        Measure(output="labels", metric="count", value=len(labels)),
+        Measure(output="labels", metric="more or fewer than classes", value=abs(len(labels) - classes), limit=0),
+        Measure(output="labels", metric="known labels not among them", value=len(unknown), limit=0),
+    )
+    reason = "" if len(labels) == classes else f"the manifest names {len(labels)} classes, the model has {classes}"
+    if unknown:
+        reason = reason or f"a reference clip is labelled {unknown[0]!r}, which is not a class of the manifest"
+    return LABELS.verdict(subject, Status.FAILED if reason else Status.PASSED, reason, measures)

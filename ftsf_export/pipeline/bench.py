@@ -10,7 +10,7 @@ from pathlib import Path
 from ftsf_export.bench.measurement import Measurement, measure_in_child
 from ftsf_export.bench.outputs import Array, batch_of_clips
 from ftsf_export.bench.sampling import Schedule
-from ftsf_export.bench.timing import CPU_HEADING, Subject, Timing
+from ftsf_export.bench.timing import CPU_HEADING, TimedFile, Timing
 from ftsf_export.bundle import ONNX_NAME, Bundle, EngineEntry
 from ftsf_export.doctor.machine import processor_name, usable_cpus
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks
@@ -121,11 +121,11 @@ def _output_shapes(bundle: Bundle, batch: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _subject(bundle: Bundle, name: str, precision: str, parity: Gate, batch: int, request: BenchRequest) -> Subject:
+def _subject(bundle: Bundle, name: str, precision: str, parity: Gate, batch: int, request: BenchRequest) -> TimedFile:
     """What every way of running has in common; the heading and conditions are the caller's."""
     preprocessing = bundle.manifest.preprocessing
     span = preprocessing.frames * preprocessing.stride
-    return Subject(
+    return TimedFile(
         heading="",
         file=name,
         sha256=bundle.manifest.files[name].sha256,
@@ -183,7 +183,7 @@ def _time_on_cpu(
 
 
 def _measure(
-    bundle: Bundle, backend: str, file: Path, subject: Subject, request: BenchRequest, on_progress: OnProgress
+    bundle: Bundle, backend: str, file: Path, subject: TimedFile, request: BenchRequest, on_progress: OnProgress
 ) -> tuple[Timing, ...]:
     on_progress(f"timing {subject.file} on {subject.heading}", None)
     measurement = Measurement(

@@ -14,9 +14,8 @@ from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle, Golden
 from ftsf_export.errors import ConfigError, EnvironmentLacks, OutputError, UsageError
 from ftsf_export.network.gates import parity_graph
 from ftsf_export.parity.engines import judge_engine
-from ftsf_export.parity.golden import judge_golden
+from ftsf_export.parity.golden import judge_golden, judge_labels
 from ftsf_export.parity.judge import Limits
-from ftsf_export.parity.labels import judge_labels
 from ftsf_export.pipeline.graph_runner import graph_runner
 from ftsf_export.precision import precision_named
 from ftsf_export.progress import OnProgress, silent

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ftsf_export.bench.timing import Subject
+from ftsf_export.bench.timing import TimedFile
 
 MS = 1_000_000  # nanoseconds
 
@@ -223,8 +223,8 @@ def engine(cudart: FakeCudart) -> FakeEngine:
 
 
 @pytest.fixture
-def subject() -> Subject:
-    return Subject(
+def subject() -> TimedFile:
+    return TimedFile(
         heading="CPU (ONNX Runtime)",
         file="model.onnx",
         sha256="0" * 64,

@@ -12,7 +12,7 @@ import pytest
 
 from ftsf_export.bench.measurement import Measurement
 from ftsf_export.bench.sampling import Samples
-from ftsf_export.bench.timing import CPU_HEADING, Subject, Timing, timing_from_samples
+from ftsf_export.bench.timing import CPU_HEADING, TimedFile, Timing, timing_from_samples
 from ftsf_export.bundle import (
     Bundle,
     BundleWriter,
@@ -28,8 +28,7 @@ from ftsf_export.pipeline import bench as pipeline
 from ftsf_export.pipeline.bench import BenchRequest, bench
 from ftsf_export.runners.driver import Gpu, gpu_problem
 from ftsf_export.strict_json import plain, structured
-from ftsf_export.verdict import Measure, Status, Verdict
-from ftsf_export.verdict import Subject as JudgedFile
+from ftsf_export.verdict import Measure, Status, Subject, Verdict
 from tests.unit.manifests import small_manifest
 
 onnx = pytest.importorskip("onnx")
@@ -161,7 +160,7 @@ def test_what_the_gates_said_of_the_file(bundle: Bundle, gate: str, status: Stat
     verdict = Verdict(
         gate=gate,
         status=status,
-        subject=JudgedFile("model.onnx", sha256_of(bundle.onnx_path)),
+        subject=Subject("model.onnx", sha256_of(bundle.onnx_path)),
         reason="" if status is Status.PASSED else "logits are off",
         measures=(Measure(output="logits", metric="relative L2", value=0.0, limit=1e-5),),
     )
@@ -302,5 +301,5 @@ def test_nan_outputs_end_the_command_with_4(tmp_path: Path, capsys: pytest.Captu
 
 def test_subject_of_a_measurement_is_json(bundle: Bundle, measurements: list[Measurement]) -> None:
     bench(bundle.path, QUICK)
-    assert isinstance(measurements[0].subject, Subject)
+    assert isinstance(measurements[0].subject, TimedFile)
     assert structured(json.loads(json.dumps(plain(measurements[0]))), Measurement, "file") == measurements[0]

@@ -11,14 +11,14 @@ import pytest
 
 from ftsf_export.bench.sampling import Samples
 from ftsf_export.bench.table import main, table_from_timings
-from ftsf_export.bench.timing import Subject, Timing, timing_from_samples
+from ftsf_export.bench.timing import TimedFile, Timing, timing_from_samples
 from ftsf_export.runners.driver import gpu_problem
 from ftsf_export.strict_json import plain
 
 ROOT = Path(__file__).parents[3]
 
 
-def timing_of(subject: Subject, latency_ms: float, device_ms: float | None) -> Timing:
+def timing_of(subject: TimedFile, latency_ms: float, device_ms: float | None) -> Timing:
     samples = Samples(
         warmup_iterations=3,
         latency_ms=(latency_ms,) * 100,
@@ -28,7 +28,7 @@ def timing_of(subject: Subject, latency_ms: float, device_ms: float | None) -> T
     return timing_from_samples(replace(subject, heading="NVIDIA L4 (TensorRT 11.1.0)"), samples)
 
 
-def test_one_row_a_timing(subject: Subject) -> None:
+def test_one_row_a_timing(subject: TimedFile) -> None:
     noted = replace(subject, notes=("no gate has passed it",))
     table = table_from_timings([("bench-a", timing_of(noted, 4.0, 3.5)), ("bench-b", timing_of(subject, 8.0, None))])
     head, rule, *rows = [line for line in table.splitlines() if line.startswith("|")]
@@ -49,7 +49,7 @@ def test_an_empty_table_is_refused() -> None:
         table_from_timings([])
 
 
-def test_files_of_the_command(tmp_path: Path, subject: Subject, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_of_the_command(tmp_path: Path, subject: TimedFile, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "bench-a.json"
     file.write_text(json.dumps({"timings": [plain(timing_of(subject, 4.0, 3.5))], "exit_code": 0}) + "\n")
     main([str(file)])

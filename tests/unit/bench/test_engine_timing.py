@@ -11,14 +11,14 @@ import pytest
 from ftsf_export.bench.cuda import Cuda
 from ftsf_export.bench.engine_timing import time_engine
 from ftsf_export.bench.sampling import Schedule
-from ftsf_export.bench.timing import Subject, Timing
+from ftsf_export.bench.timing import TimedFile, Timing
 from ftsf_export.errors import RunError
 
 CLIP = np.ones((2, 3, 4), np.float32)
 SCHEDULE = Schedule(iterations=5, seconds=0.0, warmup=1, warmup_seconds=0.0)
 
 
-def time_it(engine: Any, subject: Subject, clock: Any, **changes: Any) -> tuple[Timing, ...]:
+def time_it(engine: Any, subject: TimedFile, clock: Any, **changes: Any) -> tuple[Timing, ...]:
     def read_clock() -> int:
         clock.pass_ms(1.5)
         return int(clock())
@@ -35,7 +35,7 @@ def time_it(engine: Any, subject: Subject, clock: Any, **changes: Any) -> tuple[
     )
 
 
-def test_graphs_off_and_on(engine: Any, subject: Subject, clock: Any) -> None:
+def test_graphs_off_and_on(engine: Any, subject: TimedFile, clock: Any) -> None:
     off, on = time_it(engine, subject, clock)
     assert (off.heading, on.heading) == ("NVIDIA L4 (TensorRT 11.1.0)", "NVIDIA L4 (TensorRT 11.1.0, CUDA graph)")
     assert off.subject.conditions == {
@@ -53,21 +53,21 @@ def test_graphs_off_and_on(engine: Any, subject: Subject, clock: Any) -> None:
     assert engine.cudart.live == {}
 
 
-def test_a_run_that_cannot_be_captured_is_a_note(engine: Any, subject: Subject, clock: Any) -> None:
+def test_a_run_that_cannot_be_captured_is_a_note(engine: Any, subject: TimedFile, clock: Any) -> None:
     engine.refuses_capture = True
     (timing,) = time_it(engine, subject, clock)
     assert timing.heading == "NVIDIA L4 (TensorRT 11.1.0)"
     assert timing.subject.notes[-1].startswith("not measured with a CUDA graph: engine: the run could not be enqueued")
 
 
-def test_outputs_that_are_not_finite_are_not_timed(engine: Any, subject: Subject, clock: Any) -> None:
+def test_outputs_that_are_not_finite_are_not_timed(engine: Any, subject: TimedFile, clock: Any) -> None:
     engine.scale = float("nan")
     with pytest.raises(RunError, match=r"logits is nan at \[0, 0\]; not timed"):
         time_it(engine, subject, clock)
 
 
 def test_wrong_outputs_under_a_graph_are_an_error_not_a_note(
-    engine: Any, subject: Subject, clock: Any, monkeypatch: pytest.MonkeyPatch
+    engine: Any, subject: TimedFile, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain_launch = type(engine.cudart)._cudaGraphLaunch
 
@@ -80,12 +80,12 @@ def test_wrong_outputs_under_a_graph_are_an_error_not_a_note(
         time_it(engine, subject, clock)
 
 
-def test_outputs_of_another_shape_are_not_timed(engine: Any, subject: Subject, clock: Any) -> None:
+def test_outputs_of_another_shape_are_not_timed(engine: Any, subject: TimedFile, clock: Any) -> None:
     with pytest.raises(RunError, match=r"expected shape \(2, 400\), got \(2, 3\)"):
         time_it(engine, subject, clock, shapes={"logits": (2, 400)})
 
 
-def test_the_monitor_is_read_between_calls_and_starts_anew(engine: Any, subject: Subject, clock: Any) -> None:
+def test_the_monitor_is_read_between_calls_and_starts_anew(engine: Any, subject: TimedFile, clock: Any) -> None:
     class Monitor:
         said: list[str] = []
 

@@ -13,7 +13,7 @@ import pytest
 from ftsf_export.bench.measurement import Measurement, measure_in_child
 from ftsf_export.bench.memory import peak_rss_bytes
 from ftsf_export.bench.sampling import Schedule
-from ftsf_export.bench.timing import Subject
+from ftsf_export.bench.timing import TimedFile
 from ftsf_export.errors import EnvironmentLacks, RunError
 from ftsf_export.runners.driver import gpu_problem
 from ftsf_export.strict_json import plain, structured
@@ -41,7 +41,7 @@ def write_model(path: Path, value: float = 2.0) -> None:
 
 
 @pytest.fixture
-def measurement(tmp_path: Path, subject: Subject) -> Measurement:
+def measurement(tmp_path: Path, subject: TimedFile) -> Measurement:
     write_model(tmp_path / "model.onnx")
     return Measurement(
         backend="onnxruntime",
@@ -59,7 +59,7 @@ def test_a_measurement_survives_its_json_form(measurement: Measurement) -> None:
         replace(measurement, backend="openvino")
 
 
-def test_one_timing_of_the_subject(measurement: Measurement, subject: Subject) -> None:
+def test_one_timing_of_the_subject(measurement: Measurement, subject: TimedFile) -> None:
     (timing,) = measure_in_child(measurement, FEED)
     assert replace(timing.subject, notes=()) == subject
     assert timing.latency.count == 10

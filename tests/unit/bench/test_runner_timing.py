@@ -12,7 +12,7 @@ from polygraphy.backend.base import BaseRunner
 from ftsf_export.bench.outputs import batch_of_clips, check_outputs
 from ftsf_export.bench.runner_timing import time_runner
 from ftsf_export.bench.sampling import Schedule
-from ftsf_export.bench.timing import Subject
+from ftsf_export.bench.timing import TimedFile
 from ftsf_export.errors import RunError
 
 FEED = {"clip": np.zeros((2, 3), np.float32)}
@@ -40,7 +40,7 @@ class SlowRunner(BaseRunner):  # type: ignore[misc]
         return OrderedDict(self.outputs)
 
 
-def test_loading_and_the_first_call_are_not_in_the_figures(clock: Any, subject: Subject) -> None:
+def test_loading_and_the_first_call_are_not_in_the_figures(clock: Any, subject: TimedFile) -> None:
     runner = SlowRunner(clock, {"logits": np.ones((2, 5), np.float32)})
     schedule = Schedule(iterations=10, seconds=0.1, warmup=3, warmup_seconds=0.0)
     timing = time_runner(runner, FEED, {"logits": (2, 5)}, subject, schedule, clock_ns=clock)
@@ -51,7 +51,7 @@ def test_loading_and_the_first_call_are_not_in_the_figures(clock: Any, subject: 
     assert runner.log == ["activated", "checked", *["timed"] * 13, "deactivated"]
 
 
-def test_a_runner_whose_outputs_are_wrong_is_not_timed(clock: Any, subject: Subject) -> None:
+def test_a_runner_whose_outputs_are_wrong_is_not_timed(clock: Any, subject: TimedFile) -> None:
     runner = SlowRunner(clock, {"logits": np.full((2, 5), np.nan, np.float32)})
     with pytest.raises(RunError, match="not timed"):
         time_runner(runner, FEED, {"logits": (2, 5)}, subject, Schedule(), clock_ns=clock)

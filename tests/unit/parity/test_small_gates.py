@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ftsf_export.bundle import Golden
-from ftsf_export.parity.labels import judge_labels
+from ftsf_export.parity.golden import judge_labels
 from ftsf_export.parity.second_opinion import judge_second_opinion
 from ftsf_export.verdict import Status, Subject
 
