@@ -51,7 +51,8 @@ def test_all_of_them_at_once_and_none_where_they_agree(huggingface: Callable[...
 def test_defaults_give_way(huggingface: Callable[..., Path]) -> None:
     """Nothing was written: fastformer, 512 wide and 400 classes are defaults, not wishes."""
     checkpoint = describe_checkpoint(folder := huggingface(), ExportConfig(checkpoint=folder))
-    assert (checkpoint.model.attn_mechanism, checkpoint.model.dim, checkpoint.swapped) == ("regular", 32, False)
+    assert (checkpoint.model.attn_mechanism, checkpoint.model.dim) == ("regular", 32)
+    assert not checkpoint.weights.need_fine_tuning_in(checkpoint.model)
 
 
 @pytest.mark.parametrize("attn", ["fastformer", "performer"])
@@ -69,8 +70,7 @@ def test_another_mechanism_keeps_every_weight_that_fits(huggingface: Callable[..
     again, other = (load_checkpoint(folder, config.replaced(seed=seed))[0].state_dict() for seed in (3, 4))
     assert all(torch.equal(again[name], tensor) for name, tensor in swapped.state_dict().items())
     assert not any(torch.equal(other[name], again[name]) for name in fresh)
-    assert checkpoint.swapped
-    assert "NOT FINE-TUNED" in checkpoint.weights
+    assert "NOT FINE-TUNED" in checkpoint.weights.described(checkpoint.model)
     assert any(warning.startswith("NEEDS FINE-TUNING") for warning in checkpoint.warnings)
     assert checkpoint.weights.need_fine_tuning_in(checkpoint.model)
 

@@ -34,7 +34,7 @@ seen = []
 try:
     c = describe_checkpoint(sys.argv[1], ExportConfig(), on_progress=lambda *done: seen.append(done))
     said = {"name": c.found.name, "revision": c.found.revision, "folder": str(c.found.tensors.path.parent),
-            "warnings": c.warnings, "weights": c.weights}
+            "warnings": c.warnings, "weights": c.weights.described(c.model)}
 except FtsfError as error:
     said = {"error": error.message, "exit_code": error.exit_code}
 print(json.dumps({**said, "seen": seen}))
