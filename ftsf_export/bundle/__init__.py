@@ -1,8 +1,11 @@
-"""The directory that travels: its manifest, its hashes, and writing it whole or not at all. Needs NumPy alone."""
+"""The directory that travels: its manifest, its hashes, and writing it whole or not at all.
+
+The reference values stand in ``ftsf_export.bundle.golden``, which alone needs NumPy: to say what a bundle holds, nobody
+waits for it.
+"""
 
 from ftsf_export.bundle.bundle import Bundle, record
 from ftsf_export.bundle.files import sha256_of
-from ftsf_export.bundle.golden import Golden, read_golden, sample_positions, sample_tap, write_golden
 from ftsf_export.bundle.manifest import (
     ENGINES_FOLDER,
     GOLDEN_NAME,
@@ -43,7 +46,6 @@ __all__ = [
     "EngineEntry",
     "FileEntry",
     "GivenWeights",
-    "Golden",
     "GraphRecord",
     "Island",
     "Manifest",
@@ -54,11 +56,7 @@ __all__ = [
     "TapSpec",
     "TensorSpec",
     "Weights",
-    "read_golden",
     "record",
     "rehash",
-    "sample_positions",
-    "sample_tap",
     "sha256_of",
-    "write_golden",
 ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ftsf_export.bundle.files import member, sha256_of
-from ftsf_export.bundle.golden import Golden, read_golden
 from ftsf_export.bundle.manifest import (
     GOLDEN_NAME,
     MANIFEST_NAME,
@@ -21,6 +21,9 @@ from ftsf_export.bundle.specs import EngineEntry
 from ftsf_export.bundle.update import check_engines, finish_interrupted_update, record_in
 from ftsf_export.errors import BundleError
 from ftsf_export.verdict import Status, Verdict
+
+if TYPE_CHECKING:
+    from ftsf_export.bundle.golden import Golden
 
 _ATTEMPTS = 10
 
@@ -71,6 +74,8 @@ class Bundle:
 
     def golden(self) -> Golden:
         """Reference inputs and outputs. Raises BundleError unless they fit the manifest."""
+        from ftsf_export.bundle.golden import read_golden
+
         path = member(self.path, GOLDEN_NAME)
         golden = read_golden(path, str(path))
         check_golden(golden, self.manifest, str(path))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Annotated
 
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.precision import PrecisionName
 from ftsf_export.strict_json import Count, Positive, Rule, Sha256, one_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 TOKENS = ("all", "class")
 BATCH = "batch"
@@ -62,6 +63,8 @@ class Normalisation:
 
     def of(self, clips: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """(..., C, H, W) of pixels -> the same, normalised."""
+        import numpy as np
+
         mean, std = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (self.mean, self.std))
         normalised: npt.NDArray[np.float32] = (clips - mean) / std
         return normalised

@@ -18,7 +18,6 @@ from ftsf_export.bundle.files import (
     output_error,
     write_flushed,
 )
-from ftsf_export.bundle.golden import read_golden
 from ftsf_export.bundle.lock import DirectoryLock
 from ftsf_export.bundle.manifest import GOLDEN_NAME, MANIFEST_NAME, REQUIRED_FILES, Manifest
 from ftsf_export.bundle.place import check_free, clear_leftovers, make_staging, take_place
@@ -131,6 +130,8 @@ class BundleWriter:
 
 def _completed(staging: Path, manifest: Manifest) -> Manifest:
     """The manifest with the hashes of all files in ``staging``."""
+    from ftsf_export.bundle.golden import read_golden
+
     present = files_under(staging)
     for name in (*REQUIRED_FILES, *manifest.files):
         if name not in present:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ftsf_export.bundle import EngineEntry, Golden
+from ftsf_export.bundle import EngineEntry
+from ftsf_export.bundle.golden import Golden
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import EnvironmentLacks
 from ftsf_export.network.gates import parity_engine

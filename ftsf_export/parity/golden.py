@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ftsf_export.bundle import Golden, sample_tap
+from ftsf_export.bundle.golden import Golden, sample_tap
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import GateFailed
 from ftsf_export.network.gates import LABELS, Gate

@@ -16,13 +16,13 @@ from ftsf_export.bundle import (
     Bundle,
     BundleWriter,
     GivenWeights,
-    Golden,
     Manifest,
     PluginNodes,
     TensorSpec,
     Weights,
     record,
 )
+from ftsf_export.bundle.golden import Golden
 from ftsf_export.bundle.specs import BATCH
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import EnvironmentLacks, RunError

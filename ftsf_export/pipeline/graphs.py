@@ -18,15 +18,13 @@ from ftsf_export.bundle import (
     GOLDEN_NAME,
     ONNX_NAME,
     AppliedRewrite,
-    Golden,
     GraphRecord,
     Normalisation,
     PluginNodes,
     TapSpec,
-    sample_tap,
     sha256_of,
-    write_golden,
 )
+from ftsf_export.bundle.golden import Golden, sample_tap, write_golden
 from ftsf_export.config import BatchRange, ExportConfig
 from ftsf_export.network.gates import parity_graph
 from ftsf_export.network.scope import LOGITS

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle, Golden
+from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle
+from ftsf_export.bundle.golden import Golden
 from ftsf_export.errors import ConfigError, EnvironmentLacks, OutputError, UsageError
 from ftsf_export.network.gates import parity_graph
 from ftsf_export.parity.engines import judge_engine

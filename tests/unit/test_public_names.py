@@ -25,14 +25,22 @@ def loaded_by(script: str) -> list[str]:
         check=True,
         timeout=60,
     )
-    modules: list[str] = json.loads(done.stdout)
+    modules: list[str] = json.loads(done.stdout.splitlines()[-1])
     return modules
 
 
-def test_the_bundle_layer_needs_numpy_alone() -> None:
+def test_the_bundle_layer_needs_numpy_for_reference_values_alone() -> None:
     modules = loaded_by("import json, sys; import ftsf_export, ftsf_export.bundle; ftsf_export.Bundle")
+    assert not {*HEAVY, "numpy", "rich"} & set(modules)
+    modules = loaded_by("import json, sys; import ftsf_export.bundle.golden")
     assert not set(HEAVY) & set(modules)
     assert "numpy" in modules
+
+
+def test_the_help_of_the_commands_loads_neither_numpy_nor_rich() -> None:
+    script = "import json, sys; from ftsf_export.cli.main import ftsf, run; run(ftsf, ['--help'], 'ftsf')"
+    modules = loaded_by(script)
+    assert not {*HEAVY, "numpy", "rich"} & set(modules)
 
 
 def test_importing_the_package_loads_no_part_of_it() -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ftsf_export.bundle import Bundle, BundleWriter, Island, TapSpec, TensorSpec, write_golden
+from ftsf_export.bundle import Bundle, BundleWriter, Island, TapSpec, TensorSpec
+from ftsf_export.bundle.golden import write_golden
 from ftsf_export.config import BatchRange
 from ftsf_export.engine.choice import BuildTools
 from ftsf_export.errors import BuildError, BundleError, EnvironmentLacks, UsageError

@@ -15,8 +15,9 @@ from onnx import numpy_helper
 
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export import ExportConfig, export
-from ftsf_export.bundle import ONNX_NAME, Golden, read_golden, write_golden
+from ftsf_export.bundle import ONNX_NAME
 from ftsf_export.bundle.files import entry_of
+from ftsf_export.bundle.golden import Golden, read_golden, write_golden
 from ftsf_export.bundle.manifest import MANIFEST_NAME, read_manifest
 
 Alter = Callable[[np.ndarray], None]

@@ -16,7 +16,8 @@ import pytest
 from polygraphy.backend.base import BaseRunner
 from polygraphy.common import TensorMetadata
 
-from ftsf_export.bundle import Bundle, EngineEntry, read_golden, record, sha256_of
+from ftsf_export.bundle import Bundle, EngineEntry, record, sha256_of
+from ftsf_export.bundle.golden import read_golden
 from ftsf_export.errors import ConfigError, EnvironmentLacks, OutputError, UsageError
 from ftsf_export.pipeline.verify import verify
 from ftsf_export.verdict import Status, Subject

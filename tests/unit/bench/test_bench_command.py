@@ -20,8 +20,8 @@ from ftsf_export.bundle import (
     record,
     rehash,
     sha256_of,
-    write_golden,
 )
+from ftsf_export.bundle.golden import write_golden
 from ftsf_export.cli.main import ftsf, run
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks
 from ftsf_export.pipeline import bench as pipeline

@@ -17,8 +17,8 @@ from ftsf_export.bundle import (
     Manifest,
     TapSpec,
     sha256_of,
-    write_golden,
 )
+from ftsf_export.bundle.golden import write_golden
 from ftsf_export.verdict import Measure, Status, Subject, Verdict
 from tests.unit.manifests import small_manifest
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftsf_export.bundle import read_golden, sample_positions, sample_tap, write_golden
+from ftsf_export.bundle.golden import read_golden, sample_positions, sample_tap, write_golden
 from ftsf_export.errors import BundleError
 
 

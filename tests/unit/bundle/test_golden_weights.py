@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ftsf_export.bundle import read_golden, write_golden
+from ftsf_export.bundle.golden import read_golden, write_golden
 from ftsf_export.errors import BundleError
 
 DIGEST = hashlib.sha256(b"weight").hexdigest()

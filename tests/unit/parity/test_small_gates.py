@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ftsf_export.bundle import Golden
+from ftsf_export.bundle.golden import Golden
 from ftsf_export.parity.golden import judge_labels
 from ftsf_export.parity.second_opinion import judge_second_opinion
 from ftsf_export.verdict import Status, Subject
