@@ -46,7 +46,10 @@ def test_the_checkpoint_brings_its_architecture_and_weights(file: Path, tmp_path
 
 def test_the_plan_names_the_file_and_its_hash(file: Path, tmp_path: Path) -> None:
     plan = resolve_export(ExportConfig(checkpoint=file, builder="none"), output=tmp_path / "out")
-    assert plan.weights == f"checkpoint w.safetensors (FastTimeSformer), w.safetensors sha256 {sha256_of(file)[:16]}"
+    assert (
+        plan.weights.described(plan.model)
+        == f"checkpoint w.safetensors (FastTimeSformer), w.safetensors sha256 {sha256_of(file)[:16]}"
+    )
     assert plan.preprocessing.crop == (32, 16)
     assert plan.as_dict()["checkpoint"]["sha256"] == sha256_of(file)
 

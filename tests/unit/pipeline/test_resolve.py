@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ftsf_export.bundle import RandomWeights
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import EnvironmentLacks, FtsfError, OutputError, UsageError
 from ftsf_export.pipeline import resolve
@@ -32,7 +33,7 @@ def test_the_documented_example(tmp_path: Path) -> None:
     plan = resolved(tmp_path, attn="fastformer", frames=8)
     assert [(one.builder, one.target.name) for one in plan.choice.to_build] == [("rtx", "rtx")]
     assert plan.gates == ("parity.onnx-fp32", "parity.fp16-emulated", "engine.types-rtx-rtx", "plan.work-rtx-rtx")
-    assert plan.weights == "random, seed 0"
+    assert plan.weights == RandomWeights(0)
     assert (plan.preprocessing.frames, plan.preprocessing.stride, plan.preprocessing.crop) == (8, 32, (224, 224))
     assert not list(tmp_path.iterdir())
 
