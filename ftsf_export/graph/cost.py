@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 
 import torch
 from torch import nn
@@ -18,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.graph.forms.model import ExportForm
-from ftsf_export.graph.rewrite import Rewrites
+from ftsf_export.graph.rewrite import Rewrites, rewrite_named
 
 # Blocks between the first and the last are alike, so two depths give the line on which all others lie.
 _FEW_BLOCKS = 3
@@ -55,7 +54,7 @@ class Saving:
 
 
 @dataclass(frozen=True)
-class Work:
+class WorkCount:
     """One clip through the eager model and through the graph, and what each rewrite saves of it."""
 
     eager: Cost
@@ -65,7 +64,7 @@ class Work:
 
 def measure_work(
     config: TimeSformerConfig, rewrites: Rewrites, *, operator: bool = False, plugins: frozenset[str] = frozenset()
-) -> Work:
+) -> WorkCount:
     """Count the work of the model of ``config`` and of its export form with ``rewrites``. Runs no arithmetic.
 
     Of a plugin's node the work of its function is counted.
@@ -73,15 +72,10 @@ def measure_work(
     shapes = _Shapes(config, plugins)
     graph = shapes.of_form(rewrites, operator)
     savings = [
-        Saving(name, summary_of(name), shapes.of_form(rewrites - {name}, operator) - graph) for name in sorted(rewrites)
+        Saving(name, rewrite_named(name).summary, shapes.of_form(rewrites - {name}, operator) - graph)
+        for name in sorted(rewrites)
     ]
-    return Work(eager=shapes.of_model(), graph=graph, savings=tuple(savings))
-
-
-def summary_of(rewrite: str) -> str:
-    """The first sentence of a rewrite's own words."""
-    module = import_module(f"ftsf_export.graph.rewrite.{rewrite.replace('-', '_')}")
-    return (module.__doc__ or "").strip().splitlines()[0].rstrip(".").replace("``", "")
+    return WorkCount(eager=shapes.of_model(), graph=graph, savings=tuple(savings))
 
 
 class _Shapes:

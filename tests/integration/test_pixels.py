@@ -16,7 +16,7 @@ from ftsf_export.graph.rewrite import ALL, pixel_normalisation
 SMALL = {"frames": 2, "size": "32", "dim": 64, "depth": 1, "dim_head": 16, "num_classes": 5, "builder": "none"}
 
 
-@pytest.mark.parametrize("rewrites", [None, tuple(ALL - {pixel_normalisation.NAME})])
+@pytest.mark.parametrize("rewrites", [None, tuple(ALL - {pixel_normalisation.REWRITE.name})])
 def test_pixels_in_the_models_answers_out(tmp_path: Path, rewrites: tuple[str, ...] | None) -> None:
     config = ExportConfig(**SMALL, pixels=True, rewrites=rewrites)
     bundle = export(config, output=tmp_path / "pixels")

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ftsf_export.graph.forms.branches import MlpForm, TemporalForm
 from ftsf_export.graph.forms.frames import Frames
+from ftsf_export.network.scope import SPATIAL
 
 
 class BlockForm(nn.Module):
@@ -35,15 +36,19 @@ class DividedBlockForm(BlockForm):
     The stream holds the class token once; only spatial attention sees a copy of it in each frame.
     """
 
-    def __init__(self, temporal: TemporalForm, spatial: nn.Module, mlp: MlpForm, frames: Frames) -> None:
-        super().__init__("spatial", spatial, mlp)
+    is_class: Tensor
+
+    def __init__(
+        self, temporal: TemporalForm, spatial: nn.Module, mlp: MlpForm, frames: Frames, is_class: Tensor
+    ) -> None:
+        super().__init__(SPATIAL.name, spatial, mlp)
         self.temporal = temporal
-        # Shared with all blocks, and no child of any of them.
-        self._frames = (frames,)
+        self.frames = frames
+        self.register_buffer("is_class", is_class)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         token, patches, framed = self.framed(x_BND)
-        x_BND = torch.cat((token, patches), dim=1) + self.get_submodule("spatial")(framed)
+        x_BND = torch.cat((token, patches), dim=1) + self.get_submodule(SPATIAL.name)(framed)
         out: Tensor = x_BND + self.mlp(x_BND)
         return out
 
@@ -51,7 +56,7 @@ class DividedBlockForm(BlockForm):
         """After the temporal branch: class token (B, 1, D), patches (B, F * P, D), frames (B, S, D)."""
         token, patches = x_BND[:, :1], x_BND[:, 1:]
         patches = patches + self.temporal(patches)
-        return token, patches, self._frames[0].join(token, patches)
+        return token, patches, self.frames.join(token, patches, self.is_class)
 
 
 class TailBlockForm(BlockForm):
@@ -77,6 +82,6 @@ class DividedTailBlockForm(DividedBlockForm):
 
     def forward(self, x_BND: Tensor) -> Tensor:
         token, _, framed = self.framed(x_BND)
-        token = token + self.get_submodule("spatial")(framed)
+        token = token + self.get_submodule(SPATIAL.name)(framed)
         out: Tensor = token + self.mlp(token)
         return out

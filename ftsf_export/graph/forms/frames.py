@@ -6,42 +6,50 @@ which the class token comes first: (B, S, D), S = F * T, in one of two orders (`
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-
-from ftsf_export.graph.forms.grid import Grid
 
 # Up to here a sum over frames is written out: additions of rows become part of the kernel that reads them anyway, a
 # reduction would be a kernel of its own and have its operand copied.
 MOST_FRAMES_WRITTEN_OUT = 16
 
 
-class Frames(nn.Module):
-    """Joins and parts the frames. All blocks share one, for its constant.
-
-    Args:
-        grid: F frames of T tokens each.
-        frame_major: keep each frame's tokens side by side, (F, T); otherwise the frames of each position, (T, F).
-    """
+class ClassMask(nn.Module):
+    """Which token of a frame is the class token, (1, T, 1, 1): a constant that all blocks share."""
 
     is_class: Tensor
 
-    def __init__(self, grid: Grid, *, frame_major: bool = False) -> None:
+    def __init__(self, tokens: int) -> None:
         super().__init__()
-        self.frames, self.tokens, self.frame_major = grid.frames, grid.tokens, frame_major
-        # In the other order the tokens of a frame are as far apart as the frames of a position were.
-        self.grid = grid if frame_major else replace(grid, frames=grid.tokens, tokens=grid.frames, along="time")
-        self.register_buffer("is_class", torch.arange(grid.tokens).reshape(1, -1, 1, 1) == 0)
+        self.register_buffer("is_class", torch.arange(tokens).reshape(1, -1, 1, 1) == 0)
 
-    def join(self, token_B1D: Tensor, patches_BND: Tensor) -> Tensor:
-        """Class token (B, 1, D) and patches (B, F * P, D) -> frames (B, S, D). Nothing asks for the batch's size."""
+
+@dataclass(frozen=True)
+class Frames:
+    """How the frames are joined and parted.
+
+    Attributes:
+        frames: F, how many there are.
+        tokens: T, tokens of each.
+        frame_major: each frame's tokens lie side by side, (F, T); otherwise the frames of each position, (T, F).
+    """
+
+    frames: int
+    tokens: int
+    frame_major: bool = False
+
+    def join(self, token_B1D: Tensor, patches_BND: Tensor, is_class: Tensor) -> Tensor:
+        """Class token (B, 1, D) and patches (B, F * P, D) -> frames (B, S, D). Nothing asks for the batch's size.
+
+        ``is_class``: that of ``ClassMask``.
+        """
         width = patches_BND.shape[-1]
         patches_BPFD = patches_BND.reshape(-1, self.frames, self.tokens - 1, width).transpose(1, 2)
         padded_BTFD = torch.nn.functional.pad(patches_BPFD, (0, 0, 0, 0, 1, 0))
-        framed = torch.where(self.is_class, token_B1D[:, None], padded_BTFD)
+        framed = torch.where(is_class, token_B1D[:, None], padded_BTFD)
         return (framed.transpose(1, 2) if self.frame_major else framed).reshape(-1, self.frames * self.tokens, width)
 
     def part(self, y_BSD: Tensor, *, alike: bool) -> Tensor:
@@ -54,9 +62,9 @@ class Frames(nn.Module):
         patches = y_BTFD[:, 1:].transpose(1, 2).reshape(-1, self.frames * (self.tokens - 1), width)
         return torch.cat((y_BTFD[:, :1, 0] if alike else self._mean_of_copies(y_BTFD), patches), dim=1)
 
-    def class_in_place(self) -> Tensor:
+    def in_place(self, is_class: Tensor) -> Tensor:
         """Which tokens are the class token, for tokens in place, (B, F, T, H, K) or (B, T, F, H, K): ones elsewhere."""
-        is_class = self.is_class[..., None]
+        is_class = is_class[..., None]
         return is_class.transpose(1, 2) if self.frame_major else is_class
 
     def _mean_of_copies(self, y_BTFD: Tensor) -> Tensor:

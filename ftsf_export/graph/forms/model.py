@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
@@ -11,36 +11,37 @@ from torch import Tensor, nn
 from fast_timesformer.blocks import (
     DividedBlock,
     FrameBranch,
-    JointBlock,
     JointBranch,
     MlpBranch,
     SpatialBranch,
+    TemporalBranch,
 )
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.bundle import Normalisation, TapSpec
-from ftsf_export.graph.forms.attention import attention_form
+from ftsf_export.graph.forms.angles import joint_angles, space_angles, time_angles
+from ftsf_export.graph.forms.attention import AttentionParts, attention_form, entered
 from ftsf_export.graph.forms.blocks import BlockForm, DividedBlockForm, DividedTailBlockForm, TailBlockForm
-from ftsf_export.graph.forms.branches import ClassAttentionForm, MlpForm, TemporalForm, TokensForm
-from ftsf_export.graph.forms.frames import Frames
-from ftsf_export.graph.forms.grid import Grid
-from ftsf_export.graph.forms.product import Norm, Product
+from ftsf_export.graph.forms.branches import MlpForm, TemporalForm, TokensForm
+from ftsf_export.graph.forms.choices import Choices, Site, attention_site, choices_for
+from ftsf_export.graph.forms.frames import ClassMask, Frames
+from ftsf_export.graph.forms.linear_map import LinearMap, Norm
 from ftsf_export.graph.forms.rotation import RotaryTables
-from ftsf_export.graph.forms.turns import joint_turns, space_turns, time_turns
-from ftsf_export.graph.rewrite import Rewrites, class_tail, pixel_normalisation, regrouping
-from ftsf_export.network.scope import BLOCKS, MLP, NORM, PATCH_EMBED, TEMPORAL
+from ftsf_export.graph.rewrite import Rewrites, pixel_normalisation
+from ftsf_export.mechanisms import mechanism_named
+from ftsf_export.network.scope import BLOCKS, BRANCHES, MLP, NORM, PATCH_EMBED, TEMPORAL, Along, Branch
 
 
-class PatchEmbedForm(Product):
+class PatchEmbedForm(LinearMap):
     """Clip (B, F, C, H, W) -> patches (B, F * P, D). The patch vector is taken in the clip's own order: channel, row,
     column, with the weight's rows permuted to match, so that rows of pixels stay contiguous."""
 
     def __init__(self, model: FastTimeSformer, normalisation: Normalisation | None) -> None:
         """``normalisation``: to take over; None: the clip is normalised."""
         config = model.config
-        self_weight = Product.from_linear(model.patch_embed)
+        self_weight = LinearMap.from_linear(model.patch_embed)
         side, channels = config.patch_size, config.channels
         weight = self_weight.weight.reshape(side, side, channels, -1).permute(2, 0, 1, 3).flatten(0, 2)
-        embed = Product(weight, self_weight.bias)
+        embed = LinearMap(weight, self_weight.bias)
         if normalisation is not None:
             embed = pixel_normalisation.folded(embed, normalisation)
         super().__init__(embed.weight, embed.bias)
@@ -104,7 +105,7 @@ class ExportForm(nn.Module):
         rewrites: names of the exact rewrites to apply.
         operator: softmax attention as the ONNX ``Attention`` operator.
         one_clip: every call is one clip; forms that are better for several otherwise.
-        plugins: which linear attentions are one node, those along "time", "space" or both.
+        plugins: which attentions are one node, those along "time", "space" or both.
         normalisation: the clip holds pixels, which are normalised so; None: it is normalised.
     """
 
@@ -119,28 +120,35 @@ class ExportForm(nn.Module):
         normalisation: Normalisation | None = None,
     ) -> None:
         super().__init__()
-        self.plugins, self.one_clip = plugins, one_clip
         config = model.config
         self.frames_apart = config.attn_type == "space"
-        frames = 1 if config.attn_type == "joint" else config.frames
-        tokens = 1 + config.num_patches * config.frames // frames
-        self.grid = Grid(frames, tokens, config.num_heads, config.dim_head, "space")
+        self.class_tokens = config.frames if self.frames_apart else 1
+        tables_space, tables_time = _tables(model)
+        regrouped, frame_major = ClassMask(1 + config.num_patches), ClassMask(1 + config.num_patches)
+        blocks = _Blocks(
+            model=model,
+            rewrites=rewrites,
+            tables={"space": tables_space, "time": tables_time},
+            is_class={True: regrouped.is_class, False: frame_major.is_class},
+            operator=operator,
+            one_clip=one_clip,
+            plugins=plugins,
+        )
+        made = [blocks.block(index) for index in range(config.depth)]
         # What all blocks share comes first: a shared constant is known by its first name.
-        self.rotary_space, self.rotary_time = _tables(model)
-        self.frame_major = Frames(self.grid, frame_major=True)
-        self.frames = Frames(self.grid) if regrouping.NAME in rewrites else self.frame_major
-        folded = pixel_normalisation.NAME in rewrites
+        self.rotary_space = None if tables_space is None else tables_space.shared()
+        self.rotary_time = None if tables_time is None else tables_time.shared()
+        self.frame_major, self.frames = frame_major, regrouped
+        pixels = Site(part="embedding", pixels=normalisation is not None)
+        folded = choices_for(pixels, rewrites).pixels_in_embedding
         self.pixels: PixelsForm | None = None
         if normalisation is not None and not folded:
             self.pixels = PixelsForm(normalisation, model.head.weight.detach())
         self.patch_embed = PatchEmbedForm(model, normalisation if folded else None)
-        self.class_tokens = config.frames if self.frames_apart else 1
         self.tokens = TokensTable(model, self.class_tokens)
-        self.blocks = nn.ModuleList(
-            self._block(model, index, rewrites, operator=operator) for index in range(config.depth)
-        )
+        self.blocks = nn.ModuleList(made)
         self.norm = Norm(model.norm)
-        self.head = Product.from_linear(model.head)
+        self.head = LinearMap.from_linear(model.head)
         self.eval()
 
     def forward(self, clip: Tensor) -> Tensor:
@@ -171,53 +179,80 @@ class ExportForm(nn.Module):
             taps += [TapSpec(BLOCKS / index / name, tokens) for name in (block.tokens_name, MLP)]
         return (*taps, TapSpec(NORM, "all"))
 
-    def _block(self, model: FastTimeSformer, index: int, rewrites: Rewrites, *, operator: bool) -> BlockForm:
-        block = model.blocks[index]
-        name = "joint" if isinstance(block, JointBlock) else "spatial"
-        branch = cast("SpatialBranch | JointBranch | FrameBranch", block.get_submodule(name))
-        tail_only = class_tail.NAME in rewrites and index == model.config.depth - 1
-        plugin = self.grid.along in self.plugins and not tail_only
-        # A plugin's kernel takes a frame's tokens side by side.
-        frames = self.frame_major if plugin else self.frames
-        grid = frames.grid if isinstance(block, DividedBlock) else self.grid
-        norm, attn = attention_form(
-            branch.norm,
-            branch.attn,
-            grid,
-            self.rotary_space,
-            rewrites,
-            operator=operator,
-            plugin=plugin,
-            class_only=tail_only,
-            one_clip=self.one_clip,
-        )
-        mlp = MlpForm(cast(MlpBranch, block.get_submodule("mlp")), rewrites)
-        tokens: nn.Module
-        if tail_only:
-            tokens = ClassAttentionForm(norm, attn, rewrites, frames_apart=self.frames_apart)
-        else:
-            tokens = TokensForm(norm, attn, frames if isinstance(block, DividedBlock) else None, rewrites)
-        if isinstance(block, DividedBlock):
-            temporal = self._temporal(block, rewrites, operator=operator)
-            kind = DividedTailBlockForm if tail_only else DividedBlockForm
-            return kind(temporal, tokens, mlp, frames)
-        return TailBlockForm(name, tokens, mlp, self.class_tokens) if tail_only else BlockForm(name, tokens, mlp)
 
-    def _temporal(self, block: DividedBlock, rewrites: Rewrites, *, operator: bool) -> TemporalForm:
+@dataclass(frozen=True, kw_only=True)
+class _Blocks:
+    """Makes the blocks of a model.
+
+    Attributes:
+        tables: rotary tables along space (over the clip in joint attention) and along time.
+        is_class: the class token's mask, by whether the frames are regrouped.
+    """
+
+    model: FastTimeSformer
+    rewrites: Rewrites
+    tables: dict[Along, RotaryTables | None]
+    is_class: dict[bool, Tensor]
+    operator: bool
+    one_clip: bool
+    plugins: frozenset[str]
+
+    def block(self, index: int) -> BlockForm:
+        model, config = self.model, self.model.config
+        block = model.blocks[index]
+        branch = BRANCHES[config.attn_type][-1]
+        module = cast("SpatialBranch | JointBranch | FrameBranch", block.get_submodule(branch.name))
+        last = index == config.depth - 1
+        site = self._site(branch, last=last)
+        choices = choices_for(site, self.rewrites)
+        frames = Frames(config.frames, 1 + config.num_patches, frame_major=not choices.regrouped)
+        is_class = self.is_class[choices.regrouped]
+        norm, attn = self._attention(module, site, choices, frames=frames, is_class=is_class)
+        parted = frames if site.framed and not choices.class_only and not choices.mean_first else None
+        tokens = TokensForm(norm, attn, parted, alike=choices.keys_mean)
+        mlp_site = Site(part="mlp", gated=config.mlp_act == "geglu", last=last)
+        mlp = MlpForm(cast(MlpBranch, block.get_submodule(MLP)), choices_for(mlp_site, self.rewrites))
+        if isinstance(block, DividedBlock):
+            kind = DividedTailBlockForm if choices.class_only else DividedBlockForm
+            return kind(self._temporal(block, last=last), tokens, mlp, frames, is_class)
+        if choices.class_only:
+            return TailBlockForm(branch.name, tokens, mlp, config.frames if config.attn_type == "space" else 1)
+        return BlockForm(branch.name, tokens, mlp)
+
+    def _temporal(self, block: DividedBlock, *, last: bool) -> TemporalForm:
         branch = block.temporal
-        along_time = replace(self.grid, along="time", tokens=self.grid.tokens - 1)
-        plugin = along_time.along in self.plugins
-        norm, attn = attention_form(
-            branch.norm,
-            branch.attn,
-            along_time,
-            self.rotary_time,
-            rewrites,
-            operator=operator,
-            plugin=plugin,
-            one_clip=self.one_clip,
+        site = self._site(TEMPORAL, last=last)
+        choices = choices_for(site, self.rewrites)
+        fc = LinearMap.from_linear(branch.fc)
+        norm, attn = self._attention(branch, site, choices, fc=fc if choices.fc_in_projection else None)
+        return TemporalForm(norm, attn, None if choices.fc_in_projection else fc)
+
+    def _site(self, branch: Branch, *, last: bool) -> Site:
+        return attention_site(self.model.config, branch, last=last, one_clip=self.one_clip, plugins=self.plugins)
+
+    def _attention(
+        self,
+        branch: TemporalBranch | SpatialBranch | JointBranch | FrameBranch,
+        site: Site,
+        choices: Choices,
+        *,
+        fc: LinearMap | None = None,
+        frames: Frames | None = None,
+        is_class: Tensor | None = None,
+    ) -> tuple[Norm, nn.Module]:
+        norm, qkv = entered(branch.norm, branch.attn, choices)
+        parts = AttentionParts(
+            attention=branch.attn,
+            qkv=qkv,
+            choices=choices,
+            tables=self.tables["time" if site.temporal else "space"],
+            fc=fc,
+            frames=frames,
+            is_class=is_class,
+            operator=self.operator,
+            frames_apart=self.model.config.attn_type == "space",
         )
-        return TemporalForm(norm, attn, branch.fc, rewrites)
+        return norm, attention_form(mechanism_named(self.model.config.attn_mechanism), site, parts)
 
 
 def _tables(model: FastTimeSformer) -> tuple[RotaryTables | None, RotaryTables | None]:
@@ -226,7 +261,7 @@ def _tables(model: FastTimeSformer) -> tuple[RotaryTables | None, RotaryTables |
         return None, None
     rotary = model.rotary
     if model.config.attn_type == "joint":
-        space = RotaryTables(*rotary.joint_NK(), prefix=1, turns=joint_turns(rotary))
+        space = RotaryTables(*rotary.joint_NK(), prefix=1, angles=joint_angles(rotary))
     else:
-        space = RotaryTables(*rotary.space_PK(), prefix=1, turns=space_turns(rotary))
-    return space, RotaryTables(*rotary.time_FK(), prefix=0, turns=time_turns(rotary))
+        space = RotaryTables(*rotary.space_PK(), prefix=1, angles=space_angles(rotary))
+    return space, RotaryTables(*rotary.time_FK(), prefix=0, angles=time_angles(rotary))

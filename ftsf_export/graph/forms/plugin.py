@@ -15,38 +15,38 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from fast_timesformer.attention import Attention, FastAttention, PerformerAttention
+from fast_timesformer.attention import FastAttention, PerformerAttention
 from ftsf_export.graph.forms.additive import AdditivePool
+from ftsf_export.graph.forms.attention import AttentionParts
 from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.island import FeatureExponential, Island, Quotient, Shares
-from ftsf_export.graph.forms.product import Product, columns
+from ftsf_export.graph.forms.linear_map import LinearMap, columns
 from ftsf_export.graph.forms.rotation import RotaryTables
 from ftsf_export.graph.plugin_ops import ADDITIVE, DOMAIN, DOMAIN_VERSION, FAVOR, PluginOp
 from ftsf_export.graph.rewrite import temporal_fc
+from ftsf_export.mechanisms import Mechanism, loaded
 
 # TensorRT hands a node's attributes to its plugin by type; ints, floats and strings are all it needs.
 Attribute = int | float | str | bool | Sequence[int] | Sequence[float] | Sequence[str] | Sequence[bool]
 
 
 class PluginForm(nn.Module):
-    """Normed stream (B, S, D) -> (B, S, D): one packed product, the node, the output projection.
+    """Normed stream (B, S, D) -> (B, S, D): one packed product, the node, the output projection."""
 
-    Args:
-        attention: the model's module, fastformer's or performer's.
-        qkv: its packed product.
-        grid: which tokens attend to each other.
-        tables: of the attending tokens, the class token included; None: no rotation.
-    """
-
-    def __init__(self, attention: Attention, qkv: Product, grid: Grid, tables: RotaryTables | None) -> None:
+    def __init__(self, mechanism: Mechanism, parts: AttentionParts) -> None:
         super().__init__()
-        self.inner = grid.heads * grid.width
-        self.to_qkv = qkv
-        self.core = plugin_core(attention, grid, tables)
-        self.to_out = Product.from_linear(attention.to_out)
+        if mechanism.plugin is None:
+            raise TypeError(f"{mechanism.name} attention has no plugin: it cannot be one node")
+        grid = parts.choices.grid
+        self.inner = grid.inner
+        self.to_qkv = parts.qkv
+        self.core: PluginCore = loaded(mechanism.plugin.core)(parts.attention, grid, parts.tables)
+        self.to_out = parts.followed(parts.projection())
         # Additive attention adds its queries, or their product with the map that follows, after the projection.
-        self.adds_queries = isinstance(attention, FastAttention)
-        self.to_rest: Product | None = None
+        self.adds_queries = mechanism.module.adds_queries
+        self.to_rest: LinearMap | None = None
+        if self.adds_queries and parts.fc is not None:
+            self.to_rest = temporal_fc.folded_queries(columns(parts.qkv, 0, self.inner), parts.fc)
 
     def forward(self, h_BSD: Tensor) -> Tensor:
         qkv_BSX = self.to_qkv(h_BSD)
@@ -56,14 +56,8 @@ class PluginForm(nn.Module):
         rest: Tensor = qkv_BSX[..., : self.inner] if self.to_rest is None else self.to_rest(h_BSD)
         return out + rest
 
-    def fold(self, fc: Product) -> None:
-        """Take the linear map that follows into this attention's own products."""
-        self.to_out = temporal_fc.folded(self.to_out, fc)
-        if self.adds_queries:
-            self.to_rest = temporal_fc.folded_queries(columns(self.to_qkv, 0, self.inner), fc)
 
-
-class Turns(Island):
+class Angles(Island):
     """Positions (N, A) and frequencies (A, I; turns a unit of position) -> cosines and sines (N, I)."""
 
     reason = "angles are whole turns and a fraction: half precision rounds the fraction away"
@@ -134,8 +128,8 @@ class PluginCore(nn.Module):
             nothing = (like.new_zeros(grid.attending, 1), like.new_zeros(1, grid.width // 2))
             positions, frequencies = (nn.Parameter(zeros, requires_grad=False) for zeros in nothing)
         else:
-            positions, frequencies = tables.turns()
-            self.turns = Turns()
+            positions, frequencies = tables.positions_and_frequencies()
+            self.turns = Angles()
         self.positions, self.frequencies = positions, frequencies
         self.split, self.merge = Split(grid), Merge(grid)
 
@@ -264,12 +258,3 @@ class FavorPlugin(PluginCore):
         exponential = self.exp_q if len(over) == 1 else self.exp_k
         features: Tensor = exponential(x, projected - projected.amax(dim=over, keepdim=True))
         return features
-
-
-def plugin_core(attention: Attention, grid: Grid, tables: RotaryTables | None) -> PluginCore:
-    """The node of one of the model's attentions. Raises TypeError for one that has none."""
-    if isinstance(attention, FastAttention):
-        return AdditivePlugin(attention, grid, tables)
-    if isinstance(attention, PerformerAttention):
-        return FavorPlugin(attention, grid, tables)
-    raise TypeError(f"expected additive attention or FAVOR+, got {type(attention).__name__}")

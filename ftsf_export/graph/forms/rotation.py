@@ -3,10 +3,12 @@ halves (i, i + K/2) where the weights have been permuted (``graph.rewrite.rotati
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
-from ftsf_export.graph.forms.turns import Turns, with_prefix
+from ftsf_export.graph.forms.angles import PositionsAndFrequencies, with_prefix
 from ftsf_export.graph.rewrite import rotation_halves
 
 
@@ -16,51 +18,64 @@ def quarter_turn(x: Tensor) -> Tensor:
     return torch.stack((-pairs[..., 1], pairs[..., 0]), dim=-1).reshape(x.shape)
 
 
-class RotaryTables(nn.Module):
+class RotaryTables:
     """cos and sin of every token that attends, (N, K) each; both members of a pair hold one value.
 
-    All blocks share them: one instance belongs to the root of the form, and each attention holds the tensors it needs
-    in the layout that it needs, made once. The graph never computes on a table.
+    Each attention asks for the tables in the layout that it needs, and each layout is made once: all blocks share them.
+    The graph never computes on a table.
+
+    Args:
+        cos, sin: of the tokens that are turned.
+        prefix: how many tokens, the class token, come before the others and are not turned.
+        angles: what the tables are made of, for attentions that make them themselves.
     """
 
-    def __init__(self, cos: Tensor, sin: Tensor, prefix: int, turns: Turns | None = None) -> None:
-        """``prefix`` tokens, the class token, are put before the others and not turned. ``turns``: what the tables are
-        made of, for attentions that make them themselves."""
-        super().__init__()
-        self._turns = None if turns is None else with_prefix(turns, prefix)
+    def __init__(self, cos: Tensor, sin: Tensor, prefix: int, angles: PositionsAndFrequencies | None = None) -> None:
+        self._angles = None if angles is None else with_prefix(angles, prefix)
         still = cos.new_ones(prefix, cos.shape[-1])
         self._cos_NK = torch.cat((still, cos.detach()))
         self._sin_NK = torch.cat((torch.zeros_like(still), sin.detach()))
+        self._made: dict[str, nn.Parameter] = {}
 
-    def neighbours(self, *, in_place: bool) -> tuple[Tensor, Tensor]:
+    def neighbours(self, *, in_place: bool) -> tuple[nn.Parameter, nn.Parameter]:
         """For pairs of neighbours: (N, K), or (N, 1, 1, K) for tokens ``in_place``, (B, N, groups, H, K)."""
         return self._layout("neighbours", self._cos_NK, self._sin_NK, in_place=in_place)
 
-    def halves(self, *, in_place: bool) -> tuple[Tensor, Tensor]:
+    def halves(self, *, in_place: bool) -> tuple[nn.Parameter, nn.Parameter]:
         """One value a pair: (N, K / 2), or (N, 1, 1, K / 2)."""
         width = self._cos_NK.shape[-1] // 2
         cos, sin = (rotation_halves.permuted(t)[..., :width] for t in (self._cos_NK, self._sin_NK))
         return self._layout("halves", cos, sin, in_place=in_place)
 
-    def _layout(self, name: str, cos: Tensor, sin: Tensor, *, in_place: bool) -> tuple[Tensor, Tensor]:
+    def positions_and_frequencies(self) -> tuple[nn.Parameter, nn.Parameter]:
+        """Positions (N, A) and frequencies (A, K / 2). Raises ValueError where they were not given."""
+        if self._angles is None:
+            raise ValueError("rotary tables: made without the positions and frequencies that a plugin's kernel needs")
+        positions, frequencies = (t.to(self._cos_NK) for t in self._angles)
+        return self._once("positions", positions), self._once("frequencies", frequencies)
+
+    def shared(self) -> SharedTables:
+        """Every layout that was asked for."""
+        return SharedTables(self._made)
+
+    def _layout(self, name: str, cos: Tensor, sin: Tensor, *, in_place: bool) -> tuple[nn.Parameter, nn.Parameter]:
         if in_place:
             name, cos, sin = f"{name}_in_place", cos[:, None, None], sin[:, None, None]
-        return self._made(**{f"cos_{name}": cos, f"sin_{name}": sin})
+        return self._once(f"cos_{name}", cos), self._once(f"sin_{name}", sin)
 
-    def turns(self) -> tuple[nn.Parameter, nn.Parameter]:
-        """Positions (N, A) and frequencies (A, K / 2). Raises ValueError where they were not given."""
-        if self._turns is None:
-            raise ValueError("rotary tables: made without the positions and frequencies that a plugin's kernel needs")
-        positions, frequencies = (t.to(self._cos_NK) for t in self._turns)
-        return self._made(positions=positions, frequencies=frequencies)
+    def _once(self, name: str, table: Tensor) -> nn.Parameter:
+        if name not in self._made:
+            self._made[name] = nn.Parameter(table.clone(), requires_grad=False)
+        return self._made[name]
 
-    def _made(self, **tables: Tensor) -> tuple[nn.Parameter, nn.Parameter]:
-        """The two ``tables`` as parameters of that name, made once."""
+
+class SharedTables(nn.Module):
+    """Tables under their own names: what several attentions hold is known by its name here."""
+
+    def __init__(self, tables: Mapping[str, nn.Parameter]) -> None:
+        super().__init__()
         for name, table in tables.items():
-            if name not in self._parameters:
-                self.register_parameter(name, nn.Parameter(table.clone(), requires_grad=False))
-        first, second = (self.get_parameter(name) for name in tables)
-        return first, second
+            self.register_parameter(name, table)
 
 
 class NeighbourRotation(nn.Module):

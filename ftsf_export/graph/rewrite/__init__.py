@@ -1,26 +1,64 @@
-"""Exact rewrites, one a file: the equation in its docstring, its proof in float64 in ``tests/unit/graph/rewrite``.
+"""Exact rewrites, one a file: its equation, when it applies, and what it does; its proof in float64 beside it in
+``tests/unit/graph/rewrite``.
 
-A rewrite is known by its ``NAME``; forms ask whether the name is in the set that they were given.
+A file ``temporal_fc.py`` holds the ``REWRITE`` called ``temporal-fc``. Whether it applies is decided before any form is
+made, from where a part of the network stands (``Site``) and from what the rewrites before it have chosen (``Choices``);
+its effect is a choice, by which the constructors of the forms go. What it does to weights is a function in its file.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ftsf_export.graph.forms.choices import Choices, Site
 
 Rewrites = frozenset[str]
 
-ALL: Rewrites = frozenset(
-    {
-        "additive-class",
-        "additive-fusion",
-        "attention-bias",
-        "class-mean",
-        "class-tail",
-        "class-values",
-        "favor-order",
-        "geglu-split",
-        "norm-affine",
-        "pixel-normalisation",
-        "qkv-apart",
-        "regrouping",
-        "rotation-halves",
-        "softmax-scale",
-        "temporal-fc",
-    }
+# In the order in which they are decided: a rewrite may depend on what those before it have chosen.
+ORDER = (
+    "class-tail",
+    "regrouping",
+    "norm-affine",
+    "favor-order",
+    "rotation-halves",
+    "softmax-scale",
+    "qkv-apart",
+    "attention-bias",
+    "class-values",
+    "class-mean",
+    "additive-class",
+    "additive-fusion",
+    "temporal-fc",
+    "geglu-split",
+    "pixel-normalisation",
 )
+ALL: Rewrites = frozenset(ORDER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewrite:
+    """One exact rewrite.
+
+    Attributes:
+        name: by which it is switched on and off.
+        summary: what it does, in one line for the report.
+        equation: what makes it exact.
+        applies: whether it is of use at a site, after the choices made so far.
+        effect: the choices so far with its own.
+    """
+
+    name: str
+    summary: str
+    equation: str
+    applies: Callable[[Site, Choices], bool]
+    effect: Callable[[Site, Choices], Choices]
+
+
+def rewrite_named(name: str) -> Rewrite:
+    """The rewrite of that name, from its file."""
+    rewrite: Rewrite = import_module(f"{__name__}.{name.replace('-', '_')}").REWRITE
+    return rewrite

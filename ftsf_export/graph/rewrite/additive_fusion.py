@@ -1,8 +1,17 @@
-"""The two poolings of additive attention as attentions with one query.
-
-sum_n softmax_n(w . y_n) y_n = softmax(w Y^T) Y with the rows of Y the tokens: the same sums, written as the two
-products and the softmax that compilers know. A compiler that sees multiply and sum makes about seven kernels of it,
-one that sees an attention makes one.
+"""With the rows of Y the tokens these are the same sums, written as the two products and the softmax that compilers
+know. A compiler that sees multiply and sum makes about seven kernels of it, one that sees an attention makes one.
 """
 
-NAME = "additive-fusion"
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ftsf_export.graph.rewrite import Rewrite
+
+REWRITE = Rewrite(
+    name="additive-fusion",
+    summary="The two poolings of additive attention as attentions with one query",
+    equation=("sum_n softmax_n(w . y_n) y_n = softmax(w Y^T) Y"),
+    applies=lambda site, choices: site.algebra == "additive" and choices.decomposed(site),
+    effect=lambda _, choices: replace(choices, pools_as_attention=True),
+)

@@ -1,24 +1,30 @@
-"""The values' product after the mixture, where the class token alone asks FAVOR+.
-
-Weights a_n of a query sum to one: sum_n a_n (h_n W_v + b_v) = (sum_n a_n h_n) W_v + b_v. With one query a head the left
-side makes N products of which the right side makes one. Not for softmax attention: as two products and a softmax
-between them it is one kernel, whose values are the head's own.
+"""Where the class token alone asks, N products of the values become one a head, after the mixture. Not for softmax
+attention: as two products and a softmax between them it is one kernel, whose values are the head's own.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
-from ftsf_export.graph.forms.product import Product
+from ftsf_export.graph.forms.linear_map import LinearMap
+from ftsf_export.graph.rewrite import Rewrite
 
-NAME = "class-values"
+REWRITE = Rewrite(
+    name="class-values",
+    summary="The values' product after the mixture, where the class token alone asks FAVOR+",
+    equation=("sum_n a_n (h_n W_v + b_v) = (sum_n a_n h_n) W_v + b_v, where sum_n a_n = 1"),
+    applies=lambda site, choices: site.algebra == "favor" and choices.class_only and choices.order == "weights",
+    effect=lambda _, choices: replace(choices, values_last=True),
+)
 
 
 class HeadValues(nn.Module):
     """Mixed tokens of each head (B, n, H, D) -> (B, n, H, K), each head by its own columns of the values' product."""
 
-    def __init__(self, to_v: Product, heads: int) -> None:
+    def __init__(self, to_v: LinearMap, heads: int) -> None:
         super().__init__()
         rows, inner = to_v.weight.shape
         weight_HDK = to_v.weight.reshape(rows, heads, inner // heads).transpose(0, 1).contiguous()

@@ -1,21 +1,25 @@
-"""Order of the products of FAVOR+, by cost.
-
-phi(q) (phi(k)^T v) = (phi(q) phi(k)^T) v. For N tokens, M features and K values the left order, ``features``, takes 2
-N M K multiplications, the right one, ``weights``, N^2 (M + K): the right one is cheaper for N < 2 M K / (M + K),
-about 103 at K = 64. With very few tokens (attention over time) no features need to be written at all: each weight is
-the sum over features of a product of two exponentials, ``pairs``, made where it is added up, from the projections
-alone.
+"""For N tokens, M features and K values the left order, ``features``, takes 2 N M K multiplications, the right one,
+``weights``, N^2 (M + K): the right one is cheaper for N < 2 M K / (M + K), about 103 at K = 64. With very few tokens
+(attention over time) no features need to be written at all: each weight is the sum over features of a product of two
+exponentials, ``pairs``, made where it is added up, from the projections alone.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
 
+from ftsf_export.graph.forms.choices import Choices, Order, Site
 from ftsf_export.graph.forms.grid import Grid
+from ftsf_export.graph.rewrite import Rewrite
 
-NAME = "favor-order"
+REWRITE = Rewrite(
+    name="favor-order",
+    summary="Order of the products of FAVOR+, by cost",
+    equation="phi(q) (phi(k)^T v) = (phi(q) phi(k)^T) v",
+    applies=lambda site, choices: site.algebra == "favor" and choices.decomposed(site),
+    effect=lambda site, choices: replace(choices, order=_order(site, choices)),
+)
 
-Order = Literal["features", "weights", "pairs"]
 
 # Up to here the exponentials cost less than the traffic of the features. They are made N times for each token, and
 # a runtime that does not fuse them writes N^2 M numbers.
@@ -34,3 +38,7 @@ def cheapest_order(grid: Grid, features: int, kernel: str, *, class_only: bool =
         return "features"
     few = grid.attending <= MOST_TOKENS_IN_PAIRS and grid.along == "time"
     return "pairs" if few and kernel == "softmax" else "weights"
+
+
+def _order(site: Site, choices: Choices) -> Order:
+    return cheapest_order(choices.grid, site.features, site.kernel, class_only=choices.class_only)

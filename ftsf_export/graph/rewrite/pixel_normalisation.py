@@ -1,22 +1,30 @@
-"""Normalisation of the pixels in the patch embedding's weights.
-
-With mean m_c and deviation s_c of channel c: sum_c sum_i ((x_ci - m_c) / s_c) W_ci + b =
-sum_c sum_i x_ci (W_ci / s_c) + (b - sum_c (m_c / s_c) sum_i W_ci), i over the pixels of a patch. There is no padding,
-so every patch has all of its pixels. Only where the graph normalises at all (``--pixels``). Taken in float64.
+"""With mean m_c and deviation s_c of channel c, and i over the pixels of a patch. There is no padding, so every patch
+has all of its pixels. Only where the graph normalises at all (``--pixels``). Taken in float64.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ftsf_export.bundle import Normalisation
-from ftsf_export.graph.forms.product import Product
+from ftsf_export.graph.forms.linear_map import LinearMap
+from ftsf_export.graph.rewrite import Rewrite
 
-NAME = "pixel-normalisation"
+REWRITE = Rewrite(
+    name="pixel-normalisation",
+    summary="Normalisation of the pixels in the patch embedding's weights",
+    equation=(
+        "sum_c sum_i ((x_ci - m_c) / s_c) W_ci + b = sum_c sum_i x_ci (W_ci / s_c) + (b - sum_c (m_c / s_c) sum_i W_ci)"
+    ),
+    applies=lambda site, _: site.part == "embedding" and site.pixels,
+    effect=lambda _, choices: replace(choices, pixels_in_embedding=True),
+)
 
 
-def folded(embed: Product, normalisation: Normalisation) -> Product:
+def folded(embed: LinearMap, normalisation: Normalisation) -> LinearMap:
     """The product of patches whose rows (C * p * p) are channel by channel, for pixels that were not normalised."""
     channels, rows = len(normalisation.mean), embed.weight.shape[0]
     mean, std = (
@@ -27,4 +35,4 @@ def folded(embed: Product, normalisation: Normalisation) -> Product:
     bias = -(mean @ weight)
     if embed.bias is not None:
         bias = bias + embed.bias.double()
-    return Product(weight.to(embed.weight.dtype), bias.to(embed.weight.dtype))
+    return LinearMap(weight.to(embed.weight.dtype), bias.to(embed.weight.dtype))

@@ -1,19 +1,26 @@
-"""Rotation of neighbours as rotation of halves.
-
-With Pi the permutation that sends element 2i to i and 2i + 1 to i + K/2, R the rotation of neighbours and R' that of
-halves: Pi R x = R' Pi x. Scores are scalar products, so (Pi q) . (Pi k) = q . k: rows of the query and key weights are
-permuted once, and the graph then cuts a head in two contiguous halves instead of picking every second element. FAVOR+
-sees omega . x, so the columns of omega are permuted as well. Values, and all that comes after the attention, stay.
+"""With Pi the permutation that sends element 2i to i and 2i + 1 to i + K/2, R the rotation of neighbours and R' that of
+halves. Scores are scalar products: rows of the query and key weights are permuted once, and the graph then cuts a
+head in two contiguous halves instead of picking every second element. FAVOR+ sees omega . x, so the columns of omega
+are permuted as well. Values, and all that comes after the attention, stay.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from ftsf_export.graph.forms.product import Product
+from ftsf_export.graph.forms.linear_map import LinearMap
+from ftsf_export.graph.rewrite import Rewrite
 
-NAME = "rotation-halves"
+REWRITE = Rewrite(
+    name="rotation-halves",
+    summary="Rotation of neighbours as rotation of halves",
+    equation=("Pi R x = R' Pi x, and (Pi q) . (Pi k) = q . k"),
+    applies=lambda site, choices: site.algebra in ("softmax", "favor") and site.rotated and choices.decomposed(site),
+    effect=lambda _, choices: replace(choices, halves=True),
+)
 
 
 def permuted(x: Tensor) -> Tensor:
@@ -21,7 +28,7 @@ def permuted(x: Tensor) -> Tensor:
     return torch.cat((x[..., 0::2], x[..., 1::2]), dim=-1)
 
 
-def permuted_qkv(qkv: Product, heads: int, width: int) -> Product:
+def permuted_qkv(qkv: LinearMap, heads: int, width: int) -> LinearMap:
     """The packed product (D, 3 * H * K) with the columns of every query and key head permuted."""
 
     def columns(x: Tensor) -> Tensor:
@@ -29,4 +36,4 @@ def permuted_qkv(qkv: Product, heads: int, width: int) -> Product:
         turned = permuted(parts[..., :2, :, :])
         return torch.cat((turned, parts[..., 2:, :, :]), dim=-3).reshape(x.shape)
 
-    return Product(columns(qkv.weight), None if qkv.bias is None else columns(qkv.bias))
+    return LinearMap(columns(qkv.weight), None if qkv.bias is None else columns(qkv.bias))

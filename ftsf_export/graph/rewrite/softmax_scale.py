@@ -1,23 +1,29 @@
-"""Softmax scale in the queries' weights.
-
-softmax(scale (x W_q) (x W_k)^T) = softmax((x (scale W_q)) (x W_k)^T), and the same with a bias.
-"""
+"""The queries' weights, and their bias where they have one, hold the scale."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from ftsf_export.graph.forms.product import Product
+from ftsf_export.graph.forms.linear_map import LinearMap
+from ftsf_export.graph.rewrite import Rewrite
 
-NAME = "softmax-scale"
+REWRITE = Rewrite(
+    name="softmax-scale",
+    summary="Softmax scale in the queries' weights",
+    equation=("softmax(scale (x W_q) (x W_k)^T) = softmax((x (scale W_q)) (x W_k)^T)"),
+    applies=lambda site, _: site.algebra == "softmax",
+    effect=lambda _, choices: replace(choices, scale_in_queries=True),
+)
 
 
-def folded_qkv(qkv: Product, scale: float) -> Product:
+def folded_qkv(qkv: LinearMap, scale: float) -> LinearMap:
     """The packed product (D, 3 * H * K) with its first third, the queries, scaled."""
 
     def first_third(x: Tensor) -> Tensor:
         third = x.shape[-1] // 3
         return torch.cat((x[..., :third] * scale, x[..., third:]), dim=-1)
 
-    return Product(first_third(qkv.weight), None if qkv.bias is None else first_third(qkv.bias))
+    return LinearMap(first_third(qkv.weight), None if qkv.bias is None else first_third(qkv.bias))

@@ -1,30 +1,39 @@
-"""Temporal output projection and the temporal ``fc`` as one product.
-
-Nothing stands between them: (x W_o + b_o) W_f + b_f = x (W_o W_f) + (b_o W_f + b_f). Additive attention adds its
-queries h W_q + b_q after the projection: (u W_o + b_o + h W_q + b_q) W_f + b_f = u (W_o W_f) + h (W_q W_f) + ((b_o +
-b_q) W_f + b_f), as many products as before, but the second one no longer waits for the first. Products of weights are
-taken in float64.
+"""Nothing stands between the two. Additive attention adds its queries h W_q + b_q after the projection: they go through
+the map as well, as many products as before, but the second one no longer waits for the first. Products of weights
+are taken in float64.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
-from ftsf_export.graph.forms.product import Product
+from ftsf_export.graph.forms.linear_map import LinearMap
+from ftsf_export.graph.rewrite import Rewrite
 
-NAME = "temporal-fc"
+REWRITE = Rewrite(
+    name="temporal-fc",
+    summary="Temporal output projection and the temporal fc as one product",
+    equation=(
+        "(x W_o + b_o) W_f + b_f = x (W_o W_f) + (b_o W_f + b_f); "
+        "(u W_o + b_o + h W_q + b_q) W_f + b_f = u (W_o W_f) + h (W_q W_f) + ((b_o + b_q) W_f + b_f)"
+    ),
+    applies=lambda site, _: site.temporal,
+    effect=lambda _, choices: replace(choices, fc_in_projection=True),
+)
 
 
-def folded(projection: Product, fc: Product) -> Product:
+def folded(projection: LinearMap, fc: LinearMap) -> LinearMap:
     """``fc(projection(x))`` as one product."""
     weight = projection.weight.double() @ fc.weight.double()
     biases = [fc.bias] if fc.bias is not None else []
     if projection.bias is not None:
         biases.append(projection.bias.double() @ fc.weight.double())
     bias: Tensor | None = sum(b.double() for b in biases) if biases else None  # type: ignore[assignment]
-    return Product(weight.to(fc.weight.dtype), None if bias is None else bias.to(fc.weight.dtype))
+    return LinearMap(weight.to(fc.weight.dtype), None if bias is None else bias.to(fc.weight.dtype))
 
 
-def folded_queries(queries: Product, fc: Product) -> Product:
+def folded_queries(queries: LinearMap, fc: LinearMap) -> LinearMap:
     """``fc(queries(h))`` without ``fc``'s own bias, which the projection's product carries."""
-    return folded(queries, Product(fc.weight))
+    return folded(queries, LinearMap(fc.weight))

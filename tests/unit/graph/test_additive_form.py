@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from fast_timesformer.attention import FastAttention
-from ftsf_export.graph.forms.attention import attention_form
+from ftsf_export.graph.forms.attention import AttentionParts, attention_form, entered
+from ftsf_export.graph.forms.choices import Site, choices_for
 from ftsf_export.graph.forms.grid import Along, Grid
 from ftsf_export.graph.forms.rotation import RotaryTables
 from ftsf_export.graph.rewrite import ALL
+from ftsf_export.mechanisms import mechanism_named
 
 FRAMES, TOKENS, HEADS, WIDTH = 3, 5, 2, 8
 SETS = {"all": ALL, "none": frozenset(), "additive-fusion": frozenset({"additive-fusion"})}
@@ -32,9 +34,12 @@ def test_every_group_of_tokens(along: Along, turned: bool, rewrites: str) -> Non
     for seed, parameter in enumerate(attention.parameters()):
         parameter.data = double(*parameter.shape, seed=20 + seed)
     normed = torch.nn.LayerNorm(HEADS * WIDTH).double()
-    norm, form = attention_form(
-        normed, attention, grid, RotaryTables(*tables, prefix=prefix) if turned else None, SETS[rewrites]
-    )
+    site = Site(part="attention", algebra="additive", grid=grid, rotated=turned, qkv_bias=True)
+    choices = choices_for(site, SETS[rewrites])
+    norm, qkv = entered(normed, attention, choices)
+    own = RotaryTables(*tables, prefix=prefix) if turned else None
+    parts = AttentionParts(attention=attention, qkv=qkv, choices=choices, tables=own)
+    form = attention_form(mechanism_named("fastformer"), site, parts)
     norm, form = norm.double(), form.double()
     h_BFTD = double(2, FRAMES, TOKENS, HEADS * WIDTH, seed=1)
 

@@ -11,9 +11,9 @@ import torch
 
 from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.model import FastTimeSformer
-from ftsf_export.graph.cost import Cost, measure_work, summary_of
+from ftsf_export.graph.cost import Cost, measure_work
 from ftsf_export.graph.export import GraphOptions, export_onnx
-from ftsf_export.graph.rewrite import ALL, Rewrites
+from ftsf_export.graph.rewrite import ALL, Rewrites, rewrite_named
 
 CONFIG = TimeSformerConfig(2, 3, 32, 48, 10, dim=64, depth=2, heads=2, dim_head=32)
 MECHANISMS = ("regular", "fastformer", "performer")
@@ -59,7 +59,7 @@ def test_each_rewrite_is_told_with_what_it_saves() -> None:
     assert found["temporal-fc"].saved.flops == 2 * CONFIG.depth * tokens * dim * dim
     assert found["class-tail"].saved.flops > 0
     assert found["softmax-scale"].saved == Cost(0, 0)
-    assert all(summary_of(name) for name in ALL)
+    assert all(rewrite_named(name).summary for name in ALL)
 
 
 def test_without_rewrites_nothing_is_saved() -> None:

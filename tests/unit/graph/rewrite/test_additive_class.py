@@ -33,7 +33,10 @@ def test_the_branch_gives_what_it_gave(model_of: Callable[..., FastTimeSformer])
     model = model_of(attn_mechanism="fastformer", qkv_bias=True)
     plain, rewritten = (
         ExportForm(model, rewrites).double().get_submodule("blocks.0.spatial")
-        for rewrites in (frozenset({regrouping.NAME}), frozenset({regrouping.NAME, additive_class.NAME}))
+        for rewrites in (
+            frozenset({regrouping.REWRITE.name}),
+            frozenset({regrouping.REWRITE.name, additive_class.REWRITE.name}),
+        )
     )
     # The frames of one position lie side by side: the class token's copies are the first rows.
     x_BSD = double(2, TOKENS * FRAMES, WIDTH, seed=6)

@@ -28,7 +28,7 @@ def test_a_pool_is_an_attention() -> None:
 def test_the_model_gives_what_it_gave(model_of: Callable[..., FastTimeSformer], kind: str) -> None:
     model = model_of(attn_mechanism="fastformer", attn_type=kind, qkv_bias=True)
     plain, rewritten = (
-        ExportForm(model, rewrites).double() for rewrites in (frozenset(), frozenset({additive_fusion.NAME}))
+        ExportForm(model, rewrites).double() for rewrites in (frozenset(), frozenset({additive_fusion.REWRITE.name}))
     )
     clip = double(2, 3, 3, 32, 48, seed=3)
     with torch.no_grad():
@@ -39,7 +39,7 @@ def test_it_is_what_joins_the_product_and_the_softmax(model_of: Callable[..., Fa
     """Without it there is no product but those with weights."""
     model = model_of(attn_mechanism="fastformer")
     products = []
-    for rewrites in (frozenset(), frozenset({additive_fusion.NAME})):
+    for rewrites in (frozenset(), frozenset({additive_fusion.REWRITE.name})):
         form = ExportForm(model, rewrites)
         with torch.no_grad(), mock.patch("torch.matmul", wraps=torch.matmul) as matmul:
             form(torch.zeros(1, 3, 3, 32, 48))

@@ -8,9 +8,13 @@ import pytest
 import torch
 
 from fast_timesformer.model import FastTimeSformer
+from ftsf_export.graph.forms.attention import AttentionParts, entered
+from ftsf_export.graph.forms.choices import attention_site, choices_for
+from ftsf_export.graph.forms.heads import HeadsMaps
+from ftsf_export.graph.forms.linear_map import LinearMap
 from ftsf_export.graph.forms.model import ExportForm
-from ftsf_export.graph.forms.product import Product
-from ftsf_export.graph.rewrite import ALL, attention_bias
+from ftsf_export.graph.rewrite import ALL, Rewrites, attention_bias
+from ftsf_export.network.scope import TEMPORAL
 
 HEADS, WIDTH = 2, 3
 
@@ -19,7 +23,7 @@ def draw(*shape: int) -> torch.Tensor:
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(sum(shape)))
 
 
-def attend(x: torch.Tensor, products: list[Product], query_bias: torch.Tensor | None) -> torch.Tensor:
+def attend(x: torch.Tensor, products: list[LinearMap], query_bias: torch.Tensor | None) -> torch.Tensor:
     q, k, v = (product(x).reshape(-1, HEADS, WIDTH).transpose(0, 1) for product in products[:3])
     q = q if query_bias is None else q + query_bias
     mixed = torch.softmax(q @ k.transpose(-1, -2), dim=-1) @ v
@@ -30,8 +34,8 @@ def attend(x: torch.Tensor, products: list[Product], query_bias: torch.Tensor | 
 def test_the_equation(bias_out: bool) -> None:
     """Cases 1, 2 and 3 together, in float64; each of them alone changes the result when it is left out."""
     inner = HEADS * WIDTH
-    q, k, v = (Product(draw(4, inner) + i, draw(inner) * (i + 1)) for i in range(3))
-    out = Product(draw(inner, 5), draw(5) if bias_out else None)
+    q, k, v = (LinearMap(draw(4, inner) + i, draw(inner) * (i + 1)) for i in range(3))
+    out = LinearMap(draw(inner, 5), draw(5) if bias_out else None)
     x = draw(7, 4)
     expected = attend(x, [q, k, v, out], None)
     bare = [attention_bias.without_bias(product) for product in (q, k, v)]
@@ -43,7 +47,7 @@ def test_the_equation(bias_out: bool) -> None:
 
 
 def test_nothing_to_move() -> None:
-    q, out = Product(draw(4, 6)), Product(draw(6, 5))
+    q, out = LinearMap(draw(4, 6)), LinearMap(draw(6, 5))
     assert attention_bias.query_bias(q, HEADS) is None
     assert attention_bias.carried(q, out) is out
 
@@ -54,7 +58,7 @@ def test_the_branch_gives_what_it_gave(model_of: Callable[..., FastTimeSformer],
     model = model_of(attn_mechanism="regular", qkv_bias=True, rotary_emb=rotary)
     plain, moved = (
         ExportForm(model, rewrites).double().get_submodule("blocks.0.temporal")
-        for rewrites in (ALL - {attention_bias.NAME}, ALL)
+        for rewrites in (ALL - {attention_bias.REWRITE.name}, ALL)
     )
     x_BSD = torch.randn(2, 3 * 6, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
@@ -66,13 +70,19 @@ def test_the_branch_gives_what_it_gave(model_of: Callable[..., FastTimeSformer],
     assert {"attn.to_q.bias", "attn.to_k.bias", "attn.to_v.bias"} <= {name for name, _ in plain.named_parameters()}
 
 
+def maps_of(model: FastTimeSformer, rewrites: Rewrites) -> HeadsMaps:
+    """The products of the first attention over time."""
+    site = attention_site(model.config, TEMPORAL, last=False, one_clip=True, plugins=frozenset())
+    choices = choices_for(site, rewrites)
+    branch = model.blocks[0].get_submodule("temporal")
+    _, qkv = entered(branch.norm, branch.attn, choices)
+    return HeadsMaps.from_parts(AttentionParts(attention=branch.attn, qkv=qkv, choices=choices))
+
+
 def test_the_class_token_asks_with_its_bias(model_of: Callable[..., FastTimeSformer]) -> None:
     """The products of one query give the same, wherever the biases lie."""
     model = model_of(attn_mechanism="regular", qkv_bias=True, rotary_emb=False)
-    plain, moved = (
-        ExportForm(model, rewrites).get_submodule("blocks.0.temporal.attn").class_products()
-        for rewrites in (ALL - {attention_bias.NAME}, ALL)
-    )
+    plain, moved = (maps_of(model, rewrites).of_class() for rewrites in (ALL - {attention_bias.REWRITE.name}, ALL))
     assert plain[0].bias is not None
     assert torch.equal(plain[0].bias, moved[0].bias)
     assert torch.equal(plain[1].weight, moved[1].weight)

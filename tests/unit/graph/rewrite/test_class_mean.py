@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 
 from fast_timesformer.model import FastTimeSformer
-from ftsf_export.graph.forms.attention import HeadsForm
+from ftsf_export.graph.forms.heads import HeadsForm
+from ftsf_export.graph.forms.linear_map import LinearMap
 from ftsf_export.graph.forms.model import ExportForm
-from ftsf_export.graph.forms.product import Product
 from ftsf_export.graph.rewrite import class_mean
 
 
@@ -18,7 +18,7 @@ def double(*shape: int, seed: int) -> torch.Tensor:
 
 
 def test_the_mean_goes_before_the_product() -> None:
-    to_out = Product(double(6, 4, seed=1), double(4, seed=2))
+    to_out = LinearMap(double(6, 4, seed=1), double(4, seed=2))
     u_FX = double(3, 6, seed=3)
     assert torch.allclose(to_out(u_FX.mean(dim=0)), to_out(u_FX).mean(dim=0), rtol=1e-12, atol=1e-13)
     # Of a sum it would not hold: the bias is added once.
@@ -29,7 +29,7 @@ def test_the_branch_gives_what_it_gave(model_of: Callable[..., FastTimeSformer])
     model = model_of(attn_mechanism="performer", qkv_bias=True)
     plain, rewritten = (
         ExportForm(model, rewrites).double().get_submodule("blocks.0.spatial")
-        for rewrites in (frozenset(), frozenset({class_mean.NAME}))
+        for rewrites in (frozenset(), frozenset({class_mean.REWRITE.name}))
     )
     frames, tokens = model.config.frames, 1 + model.config.num_patches
     x_BSD = double(2, tokens * frames, model.config.dim, seed=6)

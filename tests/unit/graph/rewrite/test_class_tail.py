@@ -10,11 +10,11 @@ import torch
 
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.bundle import TapSpec
+from ftsf_export.graph.forms.linear_map import LinearMap
 from ftsf_export.graph.forms.model import ExportForm
-from ftsf_export.graph.forms.product import Product
 from ftsf_export.graph.rewrite import class_tail
 
-CLASS_TAIL = frozenset({class_tail.NAME})
+CLASS_TAIL = frozenset({class_tail.REWRITE.name})
 
 
 def double(shape: tuple[int, ...], seed: int) -> torch.Tensor:
@@ -22,7 +22,7 @@ def double(shape: tuple[int, ...], seed: int) -> torch.Tensor:
 
 
 def test_the_mean_goes_before_the_product() -> None:
-    product = Product(double((6, 4), 1), double((4,), 2))
+    product = LinearMap(double((6, 4), 1), double((4,), 2))
     x = double((2, 3, 6), 3)
     late, early = product(x).mean(dim=1), product(x.mean(dim=1))
     assert torch.allclose(early, late, rtol=1e-12, atol=1e-12)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from fast_timesformer.model import FastTimeSformer
+from ftsf_export.graph.forms.linear_map import LinearMap
 from ftsf_export.graph.forms.model import ExportForm
-from ftsf_export.graph.forms.product import Product
 from ftsf_export.graph.rewrite import ALL, class_tail, class_values, favor_order
 
 
@@ -20,7 +20,7 @@ def double(*shape: int, seed: int) -> torch.Tensor:
 @pytest.mark.parametrize("biased", [True, False])
 def test_the_mixture_goes_before_the_product(biased: bool) -> None:
     heads, width, tokens = 3, 4, 7
-    to_v = Product(double(10, heads * width, seed=1), double(heads * width, seed=2) if biased else None)
+    to_v = LinearMap(double(10, heads * width, seed=1), double(heads * width, seed=2) if biased else None)
     h, weights = double(2, tokens, 10, seed=3), double(2, heads, tokens, seed=4).softmax(dim=-1)
     values = to_v(h).reshape(2, tokens, heads, width)
     late = torch.einsum("bhn,bnhk->bhk", weights, values)
@@ -35,10 +35,10 @@ def test_the_mixture_goes_before_the_product(biased: bool) -> None:
 @pytest.mark.parametrize("kind", ["divided", "joint", "space"])
 def test_the_logits_are_what_they_were(model_of: Callable[..., FastTimeSformer], kind: str) -> None:
     model = model_of(attn_mechanism="performer", attn_type=kind, qkv_bias=True).double()
-    tail = frozenset({class_tail.NAME, favor_order.NAME})
+    tail = frozenset({class_tail.REWRITE.name, favor_order.REWRITE.name})
     config = model.config
     clip = double(2, config.frames, config.channels, config.height, config.width, seed=5)
-    forms = [ExportForm(model, rewrites) for rewrites in (tail, tail | {class_values.NAME})]
+    forms = [ExportForm(model, rewrites) for rewrites in (tail, tail | {class_values.REWRITE.name})]
     with torch.no_grad():
         plain, rewritten = (form(clip) for form in forms)
     assert torch.allclose(rewritten, plain, rtol=1e-11, atol=1e-12)

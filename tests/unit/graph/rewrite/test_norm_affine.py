@@ -12,7 +12,7 @@ from fast_timesformer.model import FastTimeSformer
 from ftsf_export.graph.forms.model import ExportForm
 from ftsf_export.graph.rewrite import ALL, norm_affine
 
-REWRITES = frozenset({norm_affine.NAME})
+REWRITES = frozenset({norm_affine.REWRITE.name})
 
 
 def pair(*, bias: bool) -> tuple[nn.LayerNorm, nn.Linear]:
@@ -28,7 +28,7 @@ def pair(*, bias: bool) -> tuple[nn.LayerNorm, nn.Linear]:
 def test_norm_and_product_give_what_they_gave(bias: bool, rewrites: frozenset[str]) -> None:
     norm, linear = pair(bias=bias)
     x = torch.randn(4, 6, dtype=torch.float64)
-    normed, product = norm_affine.entered(norm, linear, rewrites)
+    normed, product = norm_affine.entered(norm, linear, folded=bool(rewrites))
     with torch.no_grad():
         expected = linear(norm(x))
         assert torch.allclose(product(normed(x)), expected, rtol=1e-12, atol=1e-13)

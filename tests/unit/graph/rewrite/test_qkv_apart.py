@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from fast_timesformer.model import FastTimeSformer
+from ftsf_export.graph.forms.linear_map import LinearMap
 from ftsf_export.graph.forms.model import ExportForm
-from ftsf_export.graph.forms.product import Product
 from ftsf_export.graph.rewrite import ALL, qkv_apart
 
 
@@ -17,7 +17,7 @@ from ftsf_export.graph.rewrite import ALL, qkv_apart
 def test_three_products_are_the_packed_one(bias: bool) -> None:
     generator = torch.Generator().manual_seed(1)
     weight, added, x = (torch.randn(s, generator=generator, dtype=torch.float64) for s in ((6, 12), (12,), (3, 6)))
-    packed = Product(weight, added if bias else None)
+    packed = LinearMap(weight, added if bias else None)
     parts = qkv_apart.apart(packed)
     assert [tuple(part.weight.shape) for part in parts] == [(6, 4)] * 3
     assert all((part.bias is not None) is bias for part in parts)
@@ -28,9 +28,9 @@ def test_three_products_are_the_packed_one(bias: bool) -> None:
 
 
 def test_keys_and_values_side_by_side_again() -> None:
-    packed = Product(torch.randn(6, 12), torch.randn(12))
+    packed = LinearMap(torch.randn(6, 12), torch.randn(12))
     _, k, v = qkv_apart.apart(packed)
-    both = Product.side_by_side(k, v)
+    both = LinearMap.side_by_side(k, v)
     assert torch.equal(both.weight, packed.weight[:, 4:])
     assert packed.bias is not None
     assert both.bias is not None

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from fast_timesformer.model import FastTimeSformer
-from ftsf_export.graph.forms.frames import Frames
-from ftsf_export.graph.forms.grid import Grid
+from ftsf_export.graph.forms.frames import ClassMask, Frames
 from ftsf_export.graph.forms.model import ExportForm
 from ftsf_export.graph.rewrite import regrouping
 
@@ -26,10 +25,10 @@ def test_what_acts_on_each_token_commutes_with_their_order() -> None:
 
 
 def test_the_two_orders() -> None:
-    grid = Grid(frames=2, tokens=3, heads=1, width=1, along="space")
+    is_class = ClassMask(3).is_class
     token, patches = torch.zeros(1, 1, 1), torch.tensor([11.0, 12, 21, 22]).reshape(1, 4, 1)
-    frame_after_frame = Frames(grid, frame_major=True).join(token, patches).flatten().tolist()
-    side_by_side = Frames(grid).join(token, patches).flatten().tolist()
+    frame_after_frame = Frames(2, 3, frame_major=True).join(token, patches, is_class).flatten().tolist()
+    side_by_side = Frames(2, 3).join(token, patches, is_class).flatten().tolist()
     assert frame_after_frame == [0, 11, 12, 0, 21, 22]
     assert side_by_side == [0, 0, 11, 21, 12, 22]
 
@@ -41,5 +40,7 @@ def test_the_logits_are_what_they_were(model_of: Callable[..., FastTimeSformer],
     shape = (2, config.frames, config.channels, config.height, config.width)
     clip = torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     with torch.no_grad():
-        plain, rewritten = (ExportForm(model, names)(clip) for names in (frozenset(), frozenset({regrouping.NAME})))
+        plain, rewritten = (
+            ExportForm(model, names)(clip) for names in (frozenset(), frozenset({regrouping.REWRITE.name}))
+        )
     assert torch.allclose(rewritten, plain, rtol=1e-11, atol=1e-12)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fast_timesformer.rotary import rotate
-from ftsf_export.graph.forms.product import Product
+from ftsf_export.graph.forms.linear_map import LinearMap
 from ftsf_export.graph.forms.rotation import HalvesRotation, NeighbourRotation, RotaryTables, quarter_turn
 from ftsf_export.graph.rewrite import rotation_halves
 
@@ -52,11 +52,11 @@ def test_a_rotation_is_cos_and_sin_times_a_quarter_turn() -> None:
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_scores_and_features_do_not_see_the_permutation(bias: bool) -> None:
-    packed = Product(double(6, 3 * HEADS * WIDTH, seed=1), double(3 * HEADS * WIDTH, seed=2) if bias else None)
+    packed = LinearMap(double(6, 3 * HEADS * WIDTH, seed=1), double(3 * HEADS * WIDTH, seed=2) if bias else None)
     permuted = rotation_halves.permuted_qkv(packed, HEADS, WIDTH)
     x, omega = double(4, 6, seed=3), double(11, WIDTH, seed=4)
 
-    def heads(product: Product) -> tuple[torch.Tensor, ...]:
+    def heads(product: LinearMap) -> tuple[torch.Tensor, ...]:
         return product(x).reshape(4, 3, HEADS, WIDTH).permute(1, 2, 0, 3).unbind(0)
 
     with torch.no_grad():

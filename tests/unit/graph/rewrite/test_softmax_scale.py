@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ftsf_export.graph.forms.product import Product
+from ftsf_export.graph.forms.linear_map import LinearMap
 from ftsf_export.graph.forms.regular import RegularCore
 from ftsf_export.graph.rewrite import softmax_scale
 
@@ -16,7 +16,7 @@ SCALE = 0.37
 def test_scaled_queries_give_the_scaled_scores(bias: bool) -> None:
     generator = torch.Generator().manual_seed(1)
     weight, added, x = (torch.randn(s, generator=generator, dtype=torch.float64) for s in ((6, 12), (12,), (5, 6)))
-    packed = Product(weight, added if bias else None)
+    packed = LinearMap(weight, added if bias else None)
     folded = softmax_scale.folded_qkv(packed, SCALE)
     q, k, v = packed(x).chunk(3, dim=-1)
     new_q, new_k, new_v = folded(x).chunk(3, dim=-1)

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from fast_timesformer.model import FastTimeSformer
+from ftsf_export.graph.forms.linear_map import LinearMap
 from ftsf_export.graph.forms.model import ExportForm
-from ftsf_export.graph.forms.product import Product
 from ftsf_export.graph.rewrite import temporal_fc
 
 
-def products(bias_out: bool, bias_fc: bool, dtype: torch.dtype = torch.float64) -> tuple[Product, Product]:
+def products(bias_out: bool, bias_fc: bool, dtype: torch.dtype = torch.float64) -> tuple[LinearMap, LinearMap]:
     generator = torch.Generator().manual_seed(1)
     w_o, b_o, w_f, b_f = (torch.randn(s, generator=generator, dtype=dtype) for s in ((6, 8), (8,), (8, 8), (8,)))
-    return Product(w_o, b_o if bias_out else None), Product(w_f, b_f if bias_fc else None)
+    return LinearMap(w_o, b_o if bias_out else None), LinearMap(w_f, b_f if bias_fc else None)
 
 
 @pytest.mark.parametrize("bias_fc", [True, False])
@@ -37,7 +37,7 @@ def test_the_branch_gives_what_it_gave(model_of: Callable[..., FastTimeSformer],
     model = model_of(attn_mechanism=mechanism, qkv_bias=bias)
     plain, folded = (
         ExportForm(model, rewrites).double().get_submodule("blocks.0.temporal")
-        for rewrites in (frozenset(), frozenset({temporal_fc.NAME}))
+        for rewrites in (frozenset(), frozenset({temporal_fc.REWRITE.name}))
     )
     x_BSD = torch.randn(2, 3 * 6, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():

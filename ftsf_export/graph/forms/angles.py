@@ -13,20 +13,20 @@ from torch import Tensor
 
 from fast_timesformer.rotary import SPACE_FIRST, SPACE_LAST, TIME_BASE, Rotary
 
-Turns = tuple[Tensor, Tensor]
+PositionsAndFrequencies = tuple[Tensor, Tensor]
 
 
-def time_turns(rotary: Rotary) -> Turns:
+def time_angles(rotary: Rotary) -> PositionsAndFrequencies:
     """Positions (F, 1), the frame indices, and frequencies (1, I), float64."""
     return _frames(rotary)[:, None], _time_frequencies(rotary.dim_head)[None]
 
 
-def space_turns(rotary: Rotary) -> Turns:
+def space_angles(rotary: Rotary) -> PositionsAndFrequencies:
     """Positions (P, 2), row and column in -1..1, and frequencies (2, I): the row turns the first half of the pairs."""
     return _places(rotary), _apart(*_space_frequencies(rotary.dim_head))
 
 
-def joint_turns(rotary: Rotary) -> Turns:
+def joint_angles(rotary: Rotary) -> PositionsAndFrequencies:
     """Positions (F * P, 3) and frequencies (3, I): time turns the first half of the pairs, space the second."""
     places = _places(rotary)
     frames = _frames(rotary).repeat_interleave(len(places))
@@ -35,9 +35,9 @@ def joint_turns(rotary: Rotary) -> Turns:
     return positions, _apart(_time_frequencies(half), *_space_frequencies(half))
 
 
-def with_prefix(turns: Turns, prefix: int) -> Turns:
+def with_prefix(angles: PositionsAndFrequencies, prefix: int) -> PositionsAndFrequencies:
     """``prefix`` tokens before the others, the class token, at the origin: not turned."""
-    positions, frequencies = turns
+    positions, frequencies = angles
     return torch.cat((positions.new_zeros(prefix, positions.shape[1]), positions)), frequencies
 
 

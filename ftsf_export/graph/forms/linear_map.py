@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Product(nn.Module):
+class LinearMap(nn.Module):
     """x (..., in) -> x @ weight (in, out) + bias (out,), or without bias."""
 
     weight: Tensor
@@ -19,11 +19,11 @@ class Product(nn.Module):
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=False)
 
     @classmethod
-    def from_linear(cls, linear: nn.Linear) -> Product:
+    def from_linear(cls, linear: nn.Linear) -> LinearMap:
         return cls(linear.weight.detach().T.clone(memory_format=torch.contiguous_format), linear.bias)
 
     @classmethod
-    def side_by_side(cls, left: Product, right: Product) -> Product:
+    def side_by_side(cls, left: LinearMap, right: LinearMap) -> LinearMap:
         """One product with the output columns of both; a bias that one of them lacks is zero."""
         weight = torch.cat((left.weight, right.weight), dim=-1)
         if left.bias is None and right.bias is None:
@@ -36,10 +36,10 @@ class Product(nn.Module):
         return y if self.bias is None else y + self.bias
 
 
-def columns(product: Product, start: int, stop: int) -> Product:
+def columns(product: LinearMap, start: int, stop: int) -> LinearMap:
     """Some of a product's output columns."""
     bias = None if product.bias is None else product.bias[start:stop]
-    return Product(product.weight[:, start:stop], bias)
+    return LinearMap(product.weight[:, start:stop], bias)
 
 
 class Norm(nn.Module):

@@ -1,0 +1,124 @@
+"""The attention mechanisms, one entry each: how its graph is made, and what a compiler can do with it. No torch here.
+
+The modules themselves are in ``fast_timesformer``, which has a table of its own (``fast_timesformer.mechanism``); the
+two are joined by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal
+
+from fast_timesformer.mechanism import Mechanism as Module
+from fast_timesformer.mechanism import mechanism_named as module_named
+
+Algebra = Literal["softmax", "favor", "additive", "other"]
+
+
+def loaded(place: str) -> Any:
+    """What is at ``package.module:name``, imported now."""
+    home, _, name = place.partition(":")
+    return getattr(import_module(home), name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginEntry:
+    """How a mechanism becomes one node that a TensorRT plugin computes.
+
+    Attributes:
+        core: the node, a ``PluginCore``, as ``package.module:Class``.
+        operation: the plugin's ``Operation``, as ``package.module:name``.
+        launch: the function that says how the kernel would be launched, as ``package.module:name``.
+    """
+
+    core: str
+    operation: str
+    launch: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mechanism:
+    """One attention mechanism, as it is exported.
+
+    Attributes:
+        name: what ``--attn`` says, and the mechanism of that name in ``fast_timesformer``.
+        algebra: which equations hold for it: exact rewrites ask for this. "softmax": weights of pairs of tokens, by a
+            softmax of scalar products; "favor": weights by random features; "additive": tokens pooled by one query;
+            "other": none of these, only rewrites that hold for every mechanism are applied.
+        form: the export form for all tokens, ``package.module:Class``; it is called with ``AttentionParts``.
+        class_form: the same for the class token alone, which is all that the last block needs.
+        plugin: how it becomes one node; None where there is no plugin.
+    """
+
+    name: str
+    algebra: Algebra = "other"
+    form: str
+    class_form: str
+    plugin: PluginEntry | None = None
+
+    @property
+    def module(self) -> Module:
+        """The entry of the module that is exported."""
+        return module_named(self.name)
+
+    @property
+    def fuses(self) -> bool:
+        """Whether compilers make one kernel of it, and ONNX has an operator for it."""
+        return self.algebra == "softmax"
+
+
+MECHANISMS: dict[str, Mechanism] = {}
+
+
+def register(mechanism: Mechanism) -> None:
+    """Make a mechanism known. Raises ValueError where one has that name, or ``fast_timesformer`` has none of it."""
+    if mechanism.name in MECHANISMS:
+        raise ValueError(f"attention mechanism {mechanism.name!r}: registered twice")
+    module_named(mechanism.name)
+    MECHANISMS[mechanism.name] = mechanism
+
+
+def mechanism_named(name: str) -> Mechanism:
+    """Raises ValueError listing the mechanisms that there are for any other name."""
+    if name not in MECHANISMS:
+        raise ValueError(f"attn: expected one of {', '.join(MECHANISMS)}, got {name!r}")
+    return MECHANISMS[name]
+
+
+_FORMS = "ftsf_export.graph.forms"
+
+register(
+    Mechanism(
+        name="fastformer",
+        algebra="additive",
+        form=f"{_FORMS}.additive:AdditiveForm",
+        class_form=f"{_FORMS}.additive:AdditiveClassForm",
+        plugin=PluginEntry(
+            core=f"{_FORMS}.plugin:AdditivePlugin",
+            operation="ftsf_plugins.additive_attention.plugin:OPERATION",
+            launch="ftsf_plugins.additive_attention.launch:additive_launch",
+        ),
+    )
+)
+register(
+    Mechanism(
+        name="performer",
+        algebra="favor",
+        form=f"{_FORMS}.heads:HeadsForm",
+        class_form=f"{_FORMS}.heads:favor_class_form",
+        plugin=PluginEntry(
+            core=f"{_FORMS}.plugin:FavorPlugin",
+            operation="ftsf_plugins.favor_attention.plugin:OPERATION",
+            launch="ftsf_plugins.favor_attention.launch:favor_launch",
+        ),
+    )
+)
+register(
+    Mechanism(
+        name="regular",
+        algebra="softmax",
+        form=f"{_FORMS}.heads:HeadsForm",
+        class_form=f"{_FORMS}.heads:HeadsClassForm",
+    )
+)

@@ -1,0 +1,65 @@
+"""The attention mechanisms, one entry each: what a configuration may ask of it, where its module is. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fast_timesformer.attention import Attention
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mechanism:
+    """One way for tokens to attend to each other.
+
+    Attributes:
+        name: what ``attn_mechanism`` says.
+        module: where its module is, ``package.module:Class``; a subclass of ``fast_timesformer.attention.Attention``.
+        adds_queries: the queries are added to the output, so that all heads together are as wide as a token.
+        has_features: it draws random features; the options ``performer_...`` and ``ortho_scaling`` are for it alone.
+        has_weights: it forms attention weights, which ``attn_dropout`` can drop.
+    """
+
+    name: str
+    module: str
+    adds_queries: bool = False
+    has_features: bool = False
+    has_weights: bool = True
+
+    @property
+    def attention(self) -> type[Attention]:
+        """The module itself. Imports torch."""
+        home, _, name = self.module.partition(":")
+        kind: type[Attention] = getattr(import_module(home), name)
+        return kind
+
+
+MECHANISMS: dict[str, Mechanism] = {}
+
+
+def register(mechanism: Mechanism) -> None:
+    """Make a mechanism known. Raises ValueError where one has that name."""
+    if mechanism.name in MECHANISMS:
+        raise ValueError(f"attention mechanism {mechanism.name!r}: registered twice")
+    MECHANISMS[mechanism.name] = mechanism
+
+
+def mechanism_named(name: str) -> Mechanism:
+    """Raises ValueError listing the mechanisms that there are for any other name."""
+    if name not in MECHANISMS:
+        raise ValueError(f"attn_mechanism: expected one of {', '.join(MECHANISMS)}, got {name!r}")
+    return MECHANISMS[name]
+
+
+register(Mechanism(name="fastformer", module="fast_timesformer.attention:FastAttention", adds_queries=True))
+register(
+    Mechanism(
+        name="performer",
+        module="fast_timesformer.attention:PerformerAttention",
+        has_features=True,
+        has_weights=False,
+    )
+)
+register(Mechanism(name="regular", module="fast_timesformer.attention:RegularAttention"))
