@@ -29,7 +29,7 @@ class PluginEntry:
     Attributes:
         core: the node, a ``PluginCore``, as ``package.module:Class``.
         operation: the plugin's ``Operation``, as ``package.module:name``.
-        launch: the function that says how the kernel would be launched, as ``package.module:name``.
+        launch: the function that says how the kernel would be launched for an architecture, as ``package.module:name``.
     """
 
     core: str
@@ -97,7 +97,7 @@ register(
         plugin=PluginEntry(
             core=f"{_FORMS}.plugin:AdditivePlugin",
             operation="ftsf_plugins.additive_attention.plugin:OPERATION",
-            launch="ftsf_plugins.additive_attention.launch:additive_launch",
+            launch="ftsf_export.engine.plugins:launched_additive",
         ),
     )
 )
@@ -110,7 +110,7 @@ register(
         plugin=PluginEntry(
             core=f"{_FORMS}.plugin:FavorPlugin",
             operation="ftsf_plugins.favor_attention.plugin:OPERATION",
-            launch="ftsf_plugins.favor_attention.launch:favor_launch",
+            launch="ftsf_export.engine.plugins:launched_favor",
         ),
     )
 )

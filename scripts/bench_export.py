@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from fast_timesformer.config import MECHANISMS
 from ftsf_export.config import BatchRange, ExportConfig, Size
 from ftsf_export.engine.audit import Audit, audit
 from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.targets import target_named
+from ftsf_export.mechanisms import MECHANISMS
 from ftsf_export.pipeline.build import GraphFacts
 from ftsf_export.pipeline.plan import compile_at
 

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
-from fast_timesformer.config import ATTENTION_TYPES, MECHANISMS
+from fast_timesformer.config import ATTENTION_TYPES
 from ftsf_export.config import BUILDERS, PLUGINS, ExportConfig
+from ftsf_export.mechanisms import MECHANISMS
 from ftsf_export.precision import PRECISIONS
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.engine.audit import Audit, KernelFacts
 from ftsf_export.engine.types import in_islands
+from ftsf_export.mechanisms import mechanism_named
 from ftsf_export.network.gates import Gate
 from ftsf_export.network.scope import BRANCHES, CORE, Scope
 from ftsf_export.precision import precision_named
@@ -22,18 +23,18 @@ _NAMED = 4
 
 
 def attentions_to_fuse(model: TimeSformerConfig, precision: str, batch: int) -> tuple[Scope, ...]:
-    """Modules whose softmax attention can become one kernel: all of them, for ``regular`` in half precision.
+    """Modules whose softmax attention can become one kernel: all of them, in half precision.
 
     Args:
         model: the architecture.
         precision: of the graph.
         batch: clips in one call.
 
-    Empty for the other mechanisms, which have no softmax over pairs of tokens; in FP32, for which there is no fused
-    kernel; and where one head of one clip attends over everything: TensorRT for RTX 1.7 fuses batches of score matrices
-    and writes a lone one as two products.
+    Empty for mechanisms that compilers do not fuse, which have no softmax over pairs of tokens; in FP32, for which
+    there is no fused kernel; and where one head of one clip attends over everything: TensorRT for RTX 1.7 fuses batches
+    of score matrices and writes a lone one as two products.
     """
-    if model.attn_mechanism != "regular" or not precision_named(precision).is_half:
+    if not mechanism_named(model.attn_mechanism).fuses or not precision_named(precision).is_half:
         return ()
     kind = model.attn_type
     if kind == "joint" and model.num_heads * batch == 1:

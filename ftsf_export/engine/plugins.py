@@ -12,24 +12,24 @@ from typing import Any
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.engine.audit import Audit, KernelFacts
 from ftsf_export.engine.cards import Card
+from ftsf_export.mechanisms import MECHANISMS, PluginEntry, loaded, mechanism_named
 from ftsf_export.network.scope import BRANCHES, CORE, JOINT, Along, Branch, Scope
-from ftsf_plugins.additive_attention import plugin as additive
 from ftsf_plugins.additive_attention.launch import additive_launch
 from ftsf_plugins.cost import Moved, flops, moved
-from ftsf_plugins.favor_attention import plugin as favor
 from ftsf_plugins.favor_attention.launch import favor_launch
-from ftsf_plugins.launch import ELEMENT_BYTES, WIDTHS, ElementType, Turns
+from ftsf_plugins.launch import ELEMENT_BYTES, WIDTHS, ElementType, Launch, Turns
+from ftsf_plugins.operation import Operation
 from ftsf_plugins.stream import Stream
 
 # Bounds that differ by less say nothing; starting a kernel costs microseconds that no bound holds.
 _CLOSE = 0.05
-MECHANISMS = ("fastformer", "performer")
 
 
 def plugin_problem(mechanism: str, width: int) -> str:
     """Why attentions of that mechanism and head width have no plugin; empty where they have one."""
-    if mechanism not in MECHANISMS:
-        return f"{mechanism} attention has no plugin; expected attention {' or '.join(MECHANISMS)}"
+    if mechanism_named(mechanism).plugin is None:
+        known = (name for name, one in MECHANISMS.items() if one.plugin is not None)
+        return f"{mechanism} attention has no plugin; expected attention {' or '.join(known)}"
     if width not in WIDTHS:
         return f"the kernels take even head widths from {WIDTHS[0]} to {WIDTHS[-1]}, got {width}"
     return ""
@@ -45,8 +45,16 @@ def plugins_of(mechanism: str, precision: str, builder: str) -> tuple[str, ...]:
     the nodes' functions: TensorRT for RTX takes no plugins, and not every operation has kernels for every precision."""
     if builder != "tensorrt":
         return ()
-    operation = {"fastformer": additive.OPERATION, "performer": favor.OPERATION}[mechanism]
+    operation: Operation = loaded(_entry(mechanism).operation)
     return (operation.name,) if precision in operation.elements else ()
+
+
+def _entry(mechanism: str) -> PluginEntry:
+    """Raises ValueError for a mechanism without a plugin."""
+    entry = mechanism_named(mechanism).plugin
+    if entry is None:
+        raise ValueError(f"{mechanism} attention has no plugin")
+    return entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,13 +158,20 @@ def _modelled(model: TimeSformerConfig, branch: Branch, precision: str, batch: i
     stream = Stream(frames, tokens, model.num_heads, model.dim_head, branch.along)
     turns = Turns(branch.axes if model.rotary_emb else 0)
     element: ElementType = precision  # type: ignore[assignment]  # the same names
-    features = 0
-    if model.attn_mechanism == "performer":
-        features = model.num_features
-        launch = favor_launch(stream, features, turns, element, eps=1.0, feature=model.performer_kernel)
-    else:
-        launch = additive_launch(stream, turns, element)
+    features = model.num_features if model.mechanism.has_features else 0
+    launch: Launch = loaded(_entry(model.attn_mechanism).launch)(stream, turns, element, model)
     return moved(launch, stream, batch, element, features), flops(launch, stream, batch, features)
+
+
+def launched_additive(stream: Stream, turns: Turns, element: ElementType, model: TimeSformerConfig) -> Launch:
+    """How the kernel of additive attention would be launched."""
+    del model
+    return additive_launch(stream, turns, element)
+
+
+def launched_favor(stream: Stream, turns: Turns, element: ElementType, model: TimeSformerConfig) -> Launch:
+    """How the kernel of FAVOR+ would be launched."""
+    return favor_launch(stream, model.num_features, turns, element, eps=1.0, feature=model.performer_kernel)
 
 
 def _works_for(one: KernelFacts, modules: Sequence[Scope]) -> bool:

@@ -37,5 +37,3 @@ class PluginOp:
 ADDITIVE = PluginOp("FtsfAdditiveAttention", ("qkv", "w_q", "w_k", "positions", "frequencies"), ("qkv",))
 FAVOR = PluginOp("FtsfFavorAttention", ("qkv", "omega", "positions", "frequencies"), ("qkv", "omega"))
 PLUGIN_OPS = {op.name: op for op in (ADDITIVE, FAVOR)}
-# The attention mechanisms that have one.
-MECHANISMS = {"fastformer": ADDITIVE, "performer": FAVOR}

@@ -25,6 +25,7 @@ from ftsf_export.engine.plan_gates import attentions_to_fuse
 from ftsf_export.engine.plugins import plugin_alongs, plugin_problem
 from ftsf_export.engine.targets import default_opset
 from ftsf_export.errors import EnvironmentLacks, UsageError
+from ftsf_export.mechanisms import mechanism_named
 from ftsf_export.network import gates
 from ftsf_export.pipeline.build import choose
 from ftsf_export.pipeline.plugins import require_compiler, takes_plugins
@@ -225,7 +226,7 @@ def _form_of_attention(config: ExportConfig, choice: BuildPlanChoice) -> tuple[i
     opset = config.opset if config.opset is not None else DECOMPOSED_OPSET
     targets = (*(one.target.name for one in choice.to_build), *(deferred.target.name for deferred in choice.deferred))
     known = opset >= ATTENTION_OPSET and default_opset(targets) >= ATTENTION_OPSET
-    return opset, known and config.attn == "regular" and precision_named(config.precision).is_half
+    return opset, known and mechanism_named(config.attn).fuses and precision_named(config.precision).is_half
 
 
 def _plugins(config: ExportConfig, choice: BuildPlanChoice) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fast_timesformer.attention import Attention, FastAttention, PerformerAttention, RegularAttention
+from fast_timesformer.attention import Attention
 from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.drop_path import DropPath
 from fast_timesformer.initial import linear
@@ -19,27 +19,8 @@ from fast_timesformer.rotary import Rotary
 
 
 def attention_from_config(config: TimeSformerConfig) -> Attention:
-    """The mechanism that the configuration names."""
-    if config.attn_mechanism == "performer":
-        return PerformerAttention(
-            config.dim,
-            config.num_heads,
-            config.dim_head,
-            qkv_bias=config.qkv_bias,
-            proj_dropout=config.proj_dropout,
-            features=config.num_features,
-            kernel=config.performer_kernel,
-            ortho_scaling=config.ortho_scaling,
-        )
-    mechanism = FastAttention if config.attn_mechanism == "fastformer" else RegularAttention
-    return mechanism(
-        config.dim,
-        config.num_heads,
-        config.dim_head,
-        qkv_bias=config.qkv_bias,
-        attn_dropout=config.attn_dropout,
-        proj_dropout=config.proj_dropout,
-    )
+    """The mechanism that the configuration names, with fresh weights."""
+    return config.mechanism.attention.from_config(config)
 
 
 class TemporalBranch(nn.Module):

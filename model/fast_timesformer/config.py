@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-MECHANISMS = ("fastformer", "performer", "regular")
+from fast_timesformer.mechanism import MECHANISMS, Mechanism, mechanism_named
+
 ATTENTION_TYPES = ("divided", "joint", "space")
 MLP_ACTIVATIONS = ("geglu", "gelu")
 LEARNED_EMBEDDINGS = ("token", "factored")
 PERFORMER_KERNELS = ("softmax", "relu")
 
 
-# What only performer has, at the values that every other mechanism keeps.
-_PERFORMER_ONLY: dict[str, Any] = {"performer_features": None, "performer_kernel": "softmax", "ortho_scaling": 0}
+# What only mechanisms with random features have, at the values that every other one keeps.
+_FEATURES_ONLY: dict[str, Any] = {"performer_features": None, "performer_kernel": "softmax", "ortho_scaling": 0}
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class TimeSformerConfig:
         attn_dropout: probability of dropping an attention weight; ``performer`` forms none, so it takes 0 only.
         proj_dropout: probability of dropping an element of an attention's or an MLP's output.
         rotary_emb: rotary positions (Su et al. 2021); False: learned absolute ones.
-        attn_mechanism: ``fastformer``, ``performer`` or ``regular``.
+        attn_mechanism: a name of ``fast_timesformer.mechanism``: ``fastformer``, ``performer`` or ``regular``.
         attn_type: ``divided``, ``joint`` or ``space``.
         frames_first: the clip is (B, F, C, H, W); False: (B, C, F, H, W).
         qkv_bias: the query, key and value map has a bias.
@@ -111,6 +112,11 @@ class TimeSformerConfig:
             raise ArchitectureError(found)
 
     @property
+    def mechanism(self) -> Mechanism:
+        """The entry of the attention mechanism."""
+        return mechanism_named(self.attn_mechanism)
+
+    @property
     def num_heads(self) -> int:
         """H."""
         return self.heads if self.heads is not None else self.dim // self.dim_head
@@ -144,8 +150,8 @@ class TimeSformerConfig:
         """The same with another attention mechanism; what the new one does not have is left behind."""
         if name == self.attn_mechanism:
             return self
-        dropout = 0.0 if name == "performer" else self.attn_dropout
-        return replace(self, attn_mechanism=name, attn_dropout=dropout, **_PERFORMER_ONLY)
+        dropout = self.attn_dropout if mechanism_named(name).has_weights else 0.0
+        return replace(self, attn_mechanism=name, attn_dropout=dropout, **_FEATURES_ONLY)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form; ``from_dict`` is its inverse."""
@@ -214,7 +220,7 @@ def _fraction_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
 
 def _choice_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
     choices: tuple[tuple[str, tuple[object, ...]], ...] = (
-        ("attn_mechanism", MECHANISMS),
+        ("attn_mechanism", tuple(MECHANISMS)),
         ("attn_type", ATTENTION_TYPES),
         ("mlp_act", MLP_ACTIVATIONS),
         ("learned_emb", LEARNED_EMBEDDINGS),
@@ -244,8 +250,8 @@ def _head_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
     if config.heads is None and config.dim % config.dim_head:
         expected = f"expected a multiple of dim_head {config.dim_head} where heads is not given"
         return [("dim", f"{expected}, got {config.dim}; give heads as well")]
-    if config.attn_mechanism == "fastformer" and config.num_heads * config.dim_head != config.dim:
-        because = "fastformer adds its queries to the output, so heads * dim_head must be"
+    if config.mechanism.adds_queries and config.num_heads * config.dim_head != config.dim:
+        because = f"{config.attn_mechanism} adds its queries to the output, so heads * dim_head must be"
         return [("heads", f"{because} dim {config.dim}, got {config.num_heads} * {config.dim_head}")]
     return []
 
@@ -266,15 +272,17 @@ def _learned_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
 
 
 def _mechanism_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
-    if config.attn_mechanism == "performer":
-        if config.attn_dropout:
-            because = "performer forms no attention weights to drop; expected 0"
-            return [("attn_dropout", f"{because}, got {config.attn_dropout!r}; proj_dropout works with it")]
-        return []
+    problems = []
+    if config.attn_dropout and not config.mechanism.has_weights:
+        because = f"{config.attn_mechanism} forms no attention weights to drop; expected 0"
+        problems.append(("attn_dropout", f"{because}, got {config.attn_dropout!r}; proj_dropout works with it"))
+    if config.mechanism.has_features:
+        return problems
+    having = " and ".join(name for name, one in MECHANISMS.items() if one.has_features)
     other = f"with attn_mechanism {config.attn_mechanism!r}"
-    return [
-        (name, f"only performer has it; expected {default!r} {other}, got {getattr(config, name)!r}")
-        for name, default in _PERFORMER_ONLY.items()
+    return problems + [
+        (name, f"only {having} has it; expected {default!r} {other}, got {getattr(config, name)!r}")
+        for name, default in _FEATURES_ONLY.items()
         if getattr(config, name) != default
     ]
 
@@ -285,5 +293,5 @@ _RELATIONS: tuple[tuple[tuple[str, ...], Callable[[TimeSformerConfig], list[tupl
     (("attn_mechanism", "dim", "heads", "dim_head"), _head_problems),
     (("rotary_emb", "attn_type", "dim_head"), _rotary_problems),
     (("rotary_emb", "learned_emb"), _learned_problems),
-    (("attn_mechanism", "attn_dropout", *_PERFORMER_ONLY), _mechanism_problems),
+    (("attn_mechanism", "attn_dropout", *_FEATURES_ONLY), _mechanism_problems),
 )

@@ -181,7 +181,7 @@ class FastTimeSformer(nn.Module):
         # An attention keeps its input, the norm's and the projection's results, q, k and v twice (split and turned);
         # a gated MLP keeps both halves, the activation and the product.
         attention = 4 * config.dim + 6 * inner
-        if config.attn_mechanism == "performer":
+        if config.mechanism.has_features:
             attention += 4 * config.num_heads * config.num_features
         mlp = 2 * config.dim + (4 if config.mlp_act == "geglu" else 2) * hidden
         branches = 2 if config.attn_type == "divided" else 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 from einops import rearrange
 from torch import Tensor, nn
 
+from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.initial import linear
 from fast_timesformer.rotary import RotaryTables, rotate
 
@@ -50,6 +51,18 @@ class Attention(nn.Module):
         self.to_out = linear(inner, dim)
         self.attn_dropout = nn.Dropout(attn_dropout)
         self.proj_dropout = nn.Dropout(proj_dropout)
+
+    @classmethod
+    def from_config(cls, config: TimeSformerConfig) -> Attention:
+        """The attention that a configuration asks for, with fresh weights."""
+        return cls(
+            config.dim,
+            config.num_heads,
+            config.dim_head,
+            qkv_bias=config.qkv_bias,
+            attn_dropout=config.attn_dropout,
+            proj_dropout=config.proj_dropout,
+        )
 
     def forward(self, x_BND: Tensor, rotary: RotaryTables | None = None, num_prefix: int = 0) -> Tensor:
         """Attend among the N tokens of each sample.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fast_timesformer.attention.base import Attention
-from fast_timesformer.config import PERFORMER_KERNELS, default_features
+from fast_timesformer.config import PERFORMER_KERNELS, TimeSformerConfig, default_features
 
 # Floors under the features, so that no token is without weight: the values of the paper's published code.
 EPSILON = {"softmax": 1e-4, "relu": 1e-3}
@@ -58,6 +58,20 @@ class PerformerAttention(Attention):
         self.ortho_scaling = ortho_scaling
         omega = draw_omega(self.features, dim_head, ortho_scaling=ortho_scaling, generator=generator)
         self.register_buffer("omega", omega.to(torch.get_default_dtype()))
+
+    @classmethod
+    def from_config(cls, config: TimeSformerConfig) -> PerformerAttention:
+        """The attention that a configuration asks for, with fresh weights and features."""
+        return cls(
+            config.dim,
+            config.num_heads,
+            config.dim_head,
+            qkv_bias=config.qkv_bias,
+            proj_dropout=config.proj_dropout,
+            features=config.num_features,
+            kernel=config.performer_kernel,
+            ortho_scaling=config.ortho_scaling,
+        )
 
     @torch.no_grad()
     def redraw_projection_(self, generator: torch.Generator | None = None) -> None:

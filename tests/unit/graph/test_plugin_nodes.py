@@ -22,9 +22,10 @@ from ftsf_export.graph.emulate import emulate
 from ftsf_export.graph.export import GraphOptions
 from ftsf_export.graph.forms.model import ExportForm
 from ftsf_export.graph.onnx_model import OnnxModel
-from ftsf_export.graph.plugin_ops import MECHANISMS, PLUGIN_OPS
+from ftsf_export.graph.plugin_ops import PLUGIN_OPS, PluginOp
 from ftsf_export.graph.precision import to_precision
 from ftsf_export.graph.rewrite import ALL
+from ftsf_export.mechanisms import loaded, mechanism_named
 from ftsf_export.parity.judge import Limits
 from ftsf_export.parity.weights import weights
 from ftsf_export.precision import precision_named
@@ -56,6 +57,14 @@ def file_of(graph: OnnxModel, precision: str, folder: Path) -> Path:
     return path
 
 
+def op_of(mechanism: str) -> PluginOp:
+    """The node's operation, from its core."""
+    entry = mechanism_named(mechanism).plugin
+    assert entry is not None
+    op: PluginOp = loaded(entry.core).op
+    return op
+
+
 @pytest.mark.parametrize("kind", ["divided", "joint", "space"])
 @pytest.mark.parametrize(
     ("mechanism", "options"),
@@ -85,7 +94,7 @@ def test_the_form_is_the_model(
 def test_every_attention_but_the_class_tail_is_a_node(mechanism: str, graph_of: Graph) -> None:
     graph = made(graph_of, mechanism)
     nodes = [node for node in graph.model.graph if node.domain == "ftsf"]
-    name = MECHANISMS[mechanism].name
+    name = op_of(mechanism).name
     assert [node.name for node in nodes] == [
         f"blocks.{block}.{branch}.attn.core/{name}"
         for block in range(3)
@@ -117,7 +126,7 @@ def declared(mechanism: str) -> tuple[list[str], list[str]]:
 @pytest.mark.parametrize("mechanism", ["fastformer", "performer"])
 def test_nodes_carry_what_the_plugin_declares(mechanism: str, graph_of: Graph) -> None:
     tensors, attributes = declared(mechanism)
-    assert list(MECHANISMS[mechanism].inputs) == tensors
+    assert list(op_of(mechanism).inputs) == tensors
     node = next(node for node in made(graph_of, mechanism).model.graph if node.domain == "ftsf")
     extra = {"plugin_namespace", "split_order", "merge_order"}
     assert set(node.attributes) == {*attributes, *extra}
