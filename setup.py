@@ -55,6 +55,7 @@ EXTRAS = {
         "pytest-timeout>=2.3",
         "pytest-xdist>=3.6",
         "hypothesis>=6.100",
+        "jsonschema>=4.20",
         "psutil>=5.9",
         "mypy>=1.13",
         "ruff>=0.8",

@@ -59,7 +59,11 @@ def matching(pattern: str, expected: str) -> Rule:
     return Rule(expected, lambda value: re.fullmatch(pattern, value) is not None, {"pattern": f"^{pattern}$"})
 
 
-_FIGURE = Rule("a number, or one of " + ", ".join(_NON_FINITE), lambda _: True)
+_FIGURE = Rule(
+    "a number, or one of " + ", ".join(_NON_FINITE),
+    lambda _: True,
+    {"type": ["number", "string"], "pattern": f"^({'|'.join(_NON_FINITE)})$"},
+)
 # A measured number. JSON has no NaN and no infinity, so those three are written as the texts "nan", "inf" and "-inf".
 Figure = Annotated[float, _FIGURE]
 Sha256 = Annotated[str, matching("[0-9a-f]{64}", "64 hexadecimal digits")]

@@ -30,7 +30,6 @@ from ftsf_export.bundle.specs import (
     TensorSpec,
     Weights,
 )
-from ftsf_export.bundle.update import rehash
 from ftsf_export.bundle.writer import BundleWriter
 
 __all__ = [
@@ -57,6 +56,5 @@ __all__ = [
     "TensorSpec",
     "Weights",
     "record",
-    "rehash",
     "sha256_of",
 ]

@@ -21,8 +21,9 @@ from ftsf_export.bundle.specs import (
     TensorSpec,
     Weights,
 )
-from ftsf_export.config import BatchRange, ExportConfig
+from ftsf_export.config import BatchRange, ExportConfig, Size
 from ftsf_export.errors import BundleError, ConfigError
+from ftsf_export.json_schema import DIALECT, Schema, schema_of, schema_of_fields, with_constant
 from ftsf_export.precision import PrecisionName
 from ftsf_export.strict_json import bytes_from_json, json_from_bytes, new_strict_converter, plain, structured, wrong
 from ftsf_export.verdict import Verdict
@@ -158,6 +159,15 @@ def manifest_converter() -> Converter:
         lambda value: {"from": names[type(value)], **converter.unstructure(value)},
     )
     return converter
+
+
+def manifest_schema() -> Schema:
+    """The JSON Schema of ``manifest.json``."""
+    written = {Size: {"type": "string"}, BatchRange: {"type": "string"}}
+    origins = [with_constant(schema_of(kind, {}), "from", name) for name, kind in _ORIGINS.items()]
+    forms = {ExportConfig: schema_of_fields(ExportConfig, written, required=False), Weights: {"oneOf": origins}}
+    schema = with_constant(schema_of(Manifest, forms), "schema_version", SCHEMA_VERSION)
+    return {"$schema": DIALECT, "title": MANIFEST_NAME, **schema}
 
 
 def _asked_from_json(value: object) -> ExportConfig:

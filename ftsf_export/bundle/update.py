@@ -24,7 +24,6 @@ from ftsf_export.bundle.files import (
     files_under,
     flush,
     flush_folders,
-    member,
     name_problem,
     write_flushed,
 )
@@ -55,20 +54,6 @@ def record_in(
         check_engines(root, manifest)
         check_verdicts(verdicts, manifest)
         return _publish(root, manifest)
-
-
-def rehash(path: str | Path) -> Manifest:
-    """Takes the hashes of the listed files anew; verdicts keep the hash of the file that they judged.
-
-    For tests that ask what the gates, rather than the hashes, find in an altered file. Raises BundleError.
-    """
-    root = Path(path)
-    with _updating(root) as manifest:
-        files = {name: entry_of(member(root, name)) for name in manifest.files}
-        engines = tuple(
-            replace(engine, sha256=entry_of(member(root, engine.file)).sha256) for engine in manifest.engines
-        )
-        return _publish(root, replace(manifest, files=files, engines=engines))
 
 
 def finish_interrupted_update(root: Path) -> None:

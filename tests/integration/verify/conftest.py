@@ -16,9 +16,8 @@ from onnx import numpy_helper
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export import ExportConfig, export
 from ftsf_export.bundle import ONNX_NAME
-from ftsf_export.bundle.files import entry_of
 from ftsf_export.bundle.golden import Golden, read_golden, write_golden
-from ftsf_export.bundle.manifest import MANIFEST_NAME, read_manifest
+from tests.unit.manifests import rehash
 
 Alter = Callable[[np.ndarray], None]
 MakeBundle = Callable[..., Path]
@@ -70,14 +69,6 @@ def bundle(_exported: MakeBundle, tmp_path: Path) -> MakeBundle:
         return tmp_path / "bundle"
 
     return copy
-
-
-def rehash(root: Path) -> None:
-    """Makes the manifest agree with files that were altered, as one who hides the alteration would."""
-    manifest = read_manifest(root)
-    files = {name: entry_of(root / name) for name in manifest.files}
-    engines = tuple(replace(engine, sha256=files[engine.file].sha256) for engine in manifest.engines)
-    (root / MANIFEST_NAME).write_bytes(replace(manifest, files=files, engines=engines).to_bytes())
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from ftsf_export.bundle import (
     BundleWriter,
     EngineEntry,
     record,
-    rehash,
     sha256_of,
 )
 from ftsf_export.bundle.golden import write_golden
@@ -29,7 +28,7 @@ from ftsf_export.pipeline.bench import BenchRequest, bench
 from ftsf_export.runners.driver import Gpu, gpu_problem
 from ftsf_export.strict_json import plain, structured
 from ftsf_export.verdict import Measure, Status, Subject, Verdict
-from tests.unit.manifests import small_manifest
+from tests.unit.manifests import rehash, small_manifest
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

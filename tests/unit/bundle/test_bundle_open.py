@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ftsf_export.bundle import Bundle, rehash, sha256_of
+from ftsf_export.bundle import Bundle, sha256_of
 from ftsf_export.bundle.golden import write_golden
 from ftsf_export.errors import BundleError
 from ftsf_export.strict_json import plain
 from ftsf_export.verdict import Status
+from tests.unit.manifests import rehash
 
 
 def edit_manifest(bundle: Bundle, **changes: Any) -> None:

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from jsonschema import Draft202012Validator
 from onnx import numpy_helper
 
 from ftsf_export import Bundle
-from ftsf_export.bundle import rehash
+from ftsf_export.bundle.manifest import manifest_schema
 from ftsf_export.cli.summary import require_passed, size_text
 from ftsf_export.errors import GateFailed
 from ftsf_export.verdict import Measure, Status, Subject, Verdict
+from tests.unit.manifests import rehash
 
 
 def change_weights(bundle: Path, change: Any) -> None:
@@ -48,6 +50,12 @@ def test_a_bundle_that_is_missing_or_altered_is_2(say: Any, bundle: Path, tmp_pa
     assert said.code == 2
     assert "model.onnx: altered or damaged" in said.err
     assert "Traceback" not in said.err
+
+
+def test_info_prints_a_manifest_of_the_written_schema(say: Any, bundle: Path) -> None:
+    shown = say("info", bundle, "--json").json["manifest"]
+    Draft202012Validator(manifest_schema()).validate(shown)
+    assert not Draft202012Validator(manifest_schema()).is_valid({**shown, "colour": "blue"})
 
 
 def test_verify_passes_and_keeps_the_report_true(say: Any, bundle: Path) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ftsf_export.bundle import Bundle, rehash
+from ftsf_export.bundle import Bundle
 from ftsf_export.verdict import Status
+from tests.unit.manifests import rehash
 
 pytest.importorskip("tensorrt_rtx", reason="a plan needs TensorRT for RTX")
 

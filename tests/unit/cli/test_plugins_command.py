@@ -11,9 +11,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from ftsf_export.bundle import Bundle, PluginNodes, rehash
+from ftsf_export.bundle import Bundle, PluginNodes
 from ftsf_export.cli.main import ftsf, run
 from ftsf_export.verdict import Status
+from tests.unit.manifests import rehash
 
 SMALL = (
     "--attn", "fastformer", "--dim", "64", "--depth", "2", "--frames", "2", "--size", "32", "--num-classes", "10",
