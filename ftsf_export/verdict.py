@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -128,3 +129,11 @@ class Verdict:
     @property
     def passed(self) -> bool:
         return self.status is Status.PASSED
+
+
+def failing(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
+    """The verdicts that speak against their file: failed first, then inconclusive, for a gate that could not decide is
+    no pass. One that was not run (no GPU here) is not counted against it."""
+    known = tuple(verdicts)
+    order = (Status.FAILED, Status.INCONCLUSIVE)
+    return tuple(verdict for status in order for verdict in known if verdict.status is status)

@@ -27,8 +27,8 @@ from ftsf_export.engine.audit import Audit, audit
 from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.targets import target_named
 from ftsf_export.mechanisms import MECHANISMS
-from ftsf_export.pipeline.build import GraphFacts
-from ftsf_export.pipeline.plan import compile_at
+from ftsf_export.pipeline.build_bundle import GraphFacts
+from ftsf_export.pipeline.plan_bundle import compile_at
 
 TARGET = "rtx-30"
 FULL: dict[str, Any] = {"frames": 8, "size": "224", "dim": 512, "depth": 12}

@@ -53,7 +53,7 @@ def command(
     source_fps: float,
 ) -> None:
     """Measure how fast BUNDLE runs: latency percentiles, throughput, memory, the GPU's clocks and temperature."""
-    from ftsf_export.pipeline.bench import BenchRequest, bench
+    from ftsf_export.pipeline.bench import BenchRequest, benchmark
 
     request = BenchRequest(
         runner=runner,
@@ -65,10 +65,12 @@ def command(
         warmup=warmup,
     )
     with terminal.progress() as on_progress:
-        timings = bench(bundle, request, on_progress=on_progress)
-    terminal.record(timings=plain(timings))
-    for timing in timings:
+        result = benchmark(bundle, request, on_progress=on_progress)
+    terminal.record(timings=plain(result.timings))
+    for timing in result.timings:
         _say(terminal, timing)
+    if result.stale:
+        terminal.note(f"the bundle's report stays as it was: {result.stale}")
 
 
 def _say(terminal: Terminal, timing: Timing) -> None:

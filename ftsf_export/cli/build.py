@@ -50,8 +50,7 @@ def command(
 ) -> None:
     """Compile engines for BUNDLE and add them to it; exits 1 when a type came out lower than asked."""
     from ftsf_export.cli.summary import bundle_facts, require_passed, say_weights
-    from ftsf_export.pipeline.build import BuildOptions, build, figures_of
-    from ftsf_export.pipeline.refresh import refresh_report
+    from ftsf_export.pipeline.build_bundle import BuildOptions, build
 
     with terminal.progress() as on_progress:
         result = build(
@@ -62,11 +61,10 @@ def command(
             options=BuildOptions(workspace_mib=workspace_mib, timing_cache=timing_cache, plugin_kernels=plugin_kernels),
             on_progress=on_progress,
         )
-    done, stale = refresh_report(result.bundle, engines=figures_of(result.built))
-    if stale:
-        terminal.note(f"the bundle's report stays as it was: {stale}")
-    manifest = done.manifest
-    terminal.record(**bundle_facts(done), deferred=list(result.commands))
+    if result.stale:
+        terminal.note(f"the bundle's report stays as it was: {result.stale}")
+    manifest = result.bundle.manifest
+    terminal.record(**bundle_facts(result.bundle), deferred=list(result.commands))
     say_weights(terminal, manifest.weights_described, random=manifest.random_weights)
     for one in result.built:
         terminal.say(f"engine     {result.bundle.path / one.entry.file}  ({one.engine.build_seconds:.1f} s)")

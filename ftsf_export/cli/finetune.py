@@ -99,7 +99,7 @@ def command(
 
 
 def _train(terminal: Terminal, data: Path, options: dict[str, Any]) -> None:
-    from ftsf_export.pipeline.finetune import FinetuneRequest, finetune
+    from ftsf_export.pipeline.training import FinetuneRequest, finetune
 
     typed = _typed(options)
     request = FinetuneRequest(
@@ -190,7 +190,7 @@ def _typed(options: dict[str, Any]) -> set[str]:
 
 def _make_motion(terminal: Terminal, folder: Path, options: dict[str, Any]) -> None:
     _require_torch()
-    from ftsf_export.pipeline.finetune import write_motion
+    from ftsf_export.pipeline.training import write_motion
 
     motion, train, held_out = _motion(options), options["clips"], options["held_out_clips"]
     write_motion(folder, motion, train=train, held_out=held_out, seed=options["seed"])

@@ -16,7 +16,7 @@ from ftsf_export.strict_json import plain
 if TYPE_CHECKING:
     from ftsf_export.engine.audit import KernelFacts
     from ftsf_export.engine.plugins import Kernels
-    from ftsf_export.pipeline.plan import GraphPlan
+    from ftsf_export.pipeline.plan_bundle import GraphPlan
 
 _VIEWS = ("block", "module", "kind")
 _NAME_CHARS = 44
@@ -45,7 +45,7 @@ def command(terminal: Terminal, bundle: Path, target: str, batch: int | None, by
     work in another precision than asked for. With -v every kernel is listed.
     """
     from ftsf_export.cli.summary import require_passed
-    from ftsf_export.pipeline.plan import difference, plan
+    from ftsf_export.pipeline.plan_bundle import difference, plan
 
     with terminal.progress() as on_progress:
         mine = plan(bundle, target=target, batch=batch, on_progress=on_progress)

@@ -9,7 +9,7 @@ from ftsf_export.cli.terminal import Terminal
 from ftsf_export.config import Size
 from ftsf_export.errors import GateFailed
 from ftsf_export.strict_json import plain
-from ftsf_export.verdict import Status, Verdict
+from ftsf_export.verdict import Verdict, failing
 
 _SHOWN_LABELS = 4
 
@@ -110,11 +110,6 @@ def bundle_facts(bundle: Bundle) -> dict[str, Any]:
 
 
 def require_passed(verdicts: tuple[Verdict, ...]) -> None:
-    """Raises GateFailed naming the gate, output, metric, limit, value and worst index of what failed first.
-
-    A gate that could not decide is no pass either; one that was not run (no GPU here) is not counted against it.
-    """
-    for status in (Status.FAILED, Status.INCONCLUSIVE):
-        for verdict in verdicts:
-            if verdict.status is status:
-                raise GateFailed(f"{verdict.gate} {status.value} for {verdict.subject.file}: {verdict.reason}")
+    """Raises GateFailed naming the gate, output, metric, limit, value and worst index of what failed first."""
+    for verdict in failing(verdicts):
+        raise GateFailed(f"{verdict.gate} {verdict.status.value} for {verdict.subject.file}: {verdict.reason}")

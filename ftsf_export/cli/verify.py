@@ -27,16 +27,14 @@ from ftsf_export.strict_json import plain
 def command(terminal: Terminal, bundle: Path, runner: str, atol: float | None, rtol: float | None) -> None:
     """Prove BUNDLE against its own reference values; exits 1 when a gate fails."""
     from ftsf_export.cli.summary import bundle_facts, say_weights
-    from ftsf_export.pipeline.refresh import refresh_report
     from ftsf_export.pipeline.verify import verify
 
     with terminal.progress() as on_progress:
         result = verify(bundle, runner=runner, atol=atol, rtol=rtol, on_progress=on_progress)
-    verified, stale = (result.bundle, "") if result.unrecorded else refresh_report(result.bundle)
-    if stale:
-        terminal.note(f"the bundle's report stays as it was: {stale}")
-    manifest = verified.manifest
-    terminal.record(**bundle_facts(verified), judged=plain(result.verdicts))
+    if result.stale:
+        terminal.note(f"the bundle's report stays as it was: {result.stale}")
+    manifest = result.bundle.manifest
+    terminal.record(**bundle_facts(result.bundle), judged=plain(result.verdicts))
     say_weights(terminal, manifest.weights_described, random=manifest.random_weights)
     for verdict in result.verdicts:
         terminal.verdict(verdict)

@@ -15,6 +15,7 @@ from ftsf_export.bundle import ONNX_NAME, Bundle, EngineEntry
 from ftsf_export.doctor.machine import processor_name, usable_cpus
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks
 from ftsf_export.network.gates import Gate, parity_engine, parity_graph
+from ftsf_export.pipeline.refresh import refresh_report
 from ftsf_export.precision import OnCpu, precision_named
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.runners.driver import Gpu, first_gpu, require_gpu
@@ -61,7 +62,31 @@ class BenchRequest:
         return Schedule(seconds=self.seconds, iterations=self.iterations, warmup=self.warmup)
 
 
-def bench(
+@dataclass(frozen=True, kw_only=True)
+class BenchResult:
+    """What was measured.
+
+    Attributes:
+        bundle: with the figures in its report.
+        timings: one a file and way of running it.
+        stale: why the report stays as it was; "" where it has the figures.
+    """
+
+    bundle: Bundle
+    timings: tuple[Timing, ...]
+    stale: str
+
+
+def benchmark(
+    path: str | Path, request: BenchRequest | None = None, *, on_progress: OnProgress = silent
+) -> BenchResult:
+    """Measures a bundle's files and writes the figures into its report. Raises as ``measure_bundle``."""
+    timings = measure_bundle(path, request, on_progress=on_progress)
+    bundle, stale = refresh_report(Bundle.open(path), timings=timings)
+    return BenchResult(bundle=bundle, timings=timings, stale=stale)
+
+
+def measure_bundle(
     path: str | Path, request: BenchRequest | None = None, *, on_progress: OnProgress = silent
 ) -> tuple[Timing, ...]:
     """Measure a bundle's files, one call at a time; one Timing a file and way of running it.

@@ -10,8 +10,8 @@ from ftsf_export.bundle import Manifest
 from ftsf_export.engine.targets import target_named
 from ftsf_export.errors import BuildError
 from ftsf_export.network.gates import plan_types, plan_work
-from ftsf_export.pipeline.build import BuiltEngine, GraphFacts
-from ftsf_export.pipeline.plan import GraphPlan, compile_at, read_engine
+from ftsf_export.pipeline.build_bundle import BuiltEngine, GraphFacts
+from ftsf_export.pipeline.plan_bundle import GraphPlan, compile_at, read_engine
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.verdict import Subject, Verdict
 

@@ -29,14 +29,14 @@ from ftsf_export.errors import EnvironmentLacks, RunError
 from ftsf_export.network.scope import CLIP, LOGITS
 from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.judge import Limits
-from ftsf_export.pipeline.bench import BenchRequest, bench
-from ftsf_export.pipeline.build import BuildOptions, BuiltEngine, GraphFacts, build_engines, figures_of
+from ftsf_export.pipeline.bench import BenchRequest, measure_bundle
+from ftsf_export.pipeline.build_bundle import BuildOptions, BuiltEngine, GraphFacts, build_engines, figures_of
 from ftsf_export.pipeline.clips import judged_clips
 from ftsf_export.pipeline.engine_plans import EnginePlans, plans_of
 from ftsf_export.pipeline.given_model import config_of_model
 from ftsf_export.pipeline.graphs import GraphMade, make_graph
 from ftsf_export.pipeline.held_out import held_out_clips
-from ftsf_export.pipeline.plugins import PluginChoice, choose_plugins
+from ftsf_export.pipeline.plugin_choice import PluginChoice, choose_plugins
 from ftsf_export.pipeline.resolve import ResolvedExport, resolve_export
 from ftsf_export.pipeline.stages import Stages
 from ftsf_export.precision import precision_named
@@ -246,7 +246,7 @@ def _benchmarked(result: ExportResult, on_progress: OnProgress) -> ExportResult:
     reasons: list[str] = []
     for builder in builders:
         try:
-            timings += bench(result.bundle.path, BenchRequest(runner=builder), on_progress=on_progress)
+            timings += measure_bundle(result.bundle.path, BenchRequest(runner=builder), on_progress=on_progress)
         except (EnvironmentLacks, RunError) as error:
             reasons.append(f"not run: {error.message}")
     report = replace(result.report, gpu_benchmark="; ".join(reasons)).refreshed(

@@ -15,7 +15,7 @@ from ftsf_export.bundle import Bundle
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import OutputError
 from ftsf_export.pipeline.export import export
-from ftsf_export.pipeline.finetune import HELD_OUT, Finetuned, FinetuneRequest, finetune, write_motion
+from ftsf_export.pipeline.training import HELD_OUT, Finetuned, FinetuneRequest, finetune, write_motion
 from ftsf_export.progress import OnProgress, silent
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ def refresh_report(
     bundle: Bundle,
     *,
     engines: Mapping[str, EngineFigures] | None = None,
-    timings: Iterable[Timing] | None = None,
+    timings: Iterable[Timing] = (),
 ) -> tuple[Bundle, str]:
     """The bundle with its report rendered anew, and why that was not possible ("" when it was).
 
@@ -28,7 +28,7 @@ def refresh_report(
     try:
         path = bundle.path / _REPORT
         new = record_from_bytes(path.read_bytes(), str(path)).refreshed(
-            bundle.manifest, engines=engines, timings=None if timings is None else tuple(map(plain, timings))
+            bundle.manifest, engines=engines, timings=tuple(map(plain, timings))
         )
         return record(bundle, files=dict(render(new))), ""
     except (EnvironmentLacks, OutputError, BundleError) as error:

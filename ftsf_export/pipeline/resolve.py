@@ -27,8 +27,8 @@ from ftsf_export.engine.targets import default_opset
 from ftsf_export.errors import EnvironmentLacks, UsageError
 from ftsf_export.mechanisms import mechanism_named
 from ftsf_export.network import gates
-from ftsf_export.pipeline.build import choose
-from ftsf_export.pipeline.plugins import require_compiler, takes_plugins
+from ftsf_export.pipeline.build_bundle import choose
+from ftsf_export.pipeline.plugin_choice import require_compiler, takes_plugins
 from ftsf_export.pipeline.rewrites import known_rewrites
 from ftsf_export.precision import FP32, offered, precision_named
 from ftsf_export.progress import OnProgress, silent

@@ -18,9 +18,10 @@ from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.golden import judge_golden, judge_labels
 from ftsf_export.parity.judge import Limits
 from ftsf_export.pipeline.graph_runner import graph_runner
+from ftsf_export.pipeline.refresh import refresh_report
 from ftsf_export.precision import precision_named
 from ftsf_export.progress import OnProgress, silent
-from ftsf_export.verdict import Status, Subject, Verdict
+from ftsf_export.verdict import Status, Subject, Verdict, failing
 
 RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
 INSTALL = "pip install 'ftsf-export[onnx]'"
@@ -33,18 +34,19 @@ class VerifyResult:
     Attributes:
         bundle: the bundle, with the verdicts recorded in it.
         verdicts: one for each gate, those that were not run too.
-        unrecorded: why the verdicts could not be written into the bundle; empty when they were, or were not to be.
+        unrecorded: why the verdicts could not be written into the bundle; "" when they were, or were not to be.
+        stale: why the bundle's report stays as it was; "" where it shows the verdicts.
     """
 
     bundle: Bundle
     verdicts: tuple[Verdict, ...]
     unrecorded: str = ""
+    stale: str = ""
 
     @property
     def failing(self) -> tuple[Verdict, ...]:
-        """The verdicts that ran and are not green: failed first, then inconclusive."""
-        order = (Status.FAILED, Status.INCONCLUSIVE)
-        return tuple(verdict for status in order for verdict in self.verdicts if verdict.status is status)
+        """The verdicts that ran and are not green."""
+        return failing(self.verdicts)
 
     @property
     def passed(self) -> bool:
@@ -88,10 +90,12 @@ def verify(
         required = runner == "onnxruntime" or not any(verdict.status is not Status.NOT_RUN for verdict in engines)
         verdicts += _onnx_verdicts(bundle, golden, limits, required=required, on_progress=on_progress)
     verdicts += engines
-    problem = ""
+    problem = stale = ""
     if record:
         bundle, problem = _recorded(bundle, verdicts)
-    return VerifyResult(bundle=bundle, verdicts=tuple(verdicts), unrecorded=problem)
+        if not problem:
+            bundle, stale = refresh_report(bundle)
+    return VerifyResult(bundle=bundle, verdicts=tuple(verdicts), unrecorded=problem, stale=stale)
 
 
 def _recorded(bundle: Bundle, verdicts: list[Verdict]) -> tuple[Bundle, str]:

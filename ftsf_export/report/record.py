@@ -99,19 +99,28 @@ class Record:
         manifest: Manifest,
         *,
         engines: Mapping[str, EngineFigures] | None = None,
-        timings: tuple[Values, ...] | None = None,
+        timings: tuple[Values, ...] = (),
     ) -> Record:
-        """The same export after more was recorded in its bundle; figures of an engine that was replaced are dropped."""
+        """The same export after more was recorded in its bundle.
+
+        Figures of an engine that was replaced are dropped; a new timing takes the place of the one of the same file
+        under the same heading.
+        """
         return replace(
             self,
             manifest=manifest,
             engines={**self.engines, **(engines or {})},
-            timings=self.timings if timings is None else timings,
+            timings=(*(one for one in self.timings if _measured(one) not in map(_measured, timings)), *timings),
         )
 
     def as_json(self) -> dict[str, Any]:
         """The content of ``report.json``."""
         return {"report_schema": SCHEMA_VERSION, **plain(self, converter=manifest_converter())}
+
+
+def _measured(timing: Values) -> tuple[str, str]:
+    """What a timing is of."""
+    return timing["subject"]["heading"], timing["subject"]["file"]
 
 
 def record_from_bytes(data: bytes, source: str) -> Record:

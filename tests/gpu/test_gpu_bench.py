@@ -13,7 +13,7 @@ from ftsf_export.bench.timing import CPU_HEADING, Timing
 from ftsf_export.bundle import Bundle, EngineEntry
 from ftsf_export.cli.main import ftsf, run
 from ftsf_export.doctor.examine import run_probe
-from ftsf_export.pipeline.bench import BenchRequest, bench
+from ftsf_export.pipeline.bench import BenchRequest, measure_bundle
 
 MakeBundle = Callable[..., tuple[Bundle, EngineEntry]]
 
@@ -21,7 +21,7 @@ MakeBundle = Callable[..., tuple[Bundle, EngineEntry]]
 @pytest.fixture(scope="module")
 def timings(gpu_bundle: MakeBundle) -> tuple[Timing, ...]:
     bundle, engine = gpu_bundle()
-    return bench(bundle.path, BenchRequest(runner=engine.builder, batch=1))
+    return measure_bundle(bundle.path, BenchRequest(runner=engine.builder, batch=1))
 
 
 def test_cuda_graphs_off_and_on_under_the_gpus_name(timings: tuple[Timing, ...]) -> None:

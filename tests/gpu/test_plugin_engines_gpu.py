@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ftsf_export.bundle import Bundle, EngineEntry
-from ftsf_export.pipeline.bench import BenchRequest, bench
+from ftsf_export.pipeline.bench import BenchRequest, measure_bundle
 from ftsf_export.pipeline.verify import verify
 from ftsf_export.verdict import Status
 
@@ -39,7 +39,7 @@ def test_the_same_engine_with_and_without_plugins_in_milliseconds(gpu_bundle: Ma
     medians = {}
     for plugins in ("none", "all"):
         bundle, _ = gpu_bundle(attn=attn, plugins=plugins, builder="tensorrt")
-        timings = bench(bundle.path, BenchRequest(runner="tensorrt", batch=1))
+        timings = measure_bundle(bundle.path, BenchRequest(runner="tensorrt", batch=1))
         medians[plugins] = [timing.latency.p50_ms for timing in timings]
     print(attn, medians)
     assert all(value > 0 for values in medians.values() for value in values)

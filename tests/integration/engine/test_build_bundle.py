@@ -17,7 +17,7 @@ from ftsf_export.bundle.golden import write_golden
 from ftsf_export.config import BatchRange
 from ftsf_export.engine.choice import BuildTools
 from ftsf_export.errors import BuildError, BundleError, EnvironmentLacks, UsageError
-from ftsf_export.pipeline.build import BuildOptions, build
+from ftsf_export.pipeline.build_bundle import BuildOptions, build
 from ftsf_export.verdict import Status
 from tests.unit.manifests import small_manifest
 
@@ -174,7 +174,7 @@ def test_a_build_needs_neither_torch_nor_onnx_nor_onnxruntime(make_bundle: MakeB
         "        if name.partition('.')[0] in ('torch', 'onnx', 'onnxruntime', 'onnxscript', 'einops'):\n"
         "            raise ModuleNotFoundError(f'{name} is hidden')\n"
         "sys.meta_path.insert(0, Hidden())\n"
-        "from ftsf_export.pipeline.build import build\n"
+        "from ftsf_export.pipeline.build_bundle import build\n"
         "assert build(sys.argv[1], builder='rtx', targets=['rtx-30']).failing is None\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -20,7 +20,7 @@ from ftsf_export.cli.finetune import command
 from ftsf_export.cli.main import ftsf, run
 from ftsf_export.errors import UsageError, VideoError
 from ftsf_export.pipeline import motion_demo
-from ftsf_export.pipeline.finetune import FinetuneRequest, finetune, write_motion
+from ftsf_export.pipeline.training import FinetuneRequest, finetune, write_motion
 from ftsf_export.verdict import Status
 
 SMALL = ["--frames", "2", "--size", "16", "--patch-size", "8", "--dim", "16", "--depth", "1", "--dim-head", "8"]

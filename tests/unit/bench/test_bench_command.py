@@ -24,7 +24,7 @@ from ftsf_export.bundle.golden import write_golden
 from ftsf_export.cli.main import ftsf, run
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks
 from ftsf_export.pipeline import bench as pipeline
-from ftsf_export.pipeline.bench import BenchRequest, bench
+from ftsf_export.pipeline.bench import BenchRequest, measure_bundle
 from ftsf_export.runners.driver import Gpu, gpu_problem
 from ftsf_export.strict_json import plain, structured
 from ftsf_export.verdict import Measure, Status, Subject, Verdict
@@ -123,7 +123,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_onnx_runtime_on_the_cpu_under_its_own_heading(bundle: Bundle) -> None:
-    (timing,) = bench(bundle.path, replace(QUICK, threads=1))
+    (timing,) = measure_bundle(bundle.path, replace(QUICK, threads=1))
     subject = timing.subject
     assert timing.heading == CPU_HEADING
     assert (subject.file, subject.precision, subject.batch) == ("model.onnx", "fp32", 2)
@@ -140,7 +140,7 @@ def test_onnx_runtime_on_the_cpu_under_its_own_heading(bundle: Bundle) -> None:
 @needs_no_gpu
 def test_auto_without_a_gpu_is_the_cpu_even_with_engines(bundle: Bundle, measurements: list[Measurement]) -> None:
     add_engine(bundle, "rtx", ("8.9",))
-    (timing,) = bench(bundle.path)
+    (timing,) = measure_bundle(bundle.path)
     assert timing.heading == CPU_HEADING
     assert [measurement.backend for measurement in measurements] == ["onnxruntime"]
 
@@ -164,26 +164,26 @@ def test_what_the_gates_said_of_the_file(bundle: Bundle, gate: str, status: Stat
         measures=(Measure(output="logits", metric="relative L2", value=0.0, limit=1e-5),),
     )
     bundle.with_verdicts([verdict])
-    (timing,) = bench(bundle.path, QUICK)
+    (timing,) = measure_bundle(bundle.path, QUICK)
     assert len(timing.subject.notes) == len(notes)
     assert all(said.startswith(note) for said, note in zip(timing.subject.notes, notes, strict=True))
 
 
 def test_fp16_on_a_cpu_says_what_was_computed(tmp_path: Path) -> None:
-    (timing,) = bench(make_bundle(tmp_path / "half", "fp16").path, QUICK)
+    (timing,) = measure_bundle(make_bundle(tmp_path / "half", "fp16").path, QUICK)
     assert (timing.heading, timing.subject.precision) == (CPU_HEADING, "fp16")
     assert any("computes fp16 graphs in fp32" in note for note in timing.subject.notes)
 
 
 def test_bf16_has_no_cpu_figure(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentLacks, match="runs no bf16 graph on a CPU; measure it on a GPU"):
-        bench(make_bundle(tmp_path / "brain", "bf16").path, QUICK)
+        measure_bundle(make_bundle(tmp_path / "brain", "bf16").path, QUICK)
 
 
 @pytest.mark.usefixtures("gpu")
 def test_engines_that_fit_the_gpu_are_measured_there(bundle: Bundle, measurements: list[Measurement]) -> None:
     add_engine(add_engine(bundle, "rtx", ("8.6", "8.9")), "tensorrt", ("9.0",))
-    timings = bench(bundle.path, BenchRequest(batch=4))
+    timings = measure_bundle(bundle.path, BenchRequest(batch=4))
     (measurement,) = measurements
     assert (measurement.backend, measurement.file.name) == ("rtx", "rtx-somewhere-fp16.engine")
     assert (measurement.subject.heading, measurement.subject.precision, measurement.subject.batch) == (
@@ -203,26 +203,26 @@ def test_the_feed_is_the_golden_clips_over_again(bundle: Bundle, monkeypatch: py
         return ()
 
     monkeypatch.setattr(pipeline, "measure_in_child", measure)
-    bench(bundle.path, replace(QUICK, batch=3))
+    measure_bundle(bundle.path, replace(QUICK, batch=3))
     np.testing.assert_array_equal(fed[0], bundle.golden().clip[[0, 1, 0]])
 
 
 @pytest.mark.usefixtures("gpu", "measurements")
 def test_a_gpu_that_no_engine_fits_is_said(bundle: Bundle) -> None:
     add_engine(bundle, "tensorrt", ("9.0",))
-    (timing,) = bench(bundle.path)
+    (timing,) = measure_bundle(bundle.path)
     assert timing.heading == CPU_HEADING
     reason = "no engine of this bundle runs on NVIDIA L4 (compute capability 8.9); run: ftsf build"
     assert f"not measured on a GPU: {reason}" in timing.subject.notes
     with pytest.raises(EnvironmentLacks, match="no engine of this bundle"):
-        bench(bundle.path, BenchRequest(runner="tensorrt"))
+        measure_bundle(bundle.path, BenchRequest(runner="tensorrt"))
 
 
 @pytest.mark.usefixtures("gpu")
 def test_a_runner_takes_its_own_builders_engines(bundle: Bundle, measurements: list[Measurement]) -> None:
     add_engine(add_engine(bundle, "rtx", ("8.9",)), "tensorrt", ("8.9",))
-    bench(bundle.path, BenchRequest(runner="tensorrt"))
-    bench(bundle.path)
+    measure_bundle(bundle.path, BenchRequest(runner="tensorrt"))
+    measure_bundle(bundle.path)
     assert [measurement.backend for measurement in measurements] == ["tensorrt", "rtx", "tensorrt"]
 
 
@@ -230,19 +230,19 @@ def test_a_runner_takes_its_own_builders_engines(bundle: Bundle, measurements: l
 @pytest.mark.parametrize("runner", ["tensorrt", "rtx"])
 def test_an_engine_asked_for_by_name_needs_a_gpu(bundle: Bundle, runner: str) -> None:
     with pytest.raises(EnvironmentLacks, match=f"a GPU is needed to run an engine with {runner}"):
-        bench(bundle.path, BenchRequest(runner=runner))
+        measure_bundle(bundle.path, BenchRequest(runner=runner))
 
 
 @pytest.mark.parametrize("batch", [5, 99])
 def test_a_batch_that_the_bundle_does_not_take(bundle: Bundle, batch: int) -> None:
     with pytest.raises(ConfigError, match=f"this bundle takes 1 to 4 clips a call, got {batch}"):
-        bench(bundle.path, replace(QUICK, batch=batch))
+        measure_bundle(bundle.path, replace(QUICK, batch=batch))
 
 
 def test_an_altered_bundle_is_not_measured(bundle: Bundle) -> None:
     bundle.onnx_path.write_bytes(bundle.onnx_path.read_bytes() + b"\0")
     with pytest.raises(BundleError, match="altered or damaged"):
-        bench(bundle.path, QUICK)
+        measure_bundle(bundle.path, QUICK)
 
 
 def test_every_bad_field_is_reported_at_once() -> None:
@@ -299,6 +299,6 @@ def test_nan_outputs_end_the_command_with_4(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_subject_of_a_measurement_is_json(bundle: Bundle, measurements: list[Measurement]) -> None:
-    bench(bundle.path, QUICK)
+    measure_bundle(bundle.path, QUICK)
     assert isinstance(measurements[0].subject, TimedFile)
     assert structured(json.loads(json.dumps(plain(measurements[0]))), Measurement, "file") == measurements[0]

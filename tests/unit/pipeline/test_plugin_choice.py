@@ -12,8 +12,8 @@ from ftsf_export.config import ExportConfig
 from ftsf_export.engine.choice import BuildTools
 from ftsf_export.errors import ConfigError, EnvironmentLacks, UsageError
 from ftsf_export.graph.rewrite import ALL
-from ftsf_export.pipeline.build import choose
-from ftsf_export.pipeline.plugins import PluginChoice, choose_plugins, takes_plugins
+from ftsf_export.pipeline.build_bundle import choose
+from ftsf_export.pipeline.plugin_choice import PluginChoice, choose_plugins, takes_plugins
 from ftsf_export.pipeline.resolve import resolve_export
 
 HERE = BuildTools(None, True, False)
@@ -25,7 +25,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     """What this machine is taken for: TensorRT for RTX without a GPU, unless a test says otherwise."""
 
     def be(here: BuildTools) -> None:
-        for module in ("build", "plugins"):
+        for module in ("build_bundle", "plugin_choice"):
             monkeypatch.setattr(f"ftsf_export.pipeline.{module}.build_tools_here", lambda: here)
 
     be(HERE)

@@ -16,8 +16,8 @@ from ftsf_export.engine.plugins import AttentionCost, attention_costs, plugin_pr
 from ftsf_export.engine.targets import Target, target_named
 from ftsf_export.errors import EnvironmentLacks
 from ftsf_export.network.scope import CLIP
-from ftsf_export.pipeline.build import GraphFacts
-from ftsf_export.pipeline.plan import compile_at, compiler_for
+from ftsf_export.pipeline.build_bundle import GraphFacts
+from ftsf_export.pipeline.plan_bundle import compile_at, compiler_for
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.runners.flavour import INSTALLS
 

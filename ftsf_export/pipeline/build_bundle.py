@@ -17,9 +17,10 @@ from ftsf_export.engine.request import BuildRequest
 from ftsf_export.engine.types import judge_types
 from ftsf_export.errors import UsageError
 from ftsf_export.network.gates import engine_types
+from ftsf_export.pipeline.refresh import refresh_report
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.report import EngineFigures
-from ftsf_export.verdict import Status, Subject, Verdict
+from ftsf_export.verdict import Subject, Verdict, failing
 
 DEFAULT_TIMEOUT_S = 3600.0
 
@@ -101,11 +102,19 @@ def figures_of(built: Iterable[BuiltEngine]) -> dict[str, EngineFigures]:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildResult:
-    """The bundle as it is now, what was built, and what has to be built elsewhere."""
+    """What a build came to.
+
+    Attributes:
+        bundle: as it is now, with the engines.
+        built: what was built here.
+        deferred: what has to be built elsewhere.
+        stale: why the bundle's report stays as it was; "" where it shows the engines.
+    """
 
     bundle: Bundle
     built: tuple[BuiltEngine, ...]
     deferred: tuple[Deferred, ...]
+    stale: str = ""
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -113,8 +122,8 @@ class BuildResult:
 
     @property
     def failing(self) -> Verdict | None:
-        """The first gate that did not pass; None when all did."""
-        return next((verdict for verdict in self.verdicts if verdict.status is not Status.PASSED), None)
+        """The first gate that says no; None when none does."""
+        return next(iter(failing(self.verdicts)), None)
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -159,7 +168,8 @@ def build(
             files: dict[str, Path | bytes] = {one.entry.file: one.engine.path, one.entry.sidecar: one.sidecar}
             bundle = record(bundle, engine=one.entry, files=files, verdicts=[one.verdict])
             built.append(one)
-    return BuildResult(bundle=bundle, built=tuple(built), deferred=choice.deferred)
+    bundle, stale = refresh_report(bundle, engines=figures_of(built))
+    return BuildResult(bundle=bundle, built=tuple(built), deferred=choice.deferred, stale=stale)
 
 
 def choose(builder: str, targets: Sequence[str], precision: str, *, tools: BuildTools | None = None) -> BuildPlanChoice:

@@ -23,9 +23,9 @@ from ftsf_export.engine.types import judge_types
 from ftsf_export.errors import UsageError
 from ftsf_export.network.gates import plan_attentions, plan_types, plan_work
 from ftsf_export.network.scope import Scope
-from ftsf_export.pipeline.build import GraphFacts, choose
+from ftsf_export.pipeline.build_bundle import GraphFacts, choose
 from ftsf_export.progress import OnProgress, silent
-from ftsf_export.verdict import Status, Subject, Verdict
+from ftsf_export.verdict import Subject, Verdict, failing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +66,8 @@ class GraphPlan:
 
     @property
     def failing(self) -> Verdict | None:
-        """The first gate that was judged and did not pass."""
-        bad = (Status.FAILED, Status.INCONCLUSIVE)
-        return next((verdict for verdict in self.verdicts if verdict.status in bad), None)
+        """The first gate that says no; None when none does."""
+        return next(iter(failing(self.verdicts)), None)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form, without the list of kernels; no time and no path, so that the same plan says the same."""

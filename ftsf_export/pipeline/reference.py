@@ -1,0 +1,104 @@
+"""The reference that an export is held against: eager PyTorch in FP32, or Hugging Face's own model where there is one.
+
+Letters: n clips, F frames, C channels, H height, W width, S sampled values of one tap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ftsf_export.bundle import Normalisation, TapSpec
+from ftsf_export.bundle.golden import sample_tap
+from ftsf_export.config import BatchRange
+from ftsf_export.network.scope import LOGITS
+from ftsf_export.parity.compare import outputs_of
+from ftsf_export.parity.second_opinion import judge_second_opinion
+from ftsf_export.pipeline.clips import JudgedClips
+from ftsf_export.pipeline.held_out import HeldOut
+from ftsf_export.verdict import Subject, Verdict
+
+if TYPE_CHECKING:
+    from fast_timesformer.model import FastTimeSformer
+    from ftsf_export.checkpoint import Checkpoint
+
+_OURS = "eager FastTimeSformer"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a graph's outputs are held against.
+
+    Attributes:
+        logits: (n, classes) float32.
+        taps: name -> (n, S) float32, the modules' outputs at their sampled positions.
+        held_out: logits of the held-out clips; None where there are none.
+        whom: whose logits these are.
+    """
+
+    logits: Any
+    taps: dict[str, Any]
+    held_out: Any = None
+    whom: str = _OURS
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What Hugging Face's model makes of the clips.
+
+    Attributes:
+        logits: (n, classes); None where it could not be asked.
+        whom: the model, with the version of its library.
+        reason: why it could not be asked; "" where it was.
+    """
+
+    logits: Any
+    whom: str = ""
+    reason: str = ""
+
+    def as_reference(self, eager: Reference) -> Reference:
+        """``eager`` with these logits in the place of its own, where there are any."""
+        return eager if self.logits is None else replace(eager, logits=self.logits, whom=self.whom)
+
+    def verdict(self, eager: Reference, subject: Subject) -> Verdict:
+        """The judgement of our eager logits against these. ``subject``: the graph that goes by this reference."""
+        return judge_second_opinion(self.logits, eager.logits, subject, reason=self.reason)
+
+
+def run_eager(
+    module: FastTimeSformer,
+    taps: tuple[TapSpec, ...],
+    clips: JudgedClips,
+    normalisation: Normalisation | None,
+) -> Reference:
+    """One clip at a time, sampled at once: a tap of one clip is megabytes, and there is one a module."""
+    from ftsf_export.runners.eager import EagerRunner
+
+    runner = EagerRunner(module, taps=taps, normalisation=normalisation)
+    each = []
+    for index in range(len(clips.values)):
+        outputs = outputs_of(runner, clips.values[index : index + 1])
+        each.append({name: value if name == LOGITS else sample_tap(value) for name, value in outputs.items()})
+    stacked = {name: np.concatenate([outputs[name] for outputs in each]) for name in each[0]}
+    return Reference(stacked.pop(LOGITS), stacked)
+
+
+def eager_logits(module: FastTimeSformer, held_out: HeldOut, normalisation: Normalisation | None) -> Any:
+    """(n, classes) of eager PyTorch on the held-out clips."""
+    from ftsf_export.runners.eager import EagerRunner
+
+    return held_out.logits_of(EagerRunner(module, normalisation=normalisation), batch=BatchRange(1, 8, 8))
+
+
+def second_opinion(checkpoint: Checkpoint, clips: JudgedClips, normalisation: Normalisation | None) -> Opinion:
+    """Hugging Face's own logits of a checkpoint of theirs. ``normalisation``: of clips that are pixels."""
+    from ftsf_export.checkpoint import huggingface_logits
+
+    if reason := huggingface_logits.lacking(checkpoint):
+        return Opinion(None, reason=reason)
+    whom = f"transformers {metadata.version('transformers')}, TimesformerForVideoClassification"
+    values = clips.values if normalisation is None else normalisation.of(clips.values)
+    return Opinion(huggingface_logits.huggingface_logits(checkpoint, values), whom=whom)
