@@ -97,7 +97,7 @@ register(
         plugin=PluginEntry(
             core=f"{_FORMS}.plugin:AdditivePlugin",
             operation="ftsf_plugins.additive_attention.plugin:OPERATION",
-            launch="ftsf_export.engine.plugins:launched_additive",
+            launch="ftsf_export.engine.plugin_costs:launched_additive",
         ),
     )
 )
@@ -110,7 +110,7 @@ register(
         plugin=PluginEntry(
             core=f"{_FORMS}.plugin:FavorPlugin",
             operation="ftsf_plugins.favor_attention.plugin:OPERATION",
-            launch="ftsf_export.engine.plugins:launched_favor",
+            launch="ftsf_export.engine.plugin_costs:launched_favor",
         ),
     )
 )

@@ -15,7 +15,7 @@ from ftsf_export.strict_json import plain
 
 if TYPE_CHECKING:
     from ftsf_export.engine.audit import KernelFacts
-    from ftsf_export.engine.plugins import Kernels
+    from ftsf_export.engine.plugin_costs import Kernels
     from ftsf_export.pipeline.plan_bundle import GraphPlan
 
 _VIEWS = ("block", "module", "kind")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftsf_export.engine.cards import Card
-from ftsf_export.engine.plan import Kernel, Memory, Plan
+from ftsf_export.engine.kernel_plan import Kernel, Memory, Plan
 from ftsf_export.engine.request import Product
 from ftsf_export.engine.types import computes_in, in_islands
 from ftsf_export.network.scope import Scope

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsf_export.engine.grammar import GrammarError
-from ftsf_export.engine.plan import Plan, memory_from_log, plan_from_layers, plan_from_log
+from ftsf_export.engine.kernel_plan import Plan, memory_from_log, plan_from_layers, plan_from_log
 from ftsf_export.engine.request import BuildRequest, Built, CompilerRefusal, Product, WorkOrder
 from ftsf_export.errors import BuildError, EnvironmentLacks, OutputError, UsageError
 from ftsf_export.process.parent import Ending, run_in_child

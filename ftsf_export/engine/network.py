@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ftsf_export.engine.plan import is_inlined, nodes_named
+from ftsf_export.engine.kernel_plan import is_inlined, nodes_named
 from ftsf_export.engine.request import Product
 from ftsf_export.precision import PRECISIONS
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ftsf_export.engine.plan import PRODUCT_WORDS, Kernel, Plan
+from ftsf_export.engine.kernel_plan import PRODUCT_WORDS, Kernel, Plan
 from ftsf_export.engine.request import Product
 from ftsf_export.errors import BuildError
 from ftsf_export.network.gates import Gate

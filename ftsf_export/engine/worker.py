@@ -16,8 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
-from ftsf_export.engine.functions import without_functions
 from ftsf_export.engine.network import layers_of, products_of
+from ftsf_export.engine.onnx_functions import without_functions
 from ftsf_export.engine.request import Built, CompilerRefusal, WorkOrder
 from ftsf_export.errors import EnvironmentLacks, OutputError, UsageError
 from ftsf_export.process.channel import Message

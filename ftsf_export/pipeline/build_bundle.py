@@ -12,7 +12,7 @@ from ftsf_export.bundle import ENGINES_FOLDER, Bundle, EngineEntry, Manifest, re
 from ftsf_export.config import BatchRange
 from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.choice import BuildPlanChoice, BuildTools, Deferred, EngineToBuild, build_tools_here, resolve
-from ftsf_export.engine.plugins import plugins_of
+from ftsf_export.engine.plugin_costs import plugins_of
 from ftsf_export.engine.request import BuildRequest
 from ftsf_export.engine.types import judge_types
 from ftsf_export.errors import UsageError

@@ -15,7 +15,7 @@ from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.choice import BuildTools
 from ftsf_export.engine.plan_gates import attentions_to_fuse, fused_modules, judge_attentions, judge_work
-from ftsf_export.engine.plugins import AttentionCost, attention_costs
+from ftsf_export.engine.plugin_costs import AttentionCost, attention_costs
 from ftsf_export.engine.request import BuildRequest
 from ftsf_export.engine.targets import Target, stand_in, target_named
 from ftsf_export.engine.trtexec import trtexec_command

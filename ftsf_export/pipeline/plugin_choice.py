@@ -12,7 +12,7 @@ from ftsf_export.config import BatchRange, ExportConfig
 from ftsf_export.engine.audit import audit
 from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.choice import BuildPlanChoice, build_tools_here
-from ftsf_export.engine.plugins import AttentionCost, attention_costs, plugin_problem
+from ftsf_export.engine.plugin_costs import AttentionCost, attention_costs, plugin_problem
 from ftsf_export.engine.targets import Target, target_named
 from ftsf_export.errors import EnvironmentLacks
 from ftsf_export.network.scope import CLIP

@@ -16,7 +16,7 @@ from fast_timesformer.attention import Attention
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export import ExportConfig, export, mechanisms
 from ftsf_export.engine.plan_gates import attentions_to_fuse
-from ftsf_export.engine.plugins import plugin_problem, plugins_of
+from ftsf_export.engine.plugin_costs import plugin_problem, plugins_of
 from ftsf_export.errors import ConfigError
 from ftsf_export.graph.forms.attention import AttentionParts
 from ftsf_export.graph.forms.linear_map import LinearMap, columns

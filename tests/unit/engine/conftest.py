@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ftsf_export.engine.plan import Plan, plan_from_log
+from ftsf_export.engine.kernel_plan import Plan, plan_from_log
 from ftsf_export.engine.request import Product
 
 DATA = Path(__file__).parent / "data"

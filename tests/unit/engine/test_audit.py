@@ -9,7 +9,7 @@ import pytest
 
 from ftsf_export.engine.audit import ELSEWHERE, KINDS, VIEWS, Audit, audit, kind_of, scope_served
 from ftsf_export.engine.cards import Card, card_of
-from ftsf_export.engine.plan import Kernel, Plan, Tensor
+from ftsf_export.engine.kernel_plan import Kernel, Plan, Tensor
 from ftsf_export.engine.request import Product
 from ftsf_export.engine.targets import TARGETS, stand_in, target_named
 from ftsf_export.engine.trtexec import trtexec_command

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ftsf_export.engine.audit import Audit, audit
-from ftsf_export.engine.plan import Kernel, Plan, Tensor
+from ftsf_export.engine.kernel_plan import Kernel, Plan, Tensor
 from ftsf_export.engine.plan_gates import attentions_to_fuse, fused_modules, judge_attentions, judge_work
 from ftsf_export.engine.request import Product
 from ftsf_export.network.gates import plan_attentions, plan_work

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from ftsf_export.engine.plan import Kernel, Plan, Tensor
+from ftsf_export.engine.kernel_plan import Kernel, Plan, Tensor
 from ftsf_export.engine.request import Product
 from ftsf_export.engine.types import in_islands, judge_types
 from ftsf_export.errors import BuildError

@@ -98,16 +98,16 @@ def test_tensorrt_for_rtx_gets_none() -> None:
 def test_auto_follows_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     """The decomposed graph compiled here, and a kernel that along space would move a hundred times as much."""
     pytest.importorskip("tensorrt_rtx", reason="a plan needs TensorRT for RTX")
-    from ftsf_export.engine import plugins
+    from ftsf_export.engine import plugin_costs
 
-    own = plugins.moved
+    own = plugin_costs.moved
 
     def clumsy(launch: Any, stream: Any, *rest: Any) -> Any:
         made = own(launch, stream, *rest)
         more = 100 if stream.along == "space" else 1
         return type(made)(made.bound_bytes, made.stream_bytes * more, made.constant_bytes)
 
-    monkeypatch.setattr(plugins, "moved", clumsy)
+    monkeypatch.setattr(plugin_costs, "moved", clumsy)
     found = chosen(attn="fastformer", targets=("jetson-orin",))
     assert found.nodes.along == ("time",)
     assert found.nodes.reason.startswith("by the plan of two blocks for jetson-orin: along time the plugin (plugin 2 ")

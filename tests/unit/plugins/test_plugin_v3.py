@@ -17,7 +17,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from ftsf_export.engine.functions import without_functions
+from ftsf_export.engine.onnx_functions import without_functions
 
 RTX = importlib.util.find_spec("tensorrt_rtx") is not None
 needs_rtx = pytest.mark.skipif(not RTX, reason="needs NVIDIA's bindings and parser: pip install 'ftsf-export[rtx]'")

@@ -12,9 +12,9 @@ import pytest
 from ftsf_export.engine import worker
 from ftsf_export.engine.audit import audit
 from ftsf_export.engine.cards import card_of
+from ftsf_export.engine.kernel_plan import Kernel, Plan, Tensor, nodes_named
 from ftsf_export.engine.network import products_of
-from ftsf_export.engine.plan import Kernel, Plan, Tensor, nodes_named
-from ftsf_export.engine.plugins import (
+from ftsf_export.engine.plugin_costs import (
     AttentionCost,
     Kernels,
     attention_costs,

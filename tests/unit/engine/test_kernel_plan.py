@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ftsf_export.engine.grammar import GrammarError, Record
-from ftsf_export.engine.plan import Plan, Tensor, dtype_named, plan_from_layers, plan_from_log
+from ftsf_export.engine.kernel_plan import Plan, Tensor, dtype_named, plan_from_layers, plan_from_log
 
 ReadPlan = Callable[[str], Plan]
 
