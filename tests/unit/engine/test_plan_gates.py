@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
+from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.engine.audit import Audit, audit
 from ftsf_export.engine.kernel_plan import Kernel, Plan, Tensor
 from ftsf_export.engine.plan_gates import attentions_to_fuse, fused_modules, judge_attentions, judge_work
@@ -44,21 +48,16 @@ def read(*kernels: Kernel, unread: tuple[str, ...] = ()) -> Audit:
         ({}, 4),
         ({"attn_type": "joint"}, 2),
         ({"attn_type": "space"}, 2),
-        ({"attn": "fastformer"}, 0),
+        ({"attn_mechanism": "fastformer"}, 0),
         ({"attn_type": "joint", "dim": 64}, 0),  # one head, one clip: a lone matrix of scores
         ({"attn_type": "divided", "dim": 64}, 4),
     ],
 )
-def test_which_attentions_are_expected_to_fuse(changes: dict[str, object], count: int) -> None:
-    config = {
-        "attn": "regular",
-        "attn_type": "divided",
-        "depth": 2,
-        "dim": 128,
-        "dim_head": 64,
-        "heads": None,
-        **changes,
-    }
+def test_which_attentions_are_expected_to_fuse(changes: dict[str, Any], count: int) -> None:
+    regular = TimeSformerConfig(
+        frames=8, channels=3, height=32, width=32, num_classes=5, depth=2, attn_mechanism="regular"
+    )
+    config = replace(regular, **changes)
     assert len(attentions_to_fuse(config, "fp16", 1)) == count
     assert attentions_to_fuse(config, "fp32", 1) == ()
 

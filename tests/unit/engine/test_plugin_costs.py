@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.config import BatchRange
 from ftsf_export.engine import worker
 from ftsf_export.engine.audit import audit
 from ftsf_export.engine.cards import card_of
@@ -20,18 +22,14 @@ from ftsf_export.engine.plugin_costs import (
     attention_costs,
     plugin_alongs,
     plugin_problem,
-    plugins_of,
 )
 from ftsf_export.engine.request import CompilerRefusal, WorkOrder
 from ftsf_export.engine.targets import target_named
 from ftsf_export.errors import EnvironmentLacks
 from ftsf_export.network.scope import Scope
+from ftsf_export.pipeline.build import GraphFacts
 
-MODEL = {
-    "frames": 8, "height": 224, "width": 224, "patch_size": 16, "dim": 512, "heads": None, "dim_head": 64, "depth": 3,
-    "attn_type": "divided", "attn_mechanism": "fastformer", "rotary_emb": True, "performer_features": None,
-    "performer_kernel": "softmax",
-}  # fmt: skip
+MODEL = TimeSformerConfig(frames=8, channels=3, height=224, width=224, num_classes=5, dim=512, depth=3)
 # Queries, keys, values and outputs of one token in half precision. A frame has 196 patches, and a class token, which
 # takes no part along time.
 TOKEN_BYTES = 4 * 512 * 2
@@ -43,7 +41,7 @@ def kernel(node: str, elements: int = 1000) -> Kernel:
     return Kernel(node, "kgen", (tensor,), (), (), (node,), "")
 
 
-def costs(model: dict[str, Any], *kernels: Kernel, target: str = "jetson-orin") -> tuple[AttentionCost, ...]:
+def costs(model: TimeSformerConfig, *kernels: Kernel, target: str = "jetson-orin") -> tuple[AttentionCost, ...]:
     return attention_costs(audit(Plan(kernels), (), card=card_of(target_named(target))), model, "fp16", 1)
 
 
@@ -74,7 +72,7 @@ def test_additive_attention_moves_the_bound(along: str, ratio: float) -> None:
 
 def test_favor_counts_its_features() -> None:
     """266 of them at K 64: projections, then weights along time, sums of values along space."""
-    time, space = costs({**MODEL, "attn_mechanism": "performer"})
+    time, space = costs(MODEL.with_mechanism("performer"))
     heads = 8
     assert time.plugin.flops == 3 * ALONG_TIME * heads * (4 * 64 * 266 + 2 * 8 * (266 + 64))
     assert space.plugin.flops == 2 * ALONG_SPACE * heads * (4 * 64 * 266 + 4 * 64 * 266)
@@ -82,15 +80,14 @@ def test_favor_counts_its_features() -> None:
 
 
 def test_joint_attention_is_one_frame() -> None:
-    (joint,) = costs({**MODEL, "attn_type": "joint"})
+    (joint,) = costs(replace(MODEL, attn_type="joint"))
     assert joint.module == "blocks.*.joint.attn"
     assert joint.bound_bytes == 2 * 4 * (1 + 8 * 196) * 512 * 2
 
 
 def test_without_the_class_tail_the_last_block_counts_too() -> None:
-    (joint,) = attention_costs(
-        audit(Plan(()), (), card=None), {**MODEL, "attn_type": "joint"}, "fp16", 1, class_tail=False
-    )
+    model = replace(MODEL, attn_type="joint")
+    (joint,) = attention_costs(audit(Plan(()), (), card=None), model, "fp16", 1, class_tail=False)
     assert joint.attentions == 3
 
 
@@ -102,7 +99,7 @@ def test_a_type_without_kernels_has_no_cost() -> None:
 
 @pytest.mark.parametrize("model", [{"attn_mechanism": "regular"}, {"dim_head": 16}])
 def test_no_plugin_no_cost(model: dict[str, Any]) -> None:
-    assert costs({**MODEL, **model}) == ()
+    assert costs(replace(MODEL, **model)) == ()
 
 
 def cost(compiled: Kernels, plugin: Kernels) -> AttentionCost:
@@ -137,17 +134,20 @@ def test_who_takes_plugins() -> None:
 @pytest.mark.parametrize(
     ("builder", "attn", "precision", "along", "names"),
     [
-        ("tensorrt", "fastformer", "fp32", ["time"], ("FtsfAdditiveAttention",)),
-        ("tensorrt", "performer", "bf16", ["space"], ("FtsfFavorAttention",)),
-        ("tensorrt", "performer", "fp32", ["time"], ()),  # no such kernel: the function is compiled
-        ("tensorrt", "performer", "fp16", [], ()),
-        ("rtx", "fastformer", "fp16", ["time"], ()),
+        ("tensorrt", "fastformer", "fp32", ("time",), ("FtsfAdditiveAttention",)),
+        ("tensorrt", "performer", "bf16", ("space",), ("FtsfFavorAttention",)),
+        ("tensorrt", "performer", "fp32", ("time",), ()),  # no such kernel: the function is compiled
+        ("tensorrt", "performer", "fp16", (), ()),
+        ("rtx", "fastformer", "fp16", ("time",), ()),
     ],
 )
 def test_what_a_compiler_is_to_know(builder: str, attn: str, precision: str, along: Any, names: Any) -> None:
-    config = {"attn": attn, "precision": precision, "plugin_nodes": {"along": along}}
-    assert plugins_of(config, builder) == names
-    assert plugins_of({"attn": attn, "precision": precision}, builder) == ()
+    facts = GraphFacts(
+        onnx_path=Path("model.onnx"), model=MODEL.with_mechanism(attn), precision=precision,
+        batch=BatchRange(1, 1, 1), input_name="clip", clip_shape=(8, 3, 224, 224), plugins=along,
+    )  # fmt: skip
+    assert facts.operations(builder) == names
+    assert replace(facts, plugins=()).operations(builder) == ()
 
 
 NOTE = "[ONNX Layer: pool_q/MatMul | blocks.0.temporal.attn.core/FtsfAdditiveAttention (FtsfAdditiveAttention)]"
