@@ -27,7 +27,7 @@ from ftsf_export.engine.request import CompilerRefusal, WorkOrder
 from ftsf_export.engine.targets import target_named
 from ftsf_export.errors import EnvironmentLacks
 from ftsf_export.network.scope import Scope
-from ftsf_export.pipeline.build import GraphFacts
+from ftsf_export.pipeline.build_bundle import GraphFacts
 
 MODEL = TimeSformerConfig(frames=8, channels=3, height=224, width=224, num_classes=5, dim=512, depth=3)
 # Queries, keys, values and outputs of one token in half precision. A frame has 196 patches, and a class token, which
