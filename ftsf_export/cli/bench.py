@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ftsf_export.cli.options import CONTEXT_SETTINGS, bundle_argument, terminal_options
-from ftsf_export.cli.terminal import Terminal, pass_terminal
+from ftsf_export.cli.options import bundle_argument, ftsf_command, usual_batch_option
+from ftsf_export.cli.terminal import Terminal
 from ftsf_export.strict_json import plain
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MIB = 1 << 20
 
 
-@click.command("bench", context_settings=CONTEXT_SETTINGS)
+@ftsf_command("bench")
 @bundle_argument
 @click.option(
     "--runner",
@@ -27,7 +27,7 @@ _MIB = 1 << 20
     metavar="auto|onnxruntime|tensorrt|rtx",
     help="What runs it. auto: the bundle's engines on the GPU that they fit, else ONNX Runtime on the CPU.",
 )
-@click.option("--batch", type=int, metavar="CLIPS", help="Clips in one call.  [default: the bundle's usual number]")
+@usual_batch_option
 @click.option("--seconds", type=float, default=3.0, show_default=True, help="Measure at least so long.")
 @click.option("--iterations", type=int, default=10, show_default=True, help="Measure at least so many calls.")
 @click.option("--warmup", type=int, default=3, show_default=True, help="Calls before that, for at least half a second.")
@@ -39,33 +39,12 @@ _MIB = 1 << 20
     show_default=True,
     help="Frame rate of the videos that clips are cut from.",
 )
-@terminal_options
-@pass_terminal
-def command(
-    terminal: Terminal,
-    bundle: Path,
-    runner: str,
-    batch: int | None,
-    seconds: float,
-    iterations: int,
-    warmup: int,
-    threads: int | None,
-    source_fps: float,
-) -> None:
+def command(terminal: Terminal, /, bundle: Path, **request: Any) -> None:
     """Measure how fast BUNDLE runs: latency percentiles, throughput, memory, the GPU's clocks and temperature."""
     from ftsf_export.pipeline.bench import BenchRequest, benchmark
 
-    request = BenchRequest(
-        runner=runner,
-        batch=batch,
-        threads=threads,
-        source_fps=source_fps,
-        seconds=seconds,
-        iterations=iterations,
-        warmup=warmup,
-    )
     with terminal.progress() as on_progress:
-        result = benchmark(bundle, request, on_progress=on_progress)
+        result = benchmark(bundle, BenchRequest(**request), on_progress=on_progress)
     terminal.record(timings=plain(result.timings))
     for timing in result.timings:
         _say(terminal, timing)
@@ -99,10 +78,7 @@ def _say(terminal: Terminal, timing: Timing) -> None:
 def _latency(summary: LatencySummary) -> str:
     figures = ("p50", "p90", "p95", "p99", "mean")
     values = {name: getattr(summary, f"{name}_ms") for name in figures}
-    return (
-        ", ".join(f"{name} {value:.2f}" if value >= 1 else f"{name} {value:.4f}" for name, value in values.items())
-        + " ms"
-    )
+    return ", ".join(f"{name} {value:.{2 if value >= 1 else 4}f}" for name, value in values.items()) + " ms"
 
 
 def _say_gpu(terminal: Terminal, timing: Timing) -> None:

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ftsf_export.cli.options import (
-    CONTEXT_SETTINGS,
-    builder_option,
-    bundle_argument,
-    target_option,
-    terminal_options,
-    workspace_option,
-)
-from ftsf_export.cli.terminal import Terminal, pass_terminal
+from ftsf_export.cli.options import builder_option, bundle_argument, ftsf_command, target_option, workspace_option
+from ftsf_export.cli.terminal import Terminal
 from ftsf_export.config import BatchRange
 
 
-@click.command("build", context_settings=CONTEXT_SETTINGS)
+@ftsf_command("build")
 @bundle_argument
 @builder_option
 @target_option
@@ -36,17 +30,8 @@ from ftsf_export.config import BatchRange
     metavar="DIR",
     help="Plugins' kernels from scripts/build-plugins, for TensorRT 10.3 where Triton is not installed.",
 )
-@terminal_options
-@pass_terminal
 def command(
-    terminal: Terminal,
-    bundle: Path,
-    builder: str,
-    targets: tuple[str, ...],
-    batch: str | None,
-    workspace_mib: int | None,
-    timing_cache: Path | None,
-    plugin_kernels: Path | None,
+    terminal: Terminal, /, bundle: Path, builder: str, targets: tuple[str, ...], batch: str | None, **options: Any
 ) -> None:
     """Compile engines for BUNDLE and add them to it; exits 1 when a type came out lower than asked."""
     from ftsf_export.cli.summary import bundle_facts, require_passed, say_weights
@@ -58,14 +43,13 @@ def command(
             builder=builder,
             targets=targets,
             batch=None if batch is None else BatchRange.parse(batch),
-            options=BuildOptions(workspace_mib=workspace_mib, timing_cache=timing_cache, plugin_kernels=plugin_kernels),
+            options=BuildOptions(**options),
             on_progress=on_progress,
         )
     if result.stale:
         terminal.note(f"the bundle's report stays as it was: {result.stale}")
-    manifest = result.bundle.manifest
     terminal.record(**bundle_facts(result.bundle), deferred=list(result.commands))
-    say_weights(terminal, manifest.weights_described, random=manifest.random_weights)
+    say_weights(terminal, result.bundle.manifest.weights, result.bundle.manifest.model)
     for one in result.built:
         terminal.say(f"engine     {result.bundle.path / one.entry.file}  ({one.engine.build_seconds:.1f} s)")
         terminal.verdict(one.verdict)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ftsf_export.cli.options import CONTEXT_SETTINGS, terminal_options
-from ftsf_export.cli.terminal import Terminal, pass_terminal
+from ftsf_export.cli.options import ftsf_command
+from ftsf_export.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from ftsf_export.pipeline.doctor import Diagnosis
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 _GIB = 1 << 30
 
 
-@click.command("doctor", context_settings=CONTEXT_SETTINGS)
+@ftsf_command("doctor")
 @click.option("--for", "wanted", metavar="COMMAND", help="Exit 3 unless this command can run here.")
-@terminal_options
-@pass_terminal
 def command(terminal: Terminal, wanted: str | None) -> None:
     """List packages, driver, GPUs, and what each command lacks on this machine.
 

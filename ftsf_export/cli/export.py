@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from ftsf_export.cli.options import (
-    CONTEXT_SETTINGS,
     engine_options,
+    ftsf_command,
     model_options,
     opset_option,
     output_options,
@@ -19,14 +18,13 @@ from ftsf_export.cli.options import (
     plugins_option,
     precision_option,
     rewrite_options,
-    terminal_options,
+    typed,
     video_option,
 )
-from ftsf_export.cli.terminal import Terminal, pass_terminal
+from ftsf_export.cli.terminal import Terminal
 from ftsf_export.config import ExportConfig
 from ftsf_export.strict_json import plain
 
-DEFAULT = ParameterSource.DEFAULT
 # Fields that make another model of the same checkpoint.
 _NAMED = ("attn", "frames", "size")
 
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from ftsf_export.pipeline.resolve import ResolvedExport
 
 
-@click.command("export", context_settings=CONTEXT_SETTINGS)
+@ftsf_command("export")
 @model_options
 @precision_option
 @opset_option
@@ -47,8 +45,6 @@ if TYPE_CHECKING:
 @video_option
 @output_options
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
-@terminal_options
-@pass_terminal
 def command(
     terminal: Terminal,
     /,
@@ -66,7 +62,8 @@ def command(
     from ftsf_export.pipeline.resolve import resolve_export
     from ftsf_export.pipeline.rewrites import chosen_rewrites
 
-    given = _given(fields)
+    # What was not typed has the configuration's default anyway, and gives way to what a checkpoint brings.
+    given = typed(fields)
     if rewrite or no_rewrite:
         given["rewrites"] = chosen_rewrites(rewrite, no_rewrite)
     config = ExportConfig(**given)
@@ -88,15 +85,6 @@ def command(
     terminal.record(**bundle_facts(result.bundle), stages=plain(result.report.stages))
     _say_bundle(terminal, resolved, result.bundle)
     require_passed(result.bundle.verdicts)
-
-
-def _given(fields: dict[str, Any]) -> dict[str, Any]:
-    """The options that were typed, which are fields of the configuration by name: a misspelt one is a TypeError there.
-
-    What was not typed has the configuration's default anyway, and gives way to what a checkpoint brings.
-    """
-    context = click.get_current_context()
-    return {name: value for name, value in fields.items() if context.get_parameter_source(name) is not DEFAULT}
 
 
 def default_name(config: ExportConfig) -> str:
@@ -125,7 +113,7 @@ def _say_plan(terminal: Terminal, resolved: ResolvedExport) -> None:
         f"patch {config.patch_size}, dim {config.dim}, depth {config.depth}, {config.architecture.num_heads} heads, "
         f"{config.num_classes} classes"
     )
-    say_weights(terminal, resolved.weights.described(resolved.model), random=config.checkpoint is None)
+    say_weights(terminal, resolved.weights, resolved.model)
     say_labels(terminal, resolved.labels)
     form = ", Attention operator" if resolved.attention_operator else ""
     terminal.say(f"graph      {config.precision}, opset {resolved.opset}{form}, batch {config.batch}")

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from ftsf_export.cli.options import CONTEXT_SETTINGS, model_options, terminal_options
-from ftsf_export.cli.terminal import Terminal, pass_terminal
+from ftsf_export.cli.options import ftsf_command, model_options, typed
+from ftsf_export.cli.terminal import Terminal
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import ConfigError, EnvironmentLacks, UsageError
 
@@ -25,7 +24,7 @@ _MODEL_FIELDS = (
 _TEACHING = ("temperature", "distill", "hidden_weight")
 
 
-@click.command("finetune", context_settings=CONTEXT_SETTINGS)
+@ftsf_command("finetune")
 @click.argument("data", type=click.Path(path_type=Path), required=False, metavar="DATA")
 @click.option(
     "-o",
@@ -72,8 +71,6 @@ _TEACHING = ("temperature", "distill", "hidden_weight")
 @click.option("--directions", type=int, default=4, show_default=True, metavar="4|8", help="Its classes.")
 @click.option("--clips", type=int, default=4096, show_default=True, help="Its clips to train on.")
 @click.option("--held-out-clips", type=int, default=500, show_default=True, help="Its clips to judge on.")
-@terminal_options
-@pass_terminal
 def command(
     terminal: Terminal, /, data: Path | None, make_motion: Path | None, demo: int | None, **options: Any
 ) -> None:
@@ -101,13 +98,13 @@ def command(
 def _train(terminal: Terminal, data: Path, options: dict[str, Any]) -> None:
     from ftsf_export.pipeline.training import FinetuneRequest, finetune
 
-    typed = _typed(options)
+    written = typed(options)
     request = FinetuneRequest(
         data=data,
-        config=ExportConfig(**{name: options[name] for name in _MODEL_FIELDS if name in typed}),
+        config=ExportConfig(**{name: written[name] for name in _MODEL_FIELDS if name in written}),
         **{name: options[name] for name in ("output", "teacher", "stride", "resume", "overwrite")},
     )
-    if request.teacher is None and (stray := [name for name in _TEACHING if name in typed]):
+    if request.teacher is None and (stray := [name for name in _TEACHING if name in written]):
         raise UsageError(f"--{stray[0].replace('_', '-')} needs a --teacher")
     settings = _settings(options, taught=request.teacher is not None)
     with terminal.progress() as on_progress:
@@ -131,7 +128,7 @@ def _demonstrate(terminal: Terminal, directions: int, options: dict[str, Any]) -
             _motion({**options, "directions": directions}),
             train=options["clips"],
             held_out=options["held_out_clips"],
-            epochs=options["epochs"] if "epochs" in _typed(options) else None,
+            epochs=typed(options).get("epochs"),
             on_progress=on_progress,
             on_epoch=partial(_note_epoch, terminal),
         ):
@@ -182,12 +179,6 @@ def _settings(options: dict[str, Any], *, taught: bool) -> TrainingSettings:
         raise ConfigError(str(error).split("; ")) from error
 
 
-def _typed(options: dict[str, Any]) -> set[str]:
-    """Names of the options that were written; the others hold their defaults."""
-    context = click.get_current_context()
-    return {name for name in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
-
-
 def _make_motion(terminal: Terminal, folder: Path, options: dict[str, Any]) -> None:
     _require_torch()
     from ftsf_export.pipeline.training import write_motion
@@ -200,10 +191,10 @@ def _make_motion(terminal: Terminal, folder: Path, options: dict[str, Any]) -> N
 def _motion(options: dict[str, Any]) -> Motion:
     from fast_timesformer.finetune import Motion
 
-    typed, asked = _typed(options), {"directions": options["directions"]}
-    if "frames" in typed:
-        asked["frames"] = options["frames"]
-    if "size" in typed:
+    written, asked = typed(options), {"directions": options["directions"]}
+    if "frames" in written:
+        asked["frames"] = written["frames"]
+    if "size" in written:
         asked["size"] = ExportConfig(size=options["size"], patch_size=1).size.height
     try:
         return Motion(**asked)

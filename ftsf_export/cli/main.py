@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import click
 
+from ftsf_export import __version__
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.errors import EXIT_BUG, EXIT_DONE, ConfigError, FtsfError, OutputError, StageError, UsageError
 
@@ -38,18 +39,8 @@ class Commands(click.Group):
         return command
 
 
-def _print_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:
-    if asked:
-        from ftsf_export import __version__
-
-        click.echo(f"ftsf-export {__version__}")
-        ctx.exit()
-
-
 @click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
-)
+@click.version_option(__version__, prog_name="ftsf-export", message="%(prog)s %(version)s", help="Print the version.")
 @click.pass_context
 def ftsf(ctx: click.Context) -> None:
     """Export video transformers to ONNX and TensorRT, with proof that the numbers did not change.

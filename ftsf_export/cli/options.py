@@ -7,16 +7,33 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from fast_timesformer.config import ATTENTION_TYPES
+from ftsf_export.cli.terminal import pass_terminal
 from ftsf_export.config import BUILDERS, PLUGINS, ExportConfig
 from ftsf_export.mechanisms import MECHANISMS
 from ftsf_export.precision import PRECISIONS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Decorator = Callable[[Function], Function]
 
-CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+
+def ftsf_command(name: str) -> Callable[[Callable[..., None]], click.Command]:
+    """A command of ``ftsf``: its function takes a Terminal first, and its options end with those of every command."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        settings = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+        made = click.command(name, context_settings=settings)(pass_terminal(function))
+        made.params += [click.Option(flags, is_flag=True, expose_value=False, help=text) for flags, text in _FLAGS]
+        return made
+
+    return decorate
+
+
+def typed(options: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options that were typed; the others hold their defaults."""
+    source = click.get_current_context().get_parameter_source
+    return {name: value for name, value in options.items() if source(name) is not ParameterSource.DEFAULT}
 
 
 def _stack(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
@@ -131,10 +148,13 @@ output_options = _stack(
 )
 
 # Read from the raw arguments by Terminal.from_args, so that they also hold when the others cannot be parsed.
-terminal_options = _stack(
-    click.option("--json", "as_json", is_flag=True, expose_value=False, help="Last line on stdout: one JSON object."),
-    click.option("-q", "--quiet", is_flag=True, expose_value=False, help="No progress, no remarks."),
-    click.option("-v", "--verbose", is_flag=True, expose_value=False, help="All measures; libraries' logs on error."),
+_FLAGS = (
+    (["--json", "as_json"], "Last line on stdout: one JSON object."),
+    (["-q", "--quiet"], "No progress, no remarks."),
+    (["-v", "--verbose"], "All measures; libraries' logs on error."),
 )
 
+usual_batch_option = click.option(
+    "--batch", type=int, metavar="CLIPS", help="Clips in one call.  [default: the bundle's usual number]"
+)
 bundle_argument = click.argument("bundle", type=click.Path(path_type=Path), metavar="BUNDLE")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ftsf_export.cli.options import CONTEXT_SETTINGS, bundle_argument, terminal_options
-from ftsf_export.cli.terminal import Terminal, pass_terminal
+from ftsf_export.cli.options import bundle_argument, ftsf_command, usual_batch_option
+from ftsf_export.cli.terminal import Terminal
 from ftsf_export.precision import FP32
 from ftsf_export.strict_json import plain
 
@@ -22,12 +22,12 @@ _VIEWS = ("block", "module", "kind")
 _NAME_CHARS = 44
 
 
-@click.command("plan", context_settings=CONTEXT_SETTINGS)
+@ftsf_command("plan")
 @bundle_argument
 @click.option(
     "--target", default="", metavar="NAME", help="Machine to compile for.  [default: the bundle's, or rtx-30]"
 )
-@click.option("--batch", type=int, metavar="CLIPS", help="Clips in one call.  [default: the bundle's usual number]")
+@usual_batch_option
 @click.option("--by", type=click.Choice(_VIEWS), default="kind", show_default=True, help="Rows of the table.")
 @click.option(
     "--diff",
@@ -36,8 +36,6 @@ _NAME_CHARS = 44
     metavar="OTHER_BUNDLE",
     help="Compile this one too, and tell the differences.",
 )
-@terminal_options
-@pass_terminal
 def command(terminal: Terminal, bundle: Path, target: str, batch: int | None, by: str, other: Path | None) -> None:
     """Compile BUNDLE for a target and say what became of it: kernels, bytes, work, fused attentions, least time.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftsf_export.bundle import Bundle, Island, Manifest
+from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.bundle import Bundle, Island, Manifest, RandomWeights, Weights
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.config import Size
 from ftsf_export.errors import GateFailed
@@ -22,7 +23,7 @@ def say_model(terminal: Terminal, manifest: Manifest) -> None:
         f"{Size(model.height, model.width)} px, patch {model.patch_size}, dim {model.dim}, depth {model.depth}, "
         f"{model.num_classes} classes"
     )
-    say_weights(terminal, manifest.weights_described, random=manifest.random_weights)
+    say_weights(terminal, manifest.weights, model)
     say_labels(terminal, manifest.labels)
     for spec in (*manifest.inputs, *manifest.outputs):
         role = "input" if spec in manifest.inputs else "output"
@@ -41,12 +42,11 @@ def say_model(terminal: Terminal, manifest: Manifest) -> None:
         terminal.say(f"in FP32    {nodes} nodes, {places}: {reason}")
 
 
-def say_weights(terminal: Terminal, weights: str, *, random: bool) -> None:
-    """Random weights are said plainly: their class scores mean nothing."""
-    if random:
-        terminal.say(f"weights    {weights}: the class scores mean nothing", style="yellow")
-    else:
-        terminal.say(f"weights    {weights}")
+def say_weights(terminal: Terminal, weights: Weights, model: TimeSformerConfig) -> None:
+    """Where the weights come from; random ones are said plainly: their class scores mean nothing."""
+    random = isinstance(weights, RandomWeights)
+    warning = ": the class scores mean nothing" if random else ""
+    terminal.say(f"weights    {weights.described(model)}{warning}", style="yellow" if random else "")
 
 
 def say_labels(terminal: Terminal, labels: tuple[str, ...] | None) -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from enum import Enum
 from functools import cached_property
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ftsf_export.progress import OnProgress, silent
+from ftsf_export.strict_json import plain
 from ftsf_export.verdict import Status, Verdict
 
 if TYPE_CHECKING:
@@ -27,7 +25,7 @@ STYLES = {Status.PASSED: "green", Status.FAILED: "bold red", Status.INCONCLUSIVE
 
 
 class Terminal:
-    """Two consoles and the facts for ``--json``. A command gets one through ``@pass_terminal``."""
+    """Two consoles and the facts for ``--json``. A command gets one through ``ftsf_command``."""
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
         self.as_json = as_json
@@ -135,7 +133,11 @@ class Terminal:
         """Prints the JSON line if it was asked for. Raises BrokenPipeError when nobody reads stdout any more."""
         if self.as_json:
             facts = {**self._facts, **({"error": error} if error else {}), "exit_code": exit_code}
-            sys.stdout.write(json.dumps(_jsonable(facts), allow_nan=False, ensure_ascii=False) + "\n")
+            # What cattrs does not know are the scalars of NumPy.
+            line = json.dumps(
+                plain(facts), default=lambda value: plain(value.item()), allow_nan=False, ensure_ascii=False
+            )
+            sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
 
@@ -155,20 +157,3 @@ def _line(*parts: str | tuple[str, str]) -> Text:
     from rich.text import Text
 
     return Text.assemble(*parts)
-
-
-def _jsonable(value: Any) -> Any:
-    """Plain JSON: paths, enumerations and NumPy scalars as themselves, non-finite numbers as strings."""
-    if isinstance(value, dict):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(item) for item in value]
-    if isinstance(value, Enum):
-        return _jsonable(value.value)
-    if isinstance(value, PurePath):
-        return str(value)
-    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
-        return _jsonable(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value

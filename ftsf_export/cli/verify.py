@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ftsf_export.cli.options import CONTEXT_SETTINGS, bundle_argument, parity_options, terminal_options
-from ftsf_export.cli.terminal import Terminal, pass_terminal
+from ftsf_export.cli.options import bundle_argument, ftsf_command, parity_options
+from ftsf_export.cli.terminal import Terminal
 from ftsf_export.errors import GateFailed
 from ftsf_export.strict_json import plain
 
 
-@click.command("verify", context_settings=CONTEXT_SETTINGS)
+@ftsf_command("verify")
 @bundle_argument
 @click.option(
     "--runner",
@@ -22,20 +23,17 @@ from ftsf_export.strict_json import plain
     help="What to run; auto: the engines where a GPU is there, and the ONNX file.",
 )
 @parity_options
-@terminal_options
-@pass_terminal
-def command(terminal: Terminal, bundle: Path, runner: str, atol: float | None, rtol: float | None) -> None:
+def command(terminal: Terminal, /, bundle: Path, **options: Any) -> None:
     """Prove BUNDLE against its own reference values; exits 1 when a gate fails."""
     from ftsf_export.cli.summary import bundle_facts, say_weights
     from ftsf_export.pipeline.verify import verify
 
     with terminal.progress() as on_progress:
-        result = verify(bundle, runner=runner, atol=atol, rtol=rtol, on_progress=on_progress)
+        result = verify(bundle, **options, on_progress=on_progress)
     if result.stale:
         terminal.note(f"the bundle's report stays as it was: {result.stale}")
-    manifest = result.bundle.manifest
     terminal.record(**bundle_facts(result.bundle), judged=plain(result.verdicts))
-    say_weights(terminal, manifest.weights_described, random=manifest.random_weights)
+    say_weights(terminal, result.bundle.manifest.weights, result.bundle.manifest.model)
     for verdict in result.verdicts:
         terminal.verdict(verdict)
     if result.unrecorded:

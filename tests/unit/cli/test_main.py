@@ -16,8 +16,8 @@ import pytest
 
 from ftsf_export.cli import main as entry
 from ftsf_export.cli.main import COMMANDS, ftsf, run
-from ftsf_export.cli.options import terminal_options
-from ftsf_export.cli.terminal import Terminal, pass_terminal
+from ftsf_export.cli.options import ftsf_command
+from ftsf_export.cli.terminal import Terminal
 from ftsf_export.errors import BuildError, ConfigError, EnvironmentLacks, FtsfError, GateFailed, VideoError
 
 Command = Callable[[Callable[[Terminal], None]], click.Command]
@@ -26,10 +26,8 @@ Command = Callable[[Callable[[Terminal], None]], click.Command]
 @pytest.fixture
 def command() -> Command:
     def make(body: Callable[[Terminal], None]) -> click.Command:
-        @click.command("try")
+        @ftsf_command("try")
         @click.option("--number", type=int)
-        @terminal_options
-        @pass_terminal
         def tried(terminal: Terminal, number: int | None) -> None:
             del number
             body(terminal)
