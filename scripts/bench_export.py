@@ -130,7 +130,7 @@ def _table_line(cells: Sequence[str]) -> str:
 
 
 def _fast_timesformer(attn: str, sizes: dict[str, Any], folder: Path) -> list[Row]:
-    from ftsf_export.checkpoint.source import load_model
+    from ftsf_export.checkpoint.load import load_model
 
     config = ExportConfig(attn=attn, **sizes)
     model = load_model(config)
@@ -142,7 +142,7 @@ def _hugging_face(sizes: dict[str, Any], folder: Path) -> list[Row]:
     import torch
     from transformers import TimesformerConfig, TimesformerForVideoClassification
 
-    from ftsf_export.checkpoint.source import load_model
+    from ftsf_export.checkpoint.load import load_model
 
     small = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 256}
     side = int(sizes["size"])

@@ -22,7 +22,7 @@ REPEATS = 2
 
 def compare_depths(attns: Sequence[str], sizes: dict[str, Any], *, quick: bool) -> int:
     """Seconds of torch.export and conversion at two depths; exit code 1 where the deeper takes too long."""
-    from ftsf_export.checkpoint.source import load_model
+    from ftsf_export.checkpoint.load import load_model
     from ftsf_export.graph.export import GraphOptions, export_onnx
 
     depths = QUICK_DEPTHS if quick else DEPTHS
@@ -52,7 +52,7 @@ def _export_seconds(model: Any) -> float:
 
 def sweep(folder: Path, attns: Sequence[str], sizes: dict[str, Any], *, quick: bool) -> None:
     """Bytes and work of each mechanism over the frame's side; charts and figures go into ``folder``."""
-    from ftsf_export.checkpoint.source import load_model
+    from ftsf_export.checkpoint.load import load_model
     from ftsf_export.graph.export import GraphOptions, export_onnx
 
     folder.mkdir(parents=True, exist_ok=True)

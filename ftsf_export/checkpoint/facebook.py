@@ -18,7 +18,6 @@ from ftsf_export.bundle import Preprocessing
 from ftsf_export.checkpoint.found import Found, check_bounds, default_preprocessing
 from ftsf_export.checkpoint.huggingface import PRETRAINED
 from ftsf_export.checkpoint.names import facebook_origins
-from ftsf_export.checkpoint.shapes import shapes_of
 from ftsf_export.checkpoint.tensors import TensorFile
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
@@ -49,7 +48,7 @@ def open_file(tensors: TensorFile, config: ExportConfig) -> Found:
         name=tensors.path.name,
         tensors=tensors,
         model=model,
-        origins=facebook_origins(model, shapes_of(model)),
+        origins=facebook_origins(model),
         set_aside=tuple(f"{key} ({what})" for key, what in tensors.beside.items() if "\n" not in what),
         preprocessing=_preprocessing(model, data),
         warnings=warnings,
@@ -59,13 +58,12 @@ def open_file(tensors: TensorFile, config: ExportConfig) -> Found:
 def _architecture(
     tensors: TensorFile, config: ExportConfig, data: dict[str, list[float]]
 ) -> tuple[TimeSformerConfig, tuple[str, ...]]:
-    shape = _Shapes(tensors)
-    dim, channels, patch, _ = shape.of(_MARK, 4)
-    rows = math.isqrt(shape.of("pos_embed", 3)[1] - 1)
+    dim, channels, patch, _ = _shape(tensors, _MARK, 4)
+    rows = math.isqrt(_shape(tensors, "pos_embed", 3)[1] - 1)
     blocks = {int(match[1]) for name in tensors.shapes if (match := re.match(r"blocks\.(\d{1,4})\.", name))}
     warnings: tuple[str, ...] = ()
     if "time_embed" in tensors.shapes:
-        frames = shape.of("time_embed", 3)[1]
+        frames = _shape(tensors, "time_embed", 3)[1]
         attn_type = "divided" if any(".temporal_attn." in name for name in tensors.shapes) else "joint"
     else:
         attn_type = "space"
@@ -81,13 +79,13 @@ def _architecture(
             channels=channels,
             height=side,
             width=side,
-            num_classes=shape.of("head.weight", 2)[0],
+            num_classes=_shape(tensors, "head.weight", 2)[0],
             dim=dim,
             patch_size=patch,
             depth=max(blocks, default=0) + 1,
             heads=heads,
             dim_head=dim // heads,
-            mlp_mult=max(1, shape.of("blocks.0.mlp.fc1.weight", 2)[0] // dim),
+            mlp_mult=max(1, _shape(tensors, "blocks.0.mlp.fc1.weight", 2)[0] // dim),
             attn_type=attn_type,
             qkv_bias="blocks.0.attn.qkv.bias" in tensors.shapes,
             norm_eps=1e-6,
@@ -108,19 +106,15 @@ def _heads(dim: int, config: ExportConfig) -> int:
     return heads
 
 
-class _Shapes:
-    def __init__(self, tensors: TensorFile) -> None:
-        self._tensors = tensors
-
-    def of(self, name: str, rank: int) -> tuple[int, ...]:
-        """The shape of a tensor that must be there with ``rank`` axes, none of them empty."""
-        shape = self._tensors.shapes.get(name)
-        if shape is None or len(shape) != rank or 0 in shape:
-            raise UsageError(
-                f"checkpoint: {self._tensors.path}: expected {name} with {rank} axes, got "
-                f"{'none' if shape is None else shape}; it is not laid out like a file of {KIND}"
-            )
-        return shape
+def _shape(tensors: TensorFile, name: str, rank: int) -> tuple[int, ...]:
+    """The shape of a tensor that must be there with ``rank`` axes, none of them empty."""
+    shape = tensors.shapes.get(name)
+    if shape is None or len(shape) != rank or 0 in shape:
+        raise UsageError(
+            f"checkpoint: {tensors.path}: expected {name} with {rank} axes, got "
+            f"{'none' if shape is None else shape}; it is not laid out like a file of {KIND}"
+        )
+    return shape
 
 
 def _preprocessing(model: TimeSformerConfig, data: dict[str, list[float]]) -> Preprocessing:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import Preprocessing
-from ftsf_export.checkpoint.names import Origin
+from ftsf_export.checkpoint.names import Origin, Shape
 from ftsf_export.checkpoint.tensors import TensorFile
 from ftsf_export.errors import UsageError
 
@@ -62,3 +62,26 @@ def default_preprocessing(config: TimeSformerConfig) -> Preprocessing:
     return Preprocessing.of_timesformer(
         frames=config.frames, height=config.height, width=config.width, channels=config.channels
     )
+
+
+def check_fit(found: Found) -> None:
+    """Every tensor of a checkpoint has a place in the model it was trained as, and that model has no other.
+
+    Raises UsageError with the names of all that are missing, too many or misshapen.
+    """
+    needed = {origin.name: origin.shape for origin in found.origins.values()}
+    there = found.tensors.shapes
+    problems = [f"missing {name} {_text(shape)}" for name, shape in needed.items() if name not in there]
+    problems += [f"unknown {name} {_text(there[name])}" for name in sorted(set(there) - set(needed))]
+    problems += [
+        f"{name}: expected shape {_text(shape)}, got {_text(there[name])}"
+        for name, shape in needed.items()
+        if name in there and there[name] != shape
+    ]
+    if problems:
+        said = f"{len(problems)} tensors do not fit the model: {'; '.join(problems)}"
+        raise UsageError(f"checkpoint: {found.tensors.path}: {said}")
+
+
+def _text(shape: Shape) -> str:
+    return f"({', '.join(map(str, shape))})"

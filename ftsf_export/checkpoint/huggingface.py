@@ -13,7 +13,6 @@ from ftsf_export.bundle import Preprocessing
 from ftsf_export.checkpoint.found import FILTERS, MOST, Found, check_bounds, default_preprocessing
 from ftsf_export.checkpoint.names import huggingface_origins
 from ftsf_export.checkpoint.settings import Settings
-from ftsf_export.checkpoint.shapes import shapes_of
 from ftsf_export.checkpoint.tensors import TensorFile, open_tensors
 from ftsf_export.errors import UsageError
 
@@ -62,7 +61,7 @@ def open_directory(folder: Path, *, weights: Path | None = None) -> Found:
         name=folder.resolve().name,
         tensors=tensors,
         model=model,
-        origins=huggingface_origins(model, shapes_of(model)),
+        origins=huggingface_origins(model),
         labels=labels,
         preprocessing=default_preprocessing(model) if how is None else how,
         warnings=_warnings(folder.name, model, how),

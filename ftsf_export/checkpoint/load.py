@@ -14,17 +14,17 @@ from torch import Tensor
 from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.bundle import Preprocessing, sha256_of
-from ftsf_export.checkpoint.agreed import agreed
-from ftsf_export.checkpoint.found import Found
+from ftsf_export.checkpoint.found import Found, check_fit
 from ftsf_export.checkpoint.hub import HubId, fetch
 from ftsf_export.checkpoint.interpolate import space_from_space, time_from_time
 from ftsf_export.checkpoint.kind import KNOWN, open_found
-from ftsf_export.checkpoint.shapes import shapes_of
-from ftsf_export.checkpoint.strict import check_fit
+from ftsf_export.checkpoint.names import shapes_of
 from ftsf_export.checkpoint.value import Checkpoint
 from ftsf_export.config import ExportConfig
-from ftsf_export.errors import UsageError
+from ftsf_export.errors import ConfigError, UsageError
 from ftsf_export.progress import OnProgress, silent
+
+_MAY_DIFFER = ("frames", "size", "attn")
 
 
 def describe_checkpoint(
@@ -39,8 +39,8 @@ def describe_checkpoint(
     Raises UsageError (ConfigError where ``config`` contradicts), EnvironmentLacks where the hub cannot be reached.
     """
     found = _found(path_or_id, config, on_progress)
-    check_fit(found.origins, found.tensors.shapes, source=str(found.tensors.path))
-    model = agreed(found.model, config, found.name)
+    check_fit(found)
+    model = _agreed(found, config)
     wanted = shapes_of(model)
     fresh = tuple(name for name in wanted if name not in found.origins)
     unused = tuple(origin.name for name, origin in found.origins.items() if name not in wanted)
@@ -65,6 +65,26 @@ def load_checkpoint(
     return model_from_checkpoint(checkpoint, seed=config.seed), checkpoint
 
 
+def load_model(config: ExportConfig, checkpoint: Checkpoint | None = None) -> FastTimeSformer:
+    """The model that was asked for, from its checkpoint or from random weights; float32, in evaluation mode.
+
+    ``checkpoint``: what is known already of ``config.checkpoint``. Raises UsageError for one that does not read, or
+    whose tensors are not exactly the model's; EnvironmentLacks where the hub would have to be asked and is not there.
+    """
+    if checkpoint is not None:
+        return model_from_checkpoint(checkpoint, seed=config.seed)
+    if config.checkpoint is not None:
+        return load_checkpoint(config.checkpoint, config)[0]
+    return random_model(config.architecture, config.seed)
+
+
+def random_model(architecture: TimeSformerConfig, seed: int) -> FastTimeSformer:
+    """Weights drawn from ``seed``, float32, in evaluation mode. The global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return FastTimeSformer.from_config(architecture).float().eval()
+
+
 def model_from_checkpoint(checkpoint: Checkpoint, *, seed: int) -> FastTimeSformer:
     """Reads the tensors into the model. What is fresh is drawn from ``seed``; the global random state stays as it was.
 
@@ -72,16 +92,14 @@ def model_from_checkpoint(checkpoint: Checkpoint, *, seed: int) -> FastTimeSform
     """
     found = checkpoint.found
     theirs = found.tensors.read()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = FastTimeSformer.from_config(checkpoint.model).float()
+    model = random_model(checkpoint.model, seed)
     own = model.state_dict()
     with torch.no_grad():
         for name in own.keys() - set(checkpoint.fresh):
             origin = found.origins[name]
             value = origin.convert(theirs[origin.name].to(own[name].dtype))
             own[name].copy_(_positioned(name, value, found.model, checkpoint.model))
-    return model.eval()
+    return model
 
 
 def _found(path_or_id: str | Path, config: ExportConfig, on_progress: OnProgress) -> Found:
@@ -99,6 +117,35 @@ def _found(path_or_id: str | Path, config: ExportConfig, on_progress: OnProgress
         return found
     said = f"the hub cannot be reached: {hub_id.name} is the copy of commit {snapshot.commit[:12]} in the cache"
     return replace(found, warnings=(*found.warnings, said))
+
+
+def _agreed(found: Found, config: ExportConfig) -> TimeSformerConfig:
+    """The architecture that ``config`` asks for, of the weights of a checkpoint.
+
+    Frames and size may differ: learned positions are interpolated. The attention mechanism may: the rest of the weights
+    is kept. Anything else is another network. Raises ConfigError with every field that contradicts, both values named.
+    """
+    trained, name = found.model, found.name
+    others = config.disagreements(trained)
+    problems = [
+        f"{field}: {asked} was asked for, the checkpoint {name} has {theirs}"
+        for field, (asked, theirs) in others.items()
+        if field not in _MAY_DIFFER
+    ]
+    frames, _ = others.get("frames", (trained.frames, None))
+    height, width = (config.size.height, config.size.width) if "size" in others else (trained.height, trained.width)
+    if not trained.rotary_emb and trained.learned_emb == "token" and {"frames", "size"} & set(others):
+        problems.append(
+            f"frames, size: the checkpoint {name} has one learned position a token, for {trained.frames} frames of "
+            f"{trained.height}x{trained.width}; they are not interpolated, got {config.frames} frames of {config.size}"
+        )
+    if problems:
+        raise ConfigError(problems)
+    swapped = trained.with_mechanism(config.attn) if "attn" in others else trained
+    try:
+        return replace(swapped, frames=frames, height=height, width=width)
+    except ValueError as error:
+        raise ConfigError([f"checkpoint {name}: {error}"]) from error
 
 
 def _positioned(name: str, value: Tensor, trained: TimeSformerConfig, wanted: TimeSformerConfig) -> Tensor:

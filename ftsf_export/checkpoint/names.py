@@ -10,56 +10,40 @@ Letters: D width of a token, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from fast_timesformer.config import TimeSformerConfig
+from fast_timesformer.model import FastTimeSformer
 
 Shape = tuple[int, ...]
 
-# Our part of a block -> theirs. ``whole`` is the attention over all of a frame's or a clip's tokens.
-_HUGGING_FACE_BLOCK = {
-    "temporal.norm": "temporal_layernorm",
-    "temporal.attn.to_qkv": "temporal_attention.attention.qkv",
-    "temporal.attn.to_out": "temporal_attention.output.dense",
-    "temporal.fc": "temporal_dense",
-    "whole.norm": "layernorm_before",
-    "whole.attn.to_qkv": "attention.attention.qkv",
-    "whole.attn.to_out": "attention.output.dense",
-    "mlp.norm": "layernorm_after",
-    "mlp.fc1": "intermediate.dense",
-    "mlp.fc2": "output.dense",
+# Our part of a block -> Hugging Face's, the original's. ``whole`` is attention over all tokens of a frame or of a clip.
+_IN_BLOCK = {
+    "temporal.norm": ("temporal_layernorm", "temporal_norm1"),
+    "temporal.attn.to_qkv": ("temporal_attention.attention.qkv", "temporal_attn.qkv"),
+    "temporal.attn.to_out": ("temporal_attention.output.dense", "temporal_attn.proj"),
+    "temporal.fc": ("temporal_dense", "temporal_fc"),
+    "whole.norm": ("layernorm_before", "norm1"),
+    "whole.attn.to_qkv": ("attention.attention.qkv", "attn.qkv"),
+    "whole.attn.to_out": ("attention.output.dense", "attn.proj"),
+    "mlp.norm": ("layernorm_after", "norm2"),
+    "mlp.fc1": ("intermediate.dense", "mlp.fc1"),
+    "mlp.fc2": ("output.dense", "mlp.fc2"),
 }
-_HUGGING_FACE = {
-    "patch_embed": "timesformer.embeddings.patch_embeddings.projection",
-    "cls_token": "timesformer.embeddings.cls_token",
-    "pos_space": "timesformer.embeddings.position_embeddings",
-    "pos_time": "timesformer.embeddings.time_embeddings",
-    "norm": "timesformer.layernorm",
-    "head": "classifier",
+_OUTSIDE = {
+    "blocks": ("timesformer.encoder.layer", "blocks"),
+    "patch_embed": ("timesformer.embeddings.patch_embeddings.projection", "patch_embed.proj"),
+    "cls_token": ("timesformer.embeddings.cls_token", "cls_token"),
+    "pos_space": ("timesformer.embeddings.position_embeddings", "pos_embed"),
+    "pos_time": ("timesformer.embeddings.time_embeddings", "time_embed"),
+    "norm": ("timesformer.layernorm", "norm"),
+    "head": ("classifier", "head"),
 }
-_FACEBOOK_BLOCK = {
-    "temporal.norm": "temporal_norm1",
-    "temporal.attn.to_qkv": "temporal_attn.qkv",
-    "temporal.attn.to_out": "temporal_attn.proj",
-    "temporal.fc": "temporal_fc",
-    "whole.norm": "norm1",
-    "whole.attn.to_qkv": "attn.qkv",
-    "whole.attn.to_out": "attn.proj",
-    "mlp.norm": "norm2",
-    "mlp.fc1": "mlp.fc1",
-    "mlp.fc2": "mlp.fc2",
-}
-_FACEBOOK = {
-    "patch_embed": "patch_embed.proj",
-    "cls_token": "cls_token",
-    "pos_space": "pos_embed",
-    "pos_time": "time_embed",
-    "norm": "norm",
-    "head": "head",
-}
+_HUGGING_FACE, _FACEBOOK = 0, 1
 
 
 @dataclass(frozen=True)
@@ -77,45 +61,42 @@ class Origin:
     convert: Callable[[Tensor], Tensor]
 
 
-def huggingface_origins(config: TimeSformerConfig, shapes: Mapping[str, Shape]) -> dict[str, Origin]:
-    """Our name -> where ``TimesformerForVideoClassification`` keeps it. ``shapes``: ours, by name."""
-    return {
-        name: _origin(name, shape, config, _HUGGING_FACE, _HUGGING_FACE_BLOCK, "timesformer.encoder.layer")
-        for name, shape in shapes.items()
-    }
+def huggingface_origins(model: TimeSformerConfig) -> dict[str, Origin]:
+    """Our name -> where ``TimesformerForVideoClassification`` keeps it."""
+    return {name: _origin(name, shape, model, _HUGGING_FACE) for name, shape in shapes_of(model).items()}
 
 
-def facebook_origins(config: TimeSformerConfig, shapes: Mapping[str, Shape]) -> dict[str, Origin]:
-    """Our name -> where facebookresearch/TimeSformer's ``VisionTransformer`` keeps it. ``shapes``: ours, by name."""
-    return {name: _origin(name, shape, config, _FACEBOOK, _FACEBOOK_BLOCK, "blocks") for name, shape in shapes.items()}
+def facebook_origins(model: TimeSformerConfig) -> dict[str, Origin]:
+    """Our name -> where facebookresearch/TimeSformer's ``VisionTransformer`` keeps it."""
+    return {name: _origin(name, shape, model, _FACEBOOK) for name, shape in shapes_of(model).items()}
 
 
-def own_origins(shapes: Mapping[str, Shape]) -> dict[str, Origin]:
-    """Ours under our own names."""
-    return {name: Origin(name, shape, _as_it_is) for name, shape in shapes.items()}
+def own_origins(model: TimeSformerConfig) -> dict[str, Origin]:
+    """Each of our tensors under its own name."""
+    return {name: Origin(name, shape, _as_it_is) for name, shape in shapes_of(model).items()}
 
 
-def _origin(
-    name: str,
-    shape: Shape,
-    config: TimeSformerConfig,
-    outside: Mapping[str, str],
-    inside: Mapping[str, str],
-    blocks: str,
-) -> Origin:
+def shapes_of(model: TimeSformerConfig) -> dict[str, Shape]:
+    """Name -> shape of every weight and saved buffer of an architecture; none of them is made."""
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        made = FastTimeSformer.from_config(model)
+    return {name: tuple(tensor.shape) for name, tensor in made.state_dict().items()}
+
+
+def _origin(name: str, shape: Shape, model: TimeSformerConfig, whose: int) -> Origin:
+    """``whose``: the column of the tables."""
     if name in ("cls_token", "pos_space", "pos_time"):
         lead = (1,) * (3 - len(shape))
-        return Origin(outside[name], (*lead, *shape), lambda theirs: theirs.reshape(shape))
-    if name == "patch_embed.weight":
-        theirs_shape = (config.dim, config.channels, config.patch_size, config.patch_size)
-        return Origin(f"{outside['patch_embed']}.weight", theirs_shape, linear_from_convolution)
+        return Origin(_OUTSIDE[name][whose], (*lead, *shape), lambda theirs: theirs.reshape(shape))
     module, kind = name.rsplit(".", 1)
-    if module in outside:
-        return Origin(f"{outside[module]}.{kind}", shape, _as_it_is)
-    _, index, part = module.split(".", 2)
-    for whole in ("spatial.", "joint."):
-        part = part.replace(whole, "whole.")
-    return Origin(f"{blocks}.{index}.{inside[part]}.{kind}", shape, _as_it_is)
+    if module == "patch_embed" and kind == "weight":
+        convolution = (model.dim, model.channels, model.patch_size, model.patch_size)
+        return Origin(f"{_OUTSIDE[module][whose]}.{kind}", convolution, linear_from_convolution)
+    if module in _OUTSIDE:
+        return Origin(f"{_OUTSIDE[module][whose]}.{kind}", shape, _as_it_is)
+    blocks, index, part = module.split(".", 2)
+    part = part.replace("spatial.", "whole.").replace("joint.", "whole.")
+    return Origin(f"{_OUTSIDE[blocks][whose]}.{index}.{_IN_BLOCK[part][whose]}.{kind}", shape, _as_it_is)
 
 
 def linear_from_convolution(weight: Tensor) -> Tensor:

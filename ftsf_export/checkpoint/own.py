@@ -12,7 +12,6 @@ from ftsf_export.bundle import Preprocessing
 from ftsf_export.checkpoint.found import FILTERS, MOST, Found, check_bounds, default_preprocessing
 from ftsf_export.checkpoint.names import own_origins
 from ftsf_export.checkpoint.settings import Settings
-from ftsf_export.checkpoint.shapes import shapes_of
 from ftsf_export.checkpoint.tensors import TensorFile
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
@@ -49,7 +48,7 @@ def open_file(tensors: TensorFile, config: ExportConfig) -> Found:
         name=tensors.path.name,
         tensors=tensors,
         model=model,
-        origins=own_origins(shapes_of(model)),
+        origins=own_origins(model),
         labels=said.labels,
         preprocessing=_preprocessing(said.preprocessing, model, tensors),
     )

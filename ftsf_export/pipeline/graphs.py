@@ -109,7 +109,7 @@ def _traced(
 ) -> tuple[OnnxModel, Reference, TimeSformerConfig]:
     """The FP32 graph and the reference; the eager model does not outlive this call."""
     with stages("load PyTorch and the model"):
-        from ftsf_export.checkpoint.source import load_model
+        from ftsf_export.checkpoint.load import load_model
         from ftsf_export.graph.export import GraphOptions, export_onnx
 
         module = model if model is not None else load_model(resolved.config, resolved.checkpoint)

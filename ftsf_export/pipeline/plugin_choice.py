@@ -109,7 +109,7 @@ def _facts(
     config: ExportConfig, model: TimeSformerConfig, folder: Path, rewrites: frozenset[str], opset: int
 ) -> GraphFacts:
     """The decomposed graph of ``model`` with random weights, in a file."""
-    from ftsf_export.checkpoint.source import random_model
+    from ftsf_export.checkpoint.load import random_model
     from ftsf_export.graph.export import GraphOptions, export_onnx
     from ftsf_export.graph.precision import to_precision
 

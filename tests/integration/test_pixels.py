@@ -10,7 +10,7 @@ import torch
 
 from ftsf_export import Bundle, ExportConfig, export
 from ftsf_export.bundle import Preprocessing
-from ftsf_export.checkpoint.source import load_model
+from ftsf_export.checkpoint.load import load_model
 from ftsf_export.graph.rewrite import ALL, pixel_normalisation
 
 SMALL = {"frames": 2, "size": "32", "dim": 64, "depth": 1, "dim_head": 16, "num_classes": 5, "builder": "none"}

@@ -73,8 +73,7 @@ def our_model(attn_type: str) -> FastTimeSformer:
 def our_weights(theirs: TimesformerForVideoClassification, ours: FastTimeSformer) -> dict[str, Tensor]:
     """Their weights under our names, by the table that reads their checkpoints."""
     tensors = dict(theirs.named_parameters())
-    shapes = {name: tuple(tensor.shape) for name, tensor in ours.state_dict().items()}
-    origins = huggingface_origins(ours.config, shapes)
+    origins = huggingface_origins(ours.config)
     return {name: origin.convert(tensors[origin.name]) for name, origin in origins.items()}
 
 

@@ -22,7 +22,7 @@ print(ftsf_export.__file__, fast_timesformer.__file__)
 from ftsf_export.config import BatchRange, ExportConfig
 from ftsf_export.graph.export import GraphOptions, export_onnx
 from ftsf_export.graph.precision import to_precision
-from ftsf_export.checkpoint.source import load_model
+from ftsf_export.checkpoint.load import load_model
 torch.set_num_threads(1)
 shape = {"frames": 2, "size": "32x48", "dim": 64, "dim_head": 16, "depth": 3, "num_classes": 7}
 config = ExportConfig(attn="performer", attn_type="joint", seed=5, **shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ftsf_export.checkpoint.source import load_model
+from ftsf_export.checkpoint.load import load_model
 from ftsf_export.config import ExportConfig
 
 SMALL = ExportConfig(attn="performer", frames=2, size="32x48", dim=64, dim_head=16, depth=1, num_classes=5, seed=3)
