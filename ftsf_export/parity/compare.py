@@ -101,10 +101,8 @@ def _calls(clips: Array, batch: BatchRange) -> Iterator[Array]:
     """The clips of each call, in order, filled up with the first ones where the least number asks for more."""
     size = min(max(len(clips), batch.minimum), batch.optimum)
     for start in range(0, len(clips), size):
-        call = clips[start : start + size]
-        while len(call) < batch.minimum:
-            call = np.concatenate([call, clips[: batch.minimum - len(call)]])
-        yield np.ascontiguousarray(call)
+        stop = max(min(start + size, len(clips)), start + batch.minimum)
+        yield clips[np.arange(start, stop) % len(clips)]
 
 
 def _stacked(

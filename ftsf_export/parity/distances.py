@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -108,11 +109,20 @@ def check_comparable(output: str, reference: Array, candidate: Array) -> None:
 def nonfinite(reference: Array, candidate: Array) -> NonFinite | None:
     """The first NaN or infinity of either side, the candidate's first; None where all is finite."""
     for side, array in (("candidate", candidate), ("reference", reference)):
-        bad = ~np.isfinite(array)
-        if bad.any():
-            first = np.unravel_index(int(bad.argmax()), bad.shape)
-            return NonFinite(side, int(bad.sum()), bad.size, tuple(int(i) for i in first))
+        if (bad := bad_values(array)) is not None:
+            return NonFinite(side, bad[0], array.size, bad[1])
     return None
+
+
+def bad_values(array: Array) -> tuple[int, Index] | None:
+    """How many values are NaN or infinite, and where the first of them is; None where all are finite."""
+    bad = ~np.isfinite(array)
+    return (int(bad.sum()), _place(bad)) if bad.any() else None
+
+
+def _place(array: Array) -> Index:
+    """Where the largest value of ``array`` is."""
+    return tuple(int(i) for i in np.unravel_index(int(array.argmax()), array.shape))
 
 
 def distance(output: str, reference: Array, candidate: Array) -> Distance:
@@ -124,26 +134,29 @@ def distance(output: str, reference: Array, candidate: Array) -> Distance:
     check_comparable(output, reference, candidate)
     if (bad := nonfinite(reference, candidate)) is not None:
         raise GateFailed(f"{output}: {bad.sentence()}")
-    max_abs: list[Figure] = []
-    rel_l2: list[Figure] = []
-    spread: list[Figure] = []
-    cosine: list[Figure] = []
-    for clip in range(reference.shape[0]):
-        # One clip at a time: float64 copies of every tap of every clip would not fit beside the model.
-        ref = np.asarray(reference[clip], dtype=np.float64)
-        difference = np.abs(np.asarray(candidate[clip], dtype=np.float64) - ref)
-        at = (clip, *(int(i) for i in np.unravel_index(int(difference.argmax()), difference.shape)))
-        largest = float(difference.max())
-        max_abs.append(Figure(largest, at))
-        rel_l2.append(Figure(_ratio(float(np.linalg.norm(difference)), float(np.linalg.norm(ref))), at))
-        # A single value has no spread: then its own size is the scale.
-        spread.append(Figure(_ratio(largest, float(ref.std()) if ref.size > 1 else float(np.abs(ref).max())), at))
-        cosine.append(Figure(_cosine(ref, np.asarray(candidate[clip], dtype=np.float64)), at))
+    # One clip at a time: float64 copies of every tap of every clip would not fit beside the model.
+    clips = [_clip_distance(clip, *pair) for clip, pair in enumerate(zip(reference, candidate, strict=True))]
+    value = attrgetter("value")
     return Distance(
-        max_abs=max(max_abs, key=_value),
-        rel_l2=max(rel_l2, key=_value),
-        spread_error=max(spread, key=_value),
-        cosine=min(cosine, key=_value),
+        max_abs=max((clip.max_abs for clip in clips), key=value),
+        rel_l2=max((clip.rel_l2 for clip in clips), key=value),
+        spread_error=max((clip.spread_error for clip in clips), key=value),
+        cosine=min((clip.cosine for clip in clips), key=value),
+    )
+
+
+def _clip_distance(clip: int, reference: Array, candidate: Array) -> Distance:
+    """The distances within clip number ``clip``."""
+    ref, got = np.asarray(reference, dtype=np.float64), np.asarray(candidate, dtype=np.float64)
+    difference = np.abs(got - ref)
+    at, largest = (clip, *_place(difference)), float(difference.max())
+    # A single value has no spread: then its own size is the scale.
+    scale = float(ref.std()) if ref.size > 1 else float(np.abs(ref).max())
+    return Distance(
+        max_abs=Figure(largest, at),
+        rel_l2=Figure(_ratio(float(np.linalg.norm(difference)), float(np.linalg.norm(ref))), at),
+        spread_error=Figure(_ratio(largest, scale), at),
+        cosine=Figure(_cosine(ref, got), at),
     )
 
 
@@ -174,10 +187,6 @@ def top_k_overlap(reference_nc: Array, candidate_nc: Array, k: int) -> float:
     )
     shared = [len(set(e[:k]) & set(g[:k])) for e, g in zip(expected, got, strict=True)]
     return float(np.mean(shared) / k)
-
-
-def _value(figure: Figure) -> float:
-    return figure.value
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ftsf_export.errors import GateFailed
 from ftsf_export.network.gates import Gate
-from ftsf_export.network.scope import LOGITS
+from ftsf_export.network.scope import HEAD, LOGITS
 from ftsf_export.parity.distances import (
     Array,
     Distance,
@@ -25,7 +25,6 @@ from ftsf_export.parity.distances import (
     nonfinite,
     top_k_overlap,
 )
-from ftsf_export.parity.locate import first_departure
 from ftsf_export.precision import Precision
 from ftsf_export.verdict import SHARE, Bound, Measure, Status, Subject, Verdict
 
@@ -191,6 +190,20 @@ def _conclusion(measures: Sequence[Measure], taps: Sequence[str], tied: bool) ->
     departure = first_departure(measures, taps)
     if departure is None:
         return Status.FAILED, failing[0].sentence()
-    where = f"first departs at {departure.module}"
-    known = departure.measure is failing[0]
-    return Status.FAILED, f"{failing[0].sentence()}; {where}" + ("" if known else f" ({departure.measure.sentence()})")
+    module, measure = departure
+    beside = "" if measure is failing[0] else f" ({measure.sentence()})"
+    return Status.FAILED, f"{failing[0].sentence()}; first departs at {module}{beside}"
+
+
+def first_departure(measures: Sequence[Measure], taps: Sequence[str]) -> tuple[str, Measure] | None:
+    """The first module outside its limit, in the order in which the network runs them, and the measure that says so.
+
+    ``taps`` are the names of the compared modules in network order. Where all of them agree and the logits do not,
+    what stands between the two is the classification head. None when nothing fails, or when only the logits were
+    compared.
+    """
+    for output, module in (*((tap, tap) for tap in taps), *([(LOGITS, HEAD)] if taps else [])):
+        for measure in measures:
+            if measure.output == output and not measure.passed:
+                return module, measure
+    return None

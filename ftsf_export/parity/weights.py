@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ftsf_export.errors import BundleError, EnvironmentLacks
 from ftsf_export.network.gates import WEIGHTS
-from ftsf_export.parity.distances import Array
+from ftsf_export.parity.distances import Array, bad_values
 from ftsf_export.verdict import Bound, Measure, Status, Subject, Verdict
 
 _INSTALL = "pip install 'ftsf-export[onnx]'"
@@ -64,7 +63,8 @@ def judge_weights(path: Path, subject: Subject, *, exported: Mapping[str, str]) 
     found: set[str] = set()
     for name, value in weights(path):
         found.add(name)
-        if (bad := _nonfinite(value)) is not None:
+        # Texts are neither finite nor not.
+        if value.dtype.kind not in "SUO" and (bad := bad_values(value)) is not None:
             count, index = bad
             problems.append(f"{name}: {count} of {value.size} values are NaN or infinite, the first at {list(index)}")
             measures.append(_failing(name, "non-finite values", count, index))
@@ -92,12 +92,3 @@ def _digest(value: Array) -> str:
     digest = hashlib.sha256(f"{value.dtype.name}{value.shape}".encode())
     digest.update(np.ascontiguousarray(value).data if value.dtype.kind in "fiub" else value.tobytes())
     return digest.hexdigest()
-
-
-def _nonfinite(value: Array) -> tuple[int, tuple[int, ...]] | None:
-    if value.dtype.kind in "iubSUO":
-        return None
-    bad: Any = ~np.isfinite(value)
-    if not bad.any():
-        return None
-    return int(bad.sum()), tuple(int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))

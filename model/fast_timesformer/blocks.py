@@ -23,19 +23,26 @@ def attention_from_config(config: TimeSformerConfig) -> Attention:
     return config.mechanism.attention.from_config(config)
 
 
-class TemporalBranch(nn.Module):
-    """Attention among the F tokens of each patch position, then a linear map: (B, N, D) -> (B, F * P, D).
-
-    The class token takes no part.
-    """
+class AttentionBranch(nn.Module):
+    """A norm, an attention and the positions of its tokens: what the branches that attend share."""
 
     def __init__(self, config: TimeSformerConfig, rotary: Rotary | None) -> None:
         super().__init__()
         self.frames = config.frames
         self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
         self.attn = attention_from_config(config)
-        self.fc = linear(config.dim, config.dim)
         self.rotary = rotary
+
+
+class TemporalBranch(AttentionBranch):
+    """Attention among the F tokens of each patch position, then a linear map: (B, N, D) -> (B, F * P, D).
+
+    The class token takes no part.
+    """
+
+    def __init__(self, config: TimeSformerConfig, rotary: Rotary | None) -> None:
+        super().__init__(config, rotary)
+        self.fc = linear(config.dim, config.dim)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         tokens = rearrange(self.norm(x_BND[:, 1:]), "b (f p) d -> (b p) f d", f=self.frames)
@@ -44,18 +51,11 @@ class TemporalBranch(nn.Module):
         return out
 
 
-class SpatialBranch(nn.Module):
+class SpatialBranch(AttentionBranch):
     """Attention among the P tokens of each frame and a copy of the class token: (B, N, D) -> (B, N, D).
 
     The class token's contribution is the mean over frames of what its copies got.
     """
-
-    def __init__(self, config: TimeSformerConfig, rotary: Rotary | None) -> None:
-        super().__init__()
-        self.frames = config.frames
-        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.attn = attention_from_config(config)
-        self.rotary = rotary
 
     def forward(self, x_BND: Tensor) -> Tensor:
         x_BND = self.norm(x_BND)
@@ -68,28 +68,16 @@ class SpatialBranch(nn.Module):
         return torch.cat((frames[:, :, 0].mean(dim=1, keepdim=True), frames[:, :, 1:].flatten(1, 2)), dim=1)
 
 
-class FrameBranch(nn.Module):
+class FrameBranch(AttentionBranch):
     """Attention within each frame, which keeps a class token of its own: (B * F, 1 + P, D) -> the same."""
-
-    def __init__(self, config: TimeSformerConfig, rotary: Rotary | None) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.attn = attention_from_config(config)
-        self.rotary = rotary
 
     def forward(self, x_BND: Tensor) -> Tensor:
         out: Tensor = self.attn(self.norm(x_BND), None if self.rotary is None else self.rotary.space_PK(), num_prefix=1)
         return out
 
 
-class JointBranch(nn.Module):
+class JointBranch(AttentionBranch):
     """Attention among all tokens of a clip: (B, N, D) -> (B, N, D)."""
-
-    def __init__(self, config: TimeSformerConfig, rotary: Rotary | None) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.attn = attention_from_config(config)
-        self.rotary = rotary
 
     def forward(self, x_BND: Tensor) -> Tensor:
         out: Tensor = self.attn(self.norm(x_BND), None if self.rotary is None else self.rotary.joint_NK(), num_prefix=1)

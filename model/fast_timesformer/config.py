@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -14,9 +14,21 @@ MLP_ACTIVATIONS = ("geglu", "gelu")
 LEARNED_EMBEDDINGS = ("token", "factored")
 PERFORMER_KERNELS = ("softmax", "relu")
 
-
 # What only mechanisms with random features have, at the values that every other one keeps.
 _FEATURES_ONLY: dict[str, Any] = {"performer_features": None, "performer_kernel": "softmax", "ortho_scaling": 0}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one field has to be.
+
+    Attributes:
+        expected: the rule in words, as an error says it.
+        holds: whether a value keeps it.
+    """
+
+    expected: str
+    holds: Callable[[Any], bool]
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,7 @@ class TimeSformerConfig:
     ortho_scaling: int = 0
 
     def __post_init__(self) -> None:
-        found = [Problem(*problem, alone=True) for problem in _field_problems(self)]
+        found = [Problem(*problem, alone=True) for problem in wrong_fields(self, _rules())]
         # A relation between fields is judged only where each of them is sound by itself.
         broken = {problem.field for problem in found}
         for names, judge in _RELATIONS:
@@ -174,65 +186,60 @@ def default_features(dim_head: int) -> int:
     return max(1, int(dim_head * math.log(dim_head)))
 
 
-def _field_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
-    return [
-        *_count_problems(config),
-        *_fraction_problems(config),
-        *_choice_problems(config),
-        *(
-            (name, f"expected True or False, got {getattr(config, name)!r}")
-            for name in ("rotary_emb", "frames_first", "qkv_bias")
-            if not isinstance(getattr(config, name), bool)
-        ),
-    ]
-
-
-def _count_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
-    optional = ("heads", "performer_features")
-    names = (
-        *("frames", "channels", "height", "width", "num_classes", "dim", "patch_size", "depth"),
-        *("heads", "dim_head", "mlp_mult", "performer_features"),
+def whole(least: int, *, optional: bool = False) -> Rule:
+    """A whole number that is not below ``least``, or None where it is ``optional``."""
+    return Rule(
+        f"a whole number of at least {least}",
+        lambda value: (optional and value is None) or (_is(value, int) and value >= least),
     )
-    problems = []
-    for name in names:
-        value = getattr(config, name)
-        if value is None and name in optional:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            problems.append((name, f"expected a whole number of at least 1, got {value!r}"))
-    return problems
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def number(expected: str, holds: Callable[[float], bool]) -> Rule:
+    """A finite number of which ``holds`` is true."""
+    return Rule(expected, lambda value: _is(value, int, float) and math.isfinite(value) and holds(value))
 
 
-def _fraction_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
-    problems = []
-    for name in ("drop_path", "attn_dropout", "proj_dropout"):
-        value = getattr(config, name)
-        if not _is_number(value) or not 0 <= value < 1:
-            problems.append((name, f"expected a probability, at least 0 and below 1, got {value!r}"))
-    if not _is_number(config.norm_eps) or not 0 < config.norm_eps < math.inf:
-        problems.append(("norm_eps", f"expected a finite number above 0, got {config.norm_eps!r}"))
-    return problems
-
-
-def _choice_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
-    choices: tuple[tuple[str, tuple[object, ...]], ...] = (
-        ("attn_mechanism", tuple(MECHANISMS)),
-        ("attn_type", ATTENTION_TYPES),
-        ("mlp_act", MLP_ACTIVATIONS),
-        ("learned_emb", LEARNED_EMBEDDINGS),
-        ("performer_kernel", PERFORMER_KERNELS),
-        ("ortho_scaling", (0, 1)),
+def choice(*allowed: object) -> Rule:
+    """One of ``allowed``, of the same type: "in" would accept True for 1."""
+    return Rule(
+        f"one of {', '.join(map(str, allowed))}",
+        lambda value: any(type(value) is type(one) and value == one for one in allowed),
     )
-    return [
-        (name, f"expected one of {', '.join(map(str, allowed))}, got {getattr(config, name)!r}")
-        for name, allowed in choices
-        # "in" would accept True for 1, and compare whatever else was given.
-        if not any(type(getattr(config, name)) is type(one) and getattr(config, name) == one for one in allowed)
-    ]
+
+
+def _is(value: object, *kinds: type) -> bool:
+    """Whether it is a number of these types; True and False are none."""
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def wrong_fields(value: object, rules: Mapping[str, Rule]) -> list[tuple[str, str]]:
+    """Each field of ``value`` that breaks its rule, and the sentence that says so."""
+    found = [(name, rule, getattr(value, name)) for name, rule in rules.items()]
+    return [(name, f"expected {rule.expected}, got {got!r}") for name, rule, got in found if not rule.holds(got)]
+
+
+POSITIVE = number("a finite number above 0", lambda value: value > 0)
+NOT_NEGATIVE = number("a number of at least 0", lambda value: value >= 0)
+FLAG = Rule("True or False", lambda value: isinstance(value, bool))
+_PROBABILITY = number("a probability, at least 0 and below 1", lambda value: 0 <= value < 1)
+_COUNTS = ("frames", "channels", "height", "width", "num_classes", "dim", "patch_size", "depth", "dim_head", "mlp_mult")
+
+
+def _rules() -> dict[str, Rule]:
+    """Field -> what it has to be by itself. A function, since mechanisms are registered later too."""
+    return {
+        **dict.fromkeys(_COUNTS, whole(1)),
+        **dict.fromkeys(("heads", "performer_features"), whole(1, optional=True)),
+        **dict.fromkeys(("drop_path", "attn_dropout", "proj_dropout"), _PROBABILITY),
+        "norm_eps": POSITIVE,
+        "attn_mechanism": choice(*MECHANISMS),
+        "attn_type": choice(*ATTENTION_TYPES),
+        "mlp_act": choice(*MLP_ACTIVATIONS),
+        "learned_emb": choice(*LEARNED_EMBEDDINGS),
+        "performer_kernel": choice(*PERFORMER_KERNELS),
+        "ortho_scaling": choice(0, 1),
+        **dict.fromkeys(("rotary_emb", "frames_first", "qkv_bias"), FLAG),
+    }
 
 
 def _patch_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:

@@ -5,6 +5,8 @@ Letters: B clips, F frames, C channels, P patches a frame, N tokens (1 + F * P),
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
@@ -69,34 +71,9 @@ class FastTimeSformer(nn.Module):
         ortho_scaling: int = 0,
         checkpoint_blocks: bool | None = None,
     ) -> None:
+        written = dict(locals())
         super().__init__()
-        self.config = TimeSformerConfig(
-            frames=frames,
-            channels=channels,
-            height=height,
-            width=width,
-            num_classes=num_classes,
-            dim=dim,
-            patch_size=patch_size,
-            depth=depth,
-            heads=heads,
-            dim_head=dim_head,
-            mlp_mult=mlp_mult,
-            drop_path=drop_path,
-            attn_dropout=attn_dropout,
-            proj_dropout=proj_dropout,
-            rotary_emb=rotary_emb,
-            attn_mechanism=attn_mechanism,
-            attn_type=attn_type,
-            frames_first=frames_first,
-            qkv_bias=qkv_bias,
-            mlp_act=mlp_act,
-            norm_eps=norm_eps,
-            learned_emb=learned_emb,
-            performer_features=performer_features,
-            performer_kernel=performer_kernel,
-            ortho_scaling=ortho_scaling,
-        )
+        self.config = TimeSformerConfig(**{field.name: written[field.name] for field in fields(TimeSformerConfig)})
         self.checkpoint_blocks = checkpoint_blocks
         self._build(self.config)
 

@@ -8,7 +8,24 @@ from typing import Any
 
 import torch
 
+from fast_timesformer.config import NOT_NEGATIVE, POSITIVE, choice, number, whole, wrong_fields
+
 PRECISIONS = ("fp32", "bf16", "fp16")
+_SHARE = number("0 to 1", lambda value: 0 <= value <= 1)
+_RULES = {
+    **dict.fromkeys(("epochs", "batch"), whole(1)),
+    **dict.fromkeys(("seed", "redraw_every", "save_every", "workers"), whole(0)),
+    **dict.fromkeys(("rate", "clip_norm"), POSITIVE),
+    **dict.fromkeys(("weight_decay", "favor_weight"), NOT_NEGATIVE),
+    "warmup": number("a share of all steps, 0 to 1", lambda value: 0 <= value < 1),
+    "precision": choice(*PRECISIONS),
+}
+
+
+def _raise(problems: list[tuple[str, str]]) -> None:
+    """Raises ValueError with every problem, where there is any."""
+    if problems:
+        raise ValueError("; ".join(f"{name}: {said}" for name, said in problems))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +45,8 @@ class Distillation:
     hidden_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        problems = []
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            problems.append(f"temperature: expected a number above 0, got {self.temperature}")
-        if not 0 <= self.weight <= 1:
-            problems.append(f"distillation weight: expected 0 to 1, got {self.weight}")
-        if not (math.isfinite(self.hidden_weight) and self.hidden_weight >= 0):
-            problems.append(f"hidden weight: expected a number of at least 0, got {self.hidden_weight}")
-        if problems:
-            raise ValueError("; ".join(problems))
+        rules = {"temperature": POSITIVE, "weight": _SHARE, "hidden_weight": NOT_NEGATIVE}
+        _raise([(f"distillation {name}", said) for name, said in wrong_fields(self, rules)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,36 +89,10 @@ class TrainingSettings:
     distillation: Distillation | None = None
 
     def __post_init__(self) -> None:
-        if problems := [*self._whole_problems(), *self._number_problems()]:
-            raise ValueError("; ".join(problems))
-
-    def _whole_problems(self) -> list[str]:
-        least = {"epochs": 1, "batch": 1, "seed": 0, "redraw_every": 0, "save_every": 0, "workers": 0}
-        return [
-            f"{name}: expected a whole number of at least {low}, got {getattr(self, name)!r}"
-            for name, low in least.items()
-            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int)
-            or getattr(self, name) < low
-        ]  # fmt: skip
-
-    def _number_problems(self) -> list[str]:
-        problems = [
-            f"{name}: expected a number above 0, got {getattr(self, name)}"
-            for name in ("rate", "clip_norm")
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0)
-        ]
-        problems += [
-            f"{name}: expected a number of at least 0, got {getattr(self, name)}"
-            for name in ("weight_decay", "favor_weight")
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0)
-        ]
-        if not 0 <= self.warmup < 1:
-            problems.append(f"warmup: expected a share of all steps, 0 to 1, got {self.warmup}")
-        if self.precision not in PRECISIONS:
-            problems.append(f"precision: expected one of {', '.join(PRECISIONS)}, got {self.precision!r}")
-        elif self.precision == "fp16" and self.device.split(":")[0] == "cpu":
-            problems.append("precision: fp16 trains on a GPU alone; take bf16 or fp32 on the CPU")
-        return problems
+        problems = wrong_fields(self, _RULES)
+        if self.precision == "fp16" and self.device.split(":")[0] == "cpu":
+            problems.append(("precision", "fp16 trains on a GPU alone; take bf16 or fp32 on the CPU"))
+        _raise(problems)
 
     def rate_at(self, step: int, steps: int) -> float:
         """The learning rate of step 0 .. ``steps`` - 1: a line up to ``rate``, then half a cosine down towards 0."""
