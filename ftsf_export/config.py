@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from fast_timesformer.config import ArchitectureError, TimeSformerConfig
+from fast_timesformer.config import FLAG, ArchitectureError, TimeSformerConfig, choice, optional, whole, wrong_fields
 from ftsf_export import field_checks
 from ftsf_export.architecture import FIELDS, architecture_from_request, request_from_architecture, requested_problems
 from ftsf_export.errors import ConfigError
@@ -64,7 +64,7 @@ class BatchRange:
 
     def problem(self) -> str:
         parts = (self.minimum, self.optimum, self.maximum)
-        if all(field_checks.is_whole(part) for part in parts) and 1 <= self.minimum <= self.optimum <= self.maximum:
+        if all(whole(1).holds(part) for part in parts) and 1 <= self.minimum <= self.optimum <= self.maximum:
             return ""
         return f"batch: expected 1 <= MIN <= OPT <= MAX, got {self.minimum}:{self.optimum}:{self.maximum}"
 
@@ -137,9 +137,14 @@ class ExportConfig:
                 object.__setattr__(self, name, convert(getattr(self, name)))
             except ConfigError as error:
                 found[name] = error.message
-        for name, check in _CHECKS:
-            if name not in found and (problem := check(name, getattr(self, name))):
-                found[name] = problem
+        for name, said in wrong_fields(self, _RULES):
+            # A user gives the targets one by one, as --target.
+            found[name] = f"{'target' if name == 'targets' else name}: {said}"
+        if "targets" not in found and len(set(self.targets)) < len(self.targets):
+            found["targets"] = f"target: each at most once, got {', '.join(self.targets)}"
+        for name, problem in (("size", _size_problem), ("batch", BatchRange.problem)):
+            if name not in found and (said := problem(getattr(self, name))):
+                found[name] = said
         problems = [*found.values(), *_model_problems(self, found)]
         if problems:
             raise ConfigError(problems)
@@ -216,36 +221,28 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _check_size(name: str, value: Any) -> str:
-    sides = (value.height, value.width)
-    if all(field_checks.is_whole(side) and side >= 1 for side in sides):
+_RULES = {
+    "precision": choice(*PRECISIONS),
+    "builder": choice(*BUILDERS),
+    "plugins": choice(*PLUGINS),
+    "opset": optional(choice(*OPSETS)),
+    "workspace_mib": optional(whole(1)),
+    "seed": field_checks.SEED,
+    "pixels": FLAG,
+    "atol": field_checks.LIMIT,
+    "rtol": field_checks.LIMIT,
+    "checkpoint": field_checks.PATH,
+    "videos": field_checks.PATHS,
+    "held_out": field_checks.PATH,
+    "targets": field_checks.NAMES,
+    "rewrites": optional(field_checks.NAMES),
+}
+
+
+def _size_problem(size: Size) -> str:
+    if all(whole(1).holds(side) for side in (size.height, size.width)):
         return ""
-    return f"{name}: expected at least 1x1 pixels, got {sides[0]}x{sides[1]}"
-
-
-def _check_batch(_name: str, value: Any) -> str:
-    problem: str = value.problem()
-    return problem
-
-
-_CHECKS: tuple[tuple[str, field_checks.Check], ...] = (
-    ("precision", field_checks.one_of(*PRECISIONS)),
-    ("builder", field_checks.one_of(*BUILDERS)),
-    ("plugins", field_checks.one_of(*PLUGINS)),
-    ("opset", field_checks.one_of(None, *OPSETS)),
-    ("size", _check_size),
-    ("batch", _check_batch),
-    ("workspace_mib", field_checks.whole_number_or_none),
-    ("seed", field_checks.seed),
-    ("pixels", field_checks.flag),
-    ("atol", field_checks.limit),
-    ("rtol", field_checks.limit),
-    ("checkpoint", field_checks.path),
-    ("videos", field_checks.paths),
-    ("held_out", field_checks.path),
-    ("targets", field_checks.names),
-    ("rewrites", field_checks.names_or_none),
-)
+    return f"size: expected at least 1x1 pixels, got {size.height}x{size.width}"
 
 
 def _model_problems(config: ExportConfig, broken: Collection[str]) -> list[str]:

@@ -186,12 +186,9 @@ def default_features(dim_head: int) -> int:
     return max(1, int(dim_head * math.log(dim_head)))
 
 
-def whole(least: int, *, optional: bool = False) -> Rule:
-    """A whole number that is not below ``least``, or None where it is ``optional``."""
-    return Rule(
-        f"a whole number of at least {least}",
-        lambda value: (optional and value is None) or (_is(value, int) and value >= least),
-    )
+def whole(least: int) -> Rule:
+    """A whole number that is not below ``least``."""
+    return Rule(f"a whole number of at least {least}", lambda value: _is(value, int) and value >= least)
 
 
 def number(expected: str, holds: Callable[[float], bool]) -> Rule:
@@ -212,6 +209,11 @@ def _is(value: object, *kinds: type) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 
+def optional(rule: Rule) -> Rule:
+    """The same, or None."""
+    return Rule(rule.expected, lambda value: value is None or rule.holds(value))
+
+
 def wrong_fields(value: object, rules: Mapping[str, Rule]) -> list[tuple[str, str]]:
     """Each field of ``value`` that breaks its rule, and the sentence that says so."""
     found = [(name, rule, getattr(value, name)) for name, rule in rules.items()]
@@ -229,7 +231,7 @@ def _rules() -> dict[str, Rule]:
     """Field -> what it has to be by itself. A function, since mechanisms are registered later too."""
     return {
         **dict.fromkeys(_COUNTS, whole(1)),
-        **dict.fromkeys(("heads", "performer_features"), whole(1, optional=True)),
+        **dict.fromkeys(("heads", "performer_features"), optional(whole(1))),
         **dict.fromkeys(("drop_path", "attn_dropout", "proj_dropout"), _PROBABILITY),
         "norm_eps": POSITIVE,
         "attn_mechanism": choice(*MECHANISMS),
