@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +25,6 @@ T = TypeVar("T")
 _SHOWN_CHARS = 60
 _SHOWN_PROBLEMS = 8
 _NON_FINITE = ("nan", "inf", "-inf")
-_Test = Callable[[Any], bool]
 _Read = Callable[[Any, Any], Any]
 
 
@@ -106,19 +105,19 @@ def new_strict_converter() -> Converter:
     """A converter with the strict rules of this module, to which a caller may add forms of its own classes."""
     from cattrs import Converter
     from cattrs.cols import homogenous_tuple_structure_factory, mapping_structure_factory
-    from cattrs.gen import make_dict_structure_fn
 
     made = Converter(detailed_validation=True, forbid_extra_keys=True, unstruct_collection_overrides={tuple: list})
-    for kind, read in ((str, _text), (bool, _flag), (int, _whole), (float, _number)):
-        made.register_structure_hook(kind, read)
-    made.register_structure_hook_func(lambda kind: kind == int | str, _size)
-    made.register_structure_hook(Path, lambda value, kind: kind(_text(value, str)))
-    factories: tuple[tuple[_Test, Callable[[Any], _Read]], ...] = (
-        (_is_list, lambda kind: _of_type(list, "a list", homogenous_tuple_structure_factory(kind, made))),
+    for kind, expected, holds in _PRIMITIVES:
+        made.register_structure_hook(kind, _strictly(expected, holds, _member if kind is str else _converted))
+    made.register_structure_hook_func(
+        lambda kind: kind == int | str, _strictly("a whole number or a name", _is(int, str), lambda value, _: value)
+    )
+    factories: tuple[tuple[Callable[[Any], bool], Callable[[Any], _Read]], ...] = (
+        (_is_list, lambda kind: _strictly("a list", _is(list), homogenous_tuple_structure_factory(kind, made))),
         (_is_fixed_list, lambda kind: _fixed_list(kind, made)),
-        (_is_mapping, lambda kind: _of_type(dict, "an object", mapping_structure_factory(kind, made))),
-        (_is_class, lambda kind: _of_class(kind, make_dict_structure_fn(resolved(kind), made))),
-        (_has_rules, lambda kind: _of_rules(kind, made)),
+        (_is_mapping, lambda kind: _strictly("an object", _is(dict), mapping_structure_factory(kind, made))),
+        (is_dataclass, lambda kind: _strictly("an object", _is(dict), _of_class(kind, made))),
+        (lambda kind: get_origin(kind) is Annotated, lambda kind: _of_rules(kind, made)),
     )
     for applies, factory in factories:
         made.register_structure_hook_factory(applies, factory)
@@ -130,10 +129,6 @@ def new_strict_converter() -> Converter:
         _is_mapping, lambda value: {key: made.unstructure(value[key]) for key in sorted(value)}
     )
     return made
-
-
-def _is_enum(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Enum)
 
 
 def _is_list(kind: Any) -> bool:
@@ -149,22 +144,6 @@ def _is_mapping(kind: Any) -> bool:
     return isinstance(origin, type) and issubclass(origin, Mapping)
 
 
-def _is_class(kind: Any) -> bool:
-    return isinstance(kind, type) and is_dataclass(kind)
-
-
-def _has_rules(kind: Any) -> bool:
-    return get_origin(kind) is Annotated
-
-
-def resolved(kind: type) -> type:
-    """The dataclass with its annotations as types: cattrs resolves those that are text too, but drops ``Annotated``."""
-    hints = get_type_hints(kind, include_extras=True)
-    for one in fields(kind):
-        one.type = hints[one.name]
-    return kind
-
-
 def wrong(expected: str, got: object) -> ValueError:
     """The error for a value that is not what was expected."""
     shown = repr(got)
@@ -172,54 +151,44 @@ def wrong(expected: str, got: object) -> ValueError:
     return ValueError(f"expected {expected}, got {shown}")
 
 
-def _text(value: object, kind: Any) -> str:
-    # cattrs asks the base class first, and an enumeration of texts is a class of texts.
-    if _is_enum(kind):
-        return cast(str, _member(value, kind))
-    if not isinstance(value, str):
-        raise wrong("a string", value)
-    return value
+def _is(*kinds: type) -> Callable[[object], bool]:
+    """Whether a value is of one of ``kinds``; true and false are no numbers."""
+    return lambda value: isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
 
 
-def _flag(value: object, _: object) -> bool:
-    if not isinstance(value, bool):
-        raise wrong("true or false", value)
-    return value
+# What JSON must hold for a type. A whole number of JSON may be larger than any float: hence no isfinite().
+_PRIMITIVES: tuple[tuple[type, str, Callable[[Any], bool]], ...] = (
+    (str, "a string", _is(str)),
+    (Path, "a string", _is(str)),
+    (bool, "true or false", _is(bool)),
+    (int, "a whole number", _is(int)),
+    (float, "a number", lambda value: _is(int, float)(value) and abs(value) <= sys.float_info.max),
+)
 
 
-def _whole(value: object, _: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise wrong("a whole number", value)
-    return value
+def _strictly(expected: str, holds: Callable[[Any], bool], read: _Read) -> _Read:
+    """``read``, for values of the right type alone."""
+
+    def checked(value: object, kind: Any) -> Any:
+        if not holds(value):
+            raise wrong(expected, value)
+        return read(value, kind)
+
+    return checked
 
 
-def _number(value: object, _: object) -> float:
-    # abs() <= the largest float, rather than isfinite(): a whole number of JSON may be larger than any float.
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= sys.float_info.max:
-        raise wrong("a number", value)
-    return float(value)
-
-
-def _size(value: object, _: object) -> int | str:
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise wrong("a whole number or a name", value)
-    return value
-
-
-def _member(value: object, kind: Any) -> Any:
-    allowed = [member.value for member in kind]
-    if value not in allowed:
-        raise wrong(f"one of {', '.join(map(str, allowed))}", value)
+def _converted(value: object, kind: Any) -> Any:
     return kind(value)
 
 
-def _of_type(kind: type, expected: str, read: _Read) -> _Read:
-    def checked(value: object, wanted: Any) -> Any:
-        if not isinstance(value, kind):
-            raise wrong(expected, value)
-        return read(value, wanted)
-
-    return checked
+def _member(value: str, kind: Any) -> Any:
+    """A text, or the member of an enumeration of texts: cattrs asks the base class first."""
+    if not issubclass(kind, Enum):
+        return value
+    allowed = [member.value for member in kind]
+    if value not in allowed:
+        raise wrong(f"one of {', '.join(allowed)}", value)
+    return kind(value)
 
 
 def _fixed_list(kind: Any, converter: Converter) -> _Read:
@@ -251,25 +220,14 @@ def _of_rules(kind: Any, converter: Converter) -> _Read:
     return checked
 
 
-def _of_class(kind: Any, read: _Read) -> _Read:
+def _of_class(kind: Any, converter: Converter) -> _Read:
     """An object with every field of the class: a default is for whoever makes the value, not for the file."""
-    from cattrs import ClassValidationError
+    import attrs
+    from cattrs.gen import make_dict_structure_fn_from_attrs
 
-    optional = [one.name for one in fields(kind) if one.default is not MISSING or one.default_factory is not MISSING]
-
-    def checked(value: object, wanted: Any) -> Any:
-        if not isinstance(value, dict):
-            raise wrong("an object", value)
-        missing: list[Exception] = [KeyError(name) for name in optional if name not in value]
-        try:
-            found = read(value, wanted)
-        except ClassValidationError as error:
-            raise ClassValidationError(error.message, [*error.exceptions, *missing], kind) from None
-        if missing:
-            raise ClassValidationError(f"While structuring {kind.__name__}", missing, kind)
-        return found
-
-    return checked
+    hints = get_type_hints(kind, include_extras=True)
+    like = attrs.make_class(kind.__name__, {name: attrs.field(type=hint, kw_only=True) for name, hint in hints.items()})
+    return make_dict_structure_fn_from_attrs(list(attrs.fields(like)), kind, converter)
 
 
 def _problems(error: BaseException, where: str) -> Iterator[str]:
