@@ -4,57 +4,26 @@ The reference values stand in ``ftsf_export.bundle.golden``, which alone needs N
 waits for it.
 """
 
-from ftsf_export.bundle.bundle import Bundle, record
-from ftsf_export.bundle.files import sha256_of
-from ftsf_export.bundle.manifest import (
-    ENGINES_FOLDER,
-    GOLDEN_NAME,
-    MANIFEST_NAME,
-    ONNX_NAME,
-    SCHEMA_VERSION,
-    Manifest,
-)
-from ftsf_export.bundle.specs import (
-    AppliedRewrite,
-    CheckpointWeights,
-    EngineEntry,
-    FileEntry,
-    GivenWeights,
-    GraphRecord,
-    Island,
-    Normalisation,
-    PluginNodes,
-    Preprocessing,
-    RandomWeights,
-    TapSpec,
-    TensorSpec,
-    Weights,
-)
-from ftsf_export.bundle.writer import BundleWriter
-
-__all__ = [
-    "ENGINES_FOLDER",
-    "GOLDEN_NAME",
-    "MANIFEST_NAME",
-    "ONNX_NAME",
-    "SCHEMA_VERSION",
-    "AppliedRewrite",
-    "Bundle",
-    "BundleWriter",
-    "CheckpointWeights",
-    "EngineEntry",
-    "FileEntry",
-    "GivenWeights",
-    "GraphRecord",
-    "Island",
-    "Manifest",
-    "Normalisation",
-    "PluginNodes",
-    "Preprocessing",
-    "RandomWeights",
-    "TapSpec",
-    "TensorSpec",
-    "Weights",
-    "record",
-    "sha256_of",
-]
+from ftsf_export.bundle.bundle import Bundle as Bundle
+from ftsf_export.bundle.bundle import record as record
+from ftsf_export.bundle.files import sha256_of as sha256_of
+from ftsf_export.bundle.manifest import ENGINES_FOLDER as ENGINES_FOLDER
+from ftsf_export.bundle.manifest import GOLDEN_NAME as GOLDEN_NAME
+from ftsf_export.bundle.manifest import MANIFEST_NAME as MANIFEST_NAME
+from ftsf_export.bundle.manifest import ONNX_NAME as ONNX_NAME
+from ftsf_export.bundle.manifest import Manifest as Manifest
+from ftsf_export.bundle.specs import AppliedRewrite as AppliedRewrite
+from ftsf_export.bundle.specs import CheckpointWeights as CheckpointWeights
+from ftsf_export.bundle.specs import EngineEntry as EngineEntry
+from ftsf_export.bundle.specs import FileEntry as FileEntry
+from ftsf_export.bundle.specs import GivenWeights as GivenWeights
+from ftsf_export.bundle.specs import GraphRecord as GraphRecord
+from ftsf_export.bundle.specs import Island as Island
+from ftsf_export.bundle.specs import Normalisation as Normalisation
+from ftsf_export.bundle.specs import PluginNodes as PluginNodes
+from ftsf_export.bundle.specs import Preprocessing as Preprocessing
+from ftsf_export.bundle.specs import RandomWeights as RandomWeights
+from ftsf_export.bundle.specs import TapSpec as TapSpec
+from ftsf_export.bundle.specs import TensorSpec as TensorSpec
+from ftsf_export.bundle.specs import Weights as Weights
+from ftsf_export.bundle.writer import BundleWriter as BundleWriter

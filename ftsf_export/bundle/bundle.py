@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftsf_export.bundle.files import member, sha256_of
+from ftsf_export.bundle.files import entry_of, member, name_problem, sha256_of
 from ftsf_export.bundle.manifest import (
     GOLDEN_NAME,
     MANIFEST_NAME,
@@ -18,7 +18,14 @@ from ftsf_export.bundle.manifest import (
     read_manifest,
 )
 from ftsf_export.bundle.specs import EngineEntry
-from ftsf_export.bundle.update import check_engines, finish_interrupted_update, record_in
+from ftsf_export.bundle.update import (
+    check_engines,
+    check_verdicts,
+    finish_interrupted_update,
+    publish,
+    updating,
+    write_pending,
+)
 from ftsf_export.errors import BundleError
 from ftsf_export.verdict import Status, Verdict
 
@@ -100,8 +107,18 @@ def record(
     another command is writing or when a verdict is about another file than the one in the bundle, and OutputError
     when the disk refuses. A process that dies on the way leaves the bundle as it was or as it should be.
     """
-    manifest = record_in(bundle.path, tuple(verdicts), engine, files or {})
-    return Bundle(bundle.path, manifest)
+    root, files, verdicts = bundle.path, files or {}, tuple(verdicts)
+    for name in files:
+        if (problem := name_problem(name)) or name == MANIFEST_NAME or name.split("/")[0] == PENDING_FOLDER:
+            raise ValueError(f"{name!r} cannot be a file of a bundle: {problem or 'the name is taken'}")
+    with updating(root) as manifest:
+        entries = {name: entry_of(write_pending(root, name, content)) for name, content in files.items()}
+        manifest = replace(manifest, files={**manifest.files, **entries}).with_verdicts(verdicts)
+        if engine is not None:
+            manifest = manifest.with_engine(engine)
+        check_engines(root, manifest)
+        check_verdicts(verdicts, manifest)
+        return Bundle(root, publish(root, manifest))
 
 
 def check_golden(golden: Golden, manifest: Manifest, source: str) -> None:

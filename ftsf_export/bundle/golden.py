@@ -22,8 +22,6 @@ MAX_SAMPLES = 4096
 TAP_PREFIX = "tap/"
 WEIGHT_ARRAYS = ("weight_names", "weight_sha256")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-_UNIX = 3
 # What zipfile and NumPy raise for a file that is cut short, altered, encrypted, packed otherwise or of absurd size.
 _UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, MemoryError, zlib.error, zipfile.BadZipFile)
 
@@ -95,7 +93,7 @@ def write_golden(
         taps={name: np.asarray(values) for name, values in taps.items()},
         weights=dict(weights or {}),
     )
-    arrays: dict[str, npt.NDArray[Any]] = {"clip": golden.clip, "logits": golden.logits}
+    arrays: dict[str, Any] = {"clip": golden.clip, "logits": golden.logits}
     arrays["sources"] = np.asarray(golden.sources, dtype=np.str_)
     if golden.labels is not None:
         arrays["labels"] = np.asarray(golden.labels, dtype=np.str_)
@@ -103,12 +101,8 @@ def write_golden(
     if golden.weights:
         texts = (list(golden.weights), list(golden.weights.values()))
         arrays.update({key: np.asarray(text, dtype=np.str_) for key, text in zip(WEIGHT_ARRAYS, texts, strict=True)})
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name, values in arrays.items():
-            info = zipfile.ZipInfo(f"{name}.npy", date_time=_ZIP_EPOCH)
-            info.create_system = _UNIX
-            with archive.open(info, "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, np.ascontiguousarray(values), allow_pickle=False)
+    # An entry that NumPy writes has no time of its own: the same values give the same bytes.
+    np.savez(path, **arrays)
     return golden
 
 

@@ -116,13 +116,9 @@ def _exchanged(one: Path, other: Path) -> bool:
 
 def _foreign_file(output: Path) -> str:
     """A file below ``output`` that no export of ours put there, or ""."""
-    listed = _listed_files(output)
-    for folder, _, leaves in os.walk(output):
-        for leaf in leaves:
-            name = Path(folder, leaf).relative_to(output).as_posix()
-            if name not in _OURS and name not in listed and not _OUR_FOLDERS.fullmatch(name):
-                return name
-    return ""
+    names = (path.relative_to(output).as_posix() for path in output.rglob("*") if not path.is_dir())
+    ours = (*_OURS, *_listed_files(output))
+    return next((name for name in names if name not in ours and not _OUR_FOLDERS.fullmatch(name)), "")
 
 
 def _listed_files(output: Path) -> frozenset[str]:

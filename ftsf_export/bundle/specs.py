@@ -209,6 +209,12 @@ class GraphRecord:
     islands: tuple[Island, ...] = ()
     taps: tuple[TapSpec, ...] = ()
 
+    @property
+    def islands_by_reason(self) -> dict[str, tuple[Island, ...]]:
+        return {
+            why: tuple(one for one in self.islands if one.reason == why) for why in [one.reason for one in self.islands]
+        }
+
     def has_rewrite(self, name: str) -> bool:
         return any(rewrite.name == name for rewrite in self.rewrites)
 

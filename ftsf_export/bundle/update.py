@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from ftsf_export.bundle.files import (
@@ -24,36 +23,15 @@ from ftsf_export.bundle.files import (
     files_under,
     flush,
     flush_folders,
-    name_problem,
     write_flushed,
 )
 from ftsf_export.bundle.lock import locked
 from ftsf_export.bundle.manifest import MANIFEST_NAME, PENDING_FOLDER, Manifest, read_manifest
-from ftsf_export.bundle.specs import EngineEntry
 from ftsf_export.errors import BundleError
 from ftsf_export.verdict import Verdict
 
 _READER_WAITS_S = 10.0
 _MEND = "copy the bundle to a place with room that can be written, and run the command there"
-
-
-def record_in(
-    root: Path, verdicts: tuple[Verdict, ...], engine: EngineEntry | None, files: Mapping[str, Path | bytes]
-) -> Manifest:
-    """See ``record``."""
-    for name in files:
-        if (problem := name_problem(name)) or name == MANIFEST_NAME or name.split("/")[0] == PENDING_FOLDER:
-            raise ValueError(f"{name!r} cannot be a file of a bundle: {problem or 'the name is taken'}")
-    with _updating(root) as manifest:
-        entries = dict(manifest.files)
-        for name, content in files.items():
-            entries[name] = entry_of(_write_pending(root, name, content))
-        manifest = replace(manifest, files=entries).with_verdicts(verdicts)
-        if engine is not None:
-            manifest = manifest.with_engine(engine)
-        check_engines(root, manifest)
-        check_verdicts(verdicts, manifest)
-        return _publish(root, manifest)
 
 
 def finish_interrupted_update(root: Path) -> None:
@@ -92,7 +70,7 @@ def check_verdicts(verdicts: tuple[Verdict, ...], manifest: Manifest) -> None:
 
 
 @contextmanager
-def _updating(root: Path) -> Iterator[Manifest]:
+def updating(root: Path) -> Iterator[Manifest]:
     """Holds the lock, gives the manifest as it is under the lock, and drops what waits when the block fails."""
     read_manifest(root)
     with disk_refusals_translated("update the bundle", root, _MEND), locked(root):
@@ -110,7 +88,7 @@ def _updating(root: Path) -> Iterator[Manifest]:
             raise
 
 
-def _write_pending(root: Path, name: str, content: Path | bytes) -> Path:
+def write_pending(root: Path, name: str, content: Path | bytes) -> Path:
     # Before anything takes effect: a folder that is a link must not carry the content out of the bundle.
     if not (root / name).resolve().is_relative_to(root.resolve()):
         raise BundleError(f"{root / name}: a symbolic link there leads out of the bundle; remove it")
@@ -124,7 +102,7 @@ def _write_pending(root: Path, name: str, content: Path | bytes) -> Path:
     return target
 
 
-def _publish(root: Path, manifest: Manifest) -> Manifest:
+def publish(root: Path, manifest: Manifest) -> Manifest:
     """The new manifest takes effect, and the waiting content goes to its place. Gives the manifest as written."""
     data = manifest.to_bytes()
     pending = root / PENDING_FOLDER

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fast_timesformer.config import TimeSformerConfig
-from ftsf_export.bundle import Bundle, Island, Manifest, RandomWeights, Weights
+from ftsf_export.bundle import Bundle, Manifest, RandomWeights, Weights
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.config import Size
 from ftsf_export.errors import GateFailed
@@ -33,10 +33,7 @@ def say_model(terminal: Terminal, manifest: Manifest) -> None:
     if graph.plugins.along:
         along = " and ".join(graph.plugins.along)
         terminal.say(f"plugins    nodes for attention along {along}: {graph.plugins.reason}")
-    by_reason: dict[str, list[Island]] = {}
-    for island in graph.islands:
-        by_reason.setdefault(island.reason, []).append(island)
-    for reason, islands in by_reason.items():
+    for reason, islands in graph.islands_by_reason.items():
         nodes = sum(island.nodes for island in islands)
         places = islands[0].scope + (f" and {len(islands) - 1} more" if len(islands) > 1 else "")
         terminal.say(f"in FP32    {nodes} nodes, {places}: {reason}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from ftsf_export.verdict import SHARE, Measure
@@ -18,7 +17,6 @@ _NAMES = {
     "top1_agreement": "top-1 equal",
     "top5_agreement": "top-5 shared",
 }
-_STATUS = {"passed": "passed", "failed": "failed", "inconclusive": "inconclusive", "not_run": "not run"}
 _NON_FINITE = {"nan": "NaN", "inf": "∞", "-inf": "−∞"}
 _NONE = "–"
 
@@ -62,10 +60,6 @@ def limit_name(limit: float | None, unit: str) -> str:
 
 def metric_name(metric: str) -> str:
     return _NAMES.get(metric, metric.replace("_", " "))
-
-
-def status_name(status: str) -> str:
-    return _STATUS[status]
 
 
 def size_name(size_bytes: float | None) -> str:
@@ -113,11 +107,3 @@ def percent(share: float) -> str:
     if not math.isfinite(share):
         return "over"
     return f"{100 * share:.2g}\u202f%" if share >= 1e-3 else "< 0.1\u202f%"
-
-
-def shape(sizes: Iterable[int | str]) -> str:
-    return " × ".join(str(size) for size in sizes)
-
-
-def capabilities(values: Iterable[str]) -> str:
-    return ", ".join(values)

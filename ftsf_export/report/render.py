@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from importlib.resources import files
+from inspect import isfunction
 from typing import TYPE_CHECKING, Any
 
-from ftsf_export.bundle import ONNX_NAME, CheckpointWeights, EngineEntry, Island, Manifest
+from ftsf_export.bundle import ONNX_NAME, CheckpointWeights, EngineEntry, Manifest
 from ftsf_export.config import Size
 from ftsf_export.errors import EnvironmentLacks
 from ftsf_export.report import charts, figures
@@ -24,10 +25,6 @@ _SHOWN_ROWS = 6
 _CPU = "CPU"
 _VERIFY_AGAIN = Command(
     title="Verify this bundle again, with or without a GPU, without PyTorch", command="ftsf verify ."
-)
-_FILTERS = (
-    *("number", "measured", "limit_name", "metric_name", "status_name", "size_name"),
-    *("seconds", "milliseconds", "millions", "percent", "shape", "capabilities", "megabytes", "gflop", "part", "bound"),
 )
 
 
@@ -56,45 +53,37 @@ def _environment(*, escaped: bool) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update({name: getattr(figures, name) for name in _FILTERS}, cell=_markdown_cell)
+    environment.filters.update(
+        {name: one for name, one in vars(figures).items() if isfunction(one)}, cell=_markdown_cell
+    )
     return environment
 
 
 def _view(record: Record) -> dict[str, Any]:
-    """What both templates show of the record, and what they derive from it."""
+    """The fields of the record and of its manifest by name, those that the templates show otherwise, and figures."""
     manifest = record.manifest
     verdicts = [{**plain(one), "table": table_from_measures(one.measures)} for one in manifest.verdicts]
     return {
-        "created_by": manifest.created_by,
+        **vars(record),
+        **vars(manifest),
         "title": _title(manifest),
         "weights": manifest.weights_described,
         "random_weights": manifest.random_weights,
         "need_fine_tuning": manifest.need_fine_tuning,
         "checkpoint": manifest.weights if isinstance(manifest.weights, CheckpointWeights) else None,
-        "reference": manifest.reference,
         "asked": manifest.asked.written(),
         "model": manifest.model.as_dict(),
-        "preprocessing": manifest.preprocessing,
-        "labels": manifest.labels,
-        "precision": manifest.precision,
-        "batch": str(manifest.batch),
         "tensors": (*manifest.inputs, *manifest.outputs),
-        "graph": manifest.graph,
         # The weights may lie beside the graph, as external data.
         "graph_bytes": sum(entry.size_bytes for name, entry in manifest.files.items() if name.startswith(ONNX_NAME)),
         "verdicts": verdicts,
         "summary": _summary(manifest),
         "shown_rows": _SHOWN_ROWS,
-        "island_groups": _islands_by_reason(manifest),
         "engines": [_engine(record, engine) for engine in manifest.engines],
         "plans": [{**plan, "chart": _plan_chart(plan)} for plan in record.plans],
         "colour_rules": charts.colour_rules(),
-        "gpu_benchmark": record.gpu_benchmark,
         "gpu_timings": [timing for timing in record.timings if not _on_cpu(timing)],
         "cpu_timings": [timing for timing in record.timings if _on_cpu(timing)],
-        "stages": record.stages,
-        "longest_stage": max((stage.seconds for stage in record.stages), default=0.0) or 1.0,
-        "total_seconds": sum(stage.seconds for stage in record.stages),
         "commands": (_VERIFY_AGAIN, *record.commands),
         "files": dict(sorted(manifest.files.items())),
         "tools": dict(sorted(manifest.tools.items())),
@@ -132,18 +121,8 @@ def _summary(manifest: Manifest) -> dict[str, Any]:
     found = Counter(verdict.status for verdict in manifest.verdicts)
     order = (Status.FAILED, Status.INCONCLUSIVE, Status.PASSED, Status.NOT_RUN)
     counts = {status.value: found[status] for status in order if found[status]}
-    said = [f"{count} {figures.status_name(status)}" for status, count in counts.items()]
+    said = [f"{count} {status.replace('_', ' ')}" for status, count in counts.items()]
     return {"counts": counts, "sentence": ", ".join(said) or "none was run"}
-
-
-def _islands_by_reason(manifest: Manifest) -> list[dict[str, Any]]:
-    groups: dict[str, list[Island]] = {}
-    for island in manifest.graph.islands:
-        groups.setdefault(island.reason, []).append(island)
-    return [
-        {"reason": reason, "nodes": sum(one.nodes for one in islands), "scopes": [one.scope for one in islands]}
-        for reason, islands in groups.items()
-    ]
 
 
 def _markdown_cell(value: object) -> str:
