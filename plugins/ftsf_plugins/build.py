@@ -11,65 +11,76 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ftsf_plugins.additive_attention.launch import additive_launch
-from ftsf_plugins.compile import TARGETS, Compiled, CompileError, compiled
-from ftsf_plugins.favor_attention.launch import favor_launch
+from ftsf_plugins.additive_attention import plugin as additive
+from ftsf_plugins.compile import TARGETS, CompiledKernel, CompileError, compiled
+from ftsf_plugins.favor_attention import plugin as favor
 from ftsf_plugins.kernels import kernel_of
-from ftsf_plugins.launch import ElementType, Launch, Turns
-from ftsf_plugins.stream import Along, Stream
+from ftsf_plugins.launch import ELEMENT_BYTES, ElementType
+from ftsf_plugins.operation import AttentionLaunch
+from ftsf_plugins.stream import Along
 
 # The documented example: 8 frames of 224 px in patches of 16 with a class token, 8 heads of 64, int(64 ln 64) features.
 FRAMES, TOKENS, HEADS, WIDTH, FEATURES = 8, 197, 8, 64, 266
 EPS = 1e-4
-ALONG: tuple[tuple[Along, int], ...] = (("time", 1), ("space", 2))
+_NODE = {
+    "frames": FRAMES, "tokens": TOKENS, "heads": HEADS, "width": WIDTH, "pairs": "neighbours",
+    "features": FEATURES, "eps": EPS, "feature": "softmax",
+}  # fmt: skip
+# As the model rotates: over one axis in time, over two in space.
+_AXES: dict[Along, int] = {"time": 1, "space": 2}
 # Blocks that must fit on a multiprocessor at once: one that waits for memory leaves it to another.
 LEAST_BLOCKS = {"additive_attention": 2, "favor_attention": 1}
-ELEMENTS: dict[str, tuple[ElementType, ...]] = {
-    "additive_attention": ("fp16", "bf16", "fp32"),
-    "favor_attention": ("fp16", "bf16"),
-}
+OPERATIONS = {"additive_attention": additive.OPERATION, "favor_attention": favor.OPERATION}
 
 
 @dataclass(frozen=True)
 class KernelToCompile:
-    """One kernel to compile."""
+    """One kernel to compile.
+
+    Attributes:
+        operation: a name of OPERATIONS.
+        along: along what it attends.
+        element: the element type of its stream.
+        target: compute capability, as in 87.
+    """
 
     operation: str
     along: Along
     element: ElementType
     target: int
-    launch: Launch
-    stream: Stream
 
     @property
     def stem(self) -> str:
+        """The name of its file, without the ending."""
         return f"{self.operation}-{self.along}-{self.element}-sm_{self.target}"
+
+    @property
+    def launched(self) -> AttentionLaunch:
+        """The kernel at the default shapes."""
+        attributes = {**_NODE, "along": self.along, "axes": _AXES[self.along]}
+        return OPERATIONS[self.operation].launched(attributes, self.element)
 
 
 def kernels_to_compile(
     targets: Sequence[int], operations: Sequence[str], elements: Sequence[str]
-) -> Iterator[KernelToCompile]:
-    """Every kernel at the default shapes, rotated as the model rotates: over one axis in time, over two in space."""
-    for operation in operations:
-        for along, axes in ALONG:
-            stream, turns = Stream(FRAMES, TOKENS, HEADS, WIDTH, along), Turns(axes)
-            for element in ELEMENTS[operation]:
-                if element not in elements:
-                    continue
-                if operation == "additive_attention":
-                    launch = additive_launch(stream, turns, element)
-                else:
-                    launch = favor_launch(stream, FEATURES, turns, element, eps=EPS)
-                for target in targets:
-                    yield KernelToCompile(operation, along, element, target, launch, stream)
+) -> list[KernelToCompile]:
+    """Every kernel of these operations that there is for the element types and the targets."""
+    return [
+        KernelToCompile(operation, along, element, target)
+        for operation in operations
+        for along in _AXES
+        for element in OPERATIONS[operation].elements
+        if element in elements
+        for target in targets
+    ]
 
 
-def problems(operation: str, made: Compiled) -> list[str]:
+def problems(operation: str, made: CompiledKernel) -> list[str]:
     """What the check says against a kernel, one sentence each."""
     found = []
     if made.resources.spill_bytes:
@@ -80,8 +91,9 @@ def problems(operation: str, made: Compiled) -> list[str]:
     return found
 
 
-def entry(kernel: KernelToCompile, made: Compiled, file: str) -> dict[str, Any]:
+def entry(kernel: KernelToCompile, made: CompiledKernel, file: str) -> dict[str, Any]:
     """What the manifest says of one kernel."""
+    launch = kernel.launched.launch
     return {
         "file": file,
         "sha256": hashlib.sha256(made.cubin).hexdigest(),
@@ -90,11 +102,11 @@ def entry(kernel: KernelToCompile, made: Compiled, file: str) -> dict[str, Any]:
         "element": kernel.element,
         "target": f"sm_{kernel.target}",
         "kernel": made.name,
-        "inputs": list(kernel.launch.inputs),
-        "scalars": list(kernel.launch.scalars),
-        "constants": dict(kernel.launch.constants),
-        "sequences_per_program": kernel.launch.groups,
-        "columns_per_program": kernel.launch.columns,
+        "inputs": list(launch.inputs),
+        "scalars": list(launch.scalars),
+        "constants": dict(launch.constants),
+        "sequences_per_program": launch.groups,
+        "columns_per_program": launch.columns,
         **asdict(made.resources),
         "blocks_per_multiprocessor": made.resources.blocks(kernel.target),
         "problems": problems(kernel.operation, made),
@@ -108,7 +120,8 @@ def build(output: Path, wanted: Sequence[KernelToCompile], say: Callable[[str], 
     output.mkdir(parents=True, exist_ok=True)
     entries = []
     for kernel in wanted:
-        made = compiled(kernel_of(kernel.launch), kernel.launch, kernel.element, kernel.stream, kernel.target)
+        launch, stream = kernel.launched.launch, kernel.launched.stream
+        made = compiled(kernel_of(launch), launch, kernel.element, stream, kernel.target)
         file = f"{kernel.stem}.cubin"
         write(output / file, made.cubin)
         entries.append(entry(kernel, made, file))
@@ -137,15 +150,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("-o", "--output", type=Path, default=Path("out/plugins"))
     names = [f"sm_{target}" for target in TARGETS]
     parser.add_argument("--target", action="append", choices=names, help="repeatable; all where not given")
-    parser.add_argument("--operation", action="append", choices=list(ELEMENTS))
-    parser.add_argument("--element", action="append", choices=["fp16", "bf16", "fp32"])
+    parser.add_argument("--operation", action="append", choices=list(OPERATIONS))
+    parser.add_argument("--element", action="append", choices=list(ELEMENT_BYTES))
     asked = parser.parse_args(arguments)
     # The interpreter's functions cannot be compiled; whoever tests with it means other processes.
     os.environ.pop("TRITON_INTERPRET", None)
     targets = [int(name.removeprefix("sm_")) for name in asked.target or names]
-    wanted = list(
-        kernels_to_compile(targets, asked.operation or list(ELEMENTS), asked.element or ["fp16", "bf16", "fp32"])
-    )
+    wanted = kernels_to_compile(targets, asked.operation or list(OPERATIONS), asked.element or list(ELEMENT_BYTES))
     if not wanted:
         print("build-plugins: no kernel has that operation and that element type", file=sys.stderr)
         return 2

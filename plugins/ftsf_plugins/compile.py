@@ -26,8 +26,15 @@ class CompileError(Exception):
 
 @dataclass(frozen=True)
 class Multiprocessor:
-    """What one multiprocessor offers (CUDA C++ Programming Guide, table "Technical Specifications per Compute
-    Capability"): registers, threads and blocks at a time, shared memory in KiB in all and for one block."""
+    """What one multiprocessor offers (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability").
+
+    Attributes:
+        threads: at a time.
+        blocks: at a time.
+        shared_kib: shared memory of all its blocks, in KiB.
+        block_shared_kib: shared memory of one block, in KiB.
+        registers: of all its threads.
+    """
 
     threads: int
     blocks: int
@@ -50,7 +57,14 @@ TARGETS: dict[int, Multiprocessor] = {
 
 @dataclass(frozen=True)
 class Resources:
-    """What one block of a kernel takes: registers a thread, bytes spilled a thread, shared bytes, threads."""
+    """What one block of a kernel takes.
+
+    Attributes:
+        registers: of one thread.
+        spill_bytes: of one thread.
+        shared_bytes: shared memory, in bytes.
+        threads: of the block.
+    """
 
     registers: int
     spill_bytes: int
@@ -73,8 +87,16 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Compiled:
-    """One kernel for one target. ``ptx`` and ``cubin`` take exactly the arguments of its ``Launch``."""
+class CompiledKernel:
+    """One kernel for one target; its code takes exactly the arguments of its ``Launch``.
+
+    Attributes:
+        name: of its entry.
+        target: compute capability, as in 87.
+        ptx: its code before NVIDIA's assembler.
+        cubin: its machine code.
+        resources: what one block of it takes.
+    """
 
     name: str
     target: int
@@ -83,7 +105,7 @@ class Compiled:
     resources: Resources
 
 
-def compiled(kernel: Any, launch: Launch, element: ElementType, stream: Stream, target: int) -> Compiled:
+def compiled(kernel: Any, launch: Launch, element: ElementType, stream: Stream, target: int) -> CompiledKernel:
     """Compile ``kernel`` (a Triton function) for tensors without gaps of the shapes of ``stream``.
 
     Raises CompileError with the compiler's words, KeyError for a target that is not in ``TARGETS``.
@@ -123,7 +145,7 @@ def compiled(kernel: Any, launch: Launch, element: ElementType, stream: Stream, 
     ptx = without_hidden_parameters(made.asm["ptx"], len(launch.inputs) + len(launch.scalars) + 1)
     cubin, registers, spill_bytes = assembled(ptx, target)
     resources = Resources(registers, spill_bytes, int(made.metadata.shared), 32 * launch.warps)
-    return Compiled(launch.kernel, target, ptx, cubin, resources)
+    return CompiledKernel(launch.kernel, target, ptx, cubin, resources)
 
 
 def without_hidden_parameters(ptx: str, count: int) -> str:

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from ftsf_plugins.launch import ELEMENT_BYTES, ElementType, Launch
 from ftsf_plugins.stream import Stream
 
-FP32_BYTES = 4
-
 
 @dataclass(frozen=True)
 class Moved:
-    """``bound_bytes``: the packed stream once, the output once. ``stream_bytes``: what of them the kernel moves.
-    ``constant_bytes``: weights, omega, positions and frequencies, which every program reads and the cache holds."""
+    """What one launch loads and stores.
+
+    Attributes:
+        bound_bytes: the packed stream once and the output once.
+        stream_bytes: what the kernel moves of the two.
+        constant_bytes: weights, omega, positions and frequencies, which every program reads and the cache holds.
+    """
 
     bound_bytes: int
     stream_bytes: int
@@ -33,14 +36,14 @@ def moved(launch: Launch, stream: Stream, batch: int, element: ElementType, feat
     part = batch * stream.frames * stream.tokens * stream.inner * size
     # Queries and keys are needed whole by every program that takes some of a head's columns.
     stream_bytes = (2 * columns + 2) * part
-    frequencies = axes * stream.width // 2 * FP32_BYTES
+    frequencies = axes * stream.width // 2 * ELEMENT_BYTES["fp32"]
     # A tile of several sequences asks for its rows' positions row by row in the short order of FAVOR+, else by token.
     rows = launch.groups if launch.kernel == "favor_short_kernel" else 1
-    positions = 2 * rows * stream.attending * axes * FP32_BYTES
+    positions = 2 * rows * stream.attending * axes * ELEMENT_BYTES["fp32"]
     if features:
         weights = features * stream.width * size
     else:
-        weights = 2 * stream.width * FP32_BYTES
+        weights = 2 * stream.width * ELEMENT_BYTES["fp32"]
     programs = sequences * heads * columns
     return Moved(4 * part, stream_bytes, programs * (weights + frequencies + positions))
 

@@ -21,8 +21,15 @@ class NoKernel(Exception):
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """Machine code of one kernel, with what its launch must know."""
+class MachineCode:
+    """Machine code of one kernel, with what its launch must know.
+
+    Attributes:
+        name: of its entry.
+        cubin: the code.
+        threads: of one block.
+        shared_bytes: shared memory of one block, in bytes.
+    """
 
     name: str
     cubin: bytes
@@ -41,7 +48,7 @@ def kernel_of(launch: Launch) -> Any:
     return getattr(favor, launch.kernel)
 
 
-def compiled_kernel(launch: Launch, element: ElementType, stream: Stream, target: int) -> Kernel:
+def compiled_kernel(launch: Launch, element: ElementType, stream: Stream, target: int) -> MachineCode:
     """By Triton, here. Raises NoKernel where it is not installed, CompileError where it refuses."""
     try:
         made = compiled(kernel_of(launch), launch, element, stream, target)
@@ -50,10 +57,10 @@ def compiled_kernel(launch: Launch, element: ElementType, stream: Stream, target
             f"{launch.kernel} for sm_{target}: {error}; install it with pip install 'ftsf-export[plugins]', or compile "
             "elsewhere with scripts/build-plugins"
         ) from error
-    return Kernel(made.name, made.cubin, made.resources.threads, made.resources.shared_bytes)
+    return MachineCode(made.name, made.cubin, made.resources.threads, made.resources.shared_bytes)
 
 
-def prebuilt_kernel(folder: Path, launch: Launch, element: ElementType, _stream: Stream, target: int) -> Kernel:
+def prebuilt_kernel(folder: Path, launch: Launch, element: ElementType, _stream: Stream, target: int) -> MachineCode:
     """From a folder that ``scripts/build-plugins`` wrote: the kernel with these constants. Sizes that are no constants
     (frames, tokens, batch) may differ from those that it was made at; the head's width, which makes rows begin at
     multiples of 16 bytes, is one.
@@ -70,7 +77,7 @@ def prebuilt_kernel(folder: Path, launch: Launch, element: ElementType, _stream:
                 raise NoKernel(
                     f"{entry['file']}: not the file that its manifest names; run scripts/build-plugins again"
                 )
-            return Kernel(entry["kernel"], cubin, entry["threads"], entry["shared_bytes"])
+            return MachineCode(entry["kernel"], cubin, entry["threads"], entry["shared_bytes"])
     raise NoKernel(
         f"{folder.name}: none of its {len(entries)} kernels is {launch.kernel} for sm_{target} in {element} with "
         f"constants {dict(launch.constants)}"

@@ -17,8 +17,12 @@ WIDTHS = range(32, 129, 2)
 
 @dataclass(frozen=True)
 class Turns:
-    """What a kernel must know of the rotation: A axes (0: no rotation) and which elements are pairs. Raises
-    ValueError naming the wrong field."""
+    """What a kernel must know of the rotation. Raises ValueError naming the wrong field.
+
+    Attributes:
+        axes: A; 0 is no rotation.
+        pairs: which elements turn together, see ``Rotary``.
+    """
 
     axes: int
     pairs: Pairs = "neighbours"
@@ -35,12 +39,18 @@ class Turns:
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel with its constants; ``groups`` sequences and all or ``columns`` of a head's columns a program.
+    """One kernel with its constants. Its arguments are the input tensors, the scalars and the output tensor.
 
-    ``stages``: loads that are under way at once, of Triton's software pipelining. ``most_registers``: what the
-    assembler may give to a thread.
-
-    Kernel arguments are the input tensors, ``scalars`` (32-bit integers, in order), and the output tensor.
+    Attributes:
+        kernel: the name of its function.
+        inputs: names of the input tensors, in order.
+        scalars: names of the 32-bit integers, in order.
+        constants: name -> value of each argument that it is compiled for.
+        groups: sequences that one program takes.
+        columns: columns of a head's values that one program takes.
+        warps: of one program.
+        stages: loads that are under way at once, of Triton's software pipelining.
+        most_registers: what the assembler may give to a thread.
     """
 
     kernel: str

@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 
 from ftsf_plugins.cuda import Driver
-from ftsf_plugins.deploy import NAMESPACE, element_of
-from ftsf_plugins.kernels import Kernel, compiled_kernel
+from ftsf_plugins.deploy import NAMESPACE, element_of, types_of
+from ftsf_plugins.kernels import MachineCode, compiled_kernel
 from ftsf_plugins.launch import ElementType, Launch, scalar_values
 from ftsf_plugins.operation import Operation
 from ftsf_plugins.stream import Stream
 
 VERSION = "1"
-KernelSource = Callable[[Launch, ElementType, Stream, int], Kernel]
+KernelSource = Callable[[Launch, ElementType, Stream, int], MachineCode]
 # What the engine holds beside the node's attributes.
 _MADE = {"element": str, "kernel": str, "cubin": bytes, "threads": int, "shared_bytes": int}
 
@@ -104,7 +104,7 @@ def _plugin_class(trt: Any, operation: Operation, kernels: KernelSource, driver:
                 return False
             name = "out" if position >= num_inputs else operation.inputs[position]
             if position == 0:
-                return desc.type in _types_of(trt, operation)
+                return desc.type in [types_of(trt)[element] for element in operation.elements]
             wanted = described[0].desc.type if name in (*operation.like_stream, "out") else trt.DataType.FLOAT
             return bool(desc.type == wanted)
 
@@ -112,8 +112,8 @@ def _plugin_class(trt: Any, operation: Operation, kernels: KernelSource, driver:
             element = element_of(inputs[0].desc.type, trt, operation.elements)
             if self.values.get("element") == element:
                 return
-            work = operation.work(self.values, element)
-            made = kernels(work.launch, element, work.stream, (driver or Driver()).capability())
+            launched = operation.launched(self.values, element)
+            made = kernels(launched.launch, element, launched.stream, (driver or Driver()).capability())
             self.values |= {
                 "element": element, "kernel": made.name, "cubin": made.cubin,
                 "threads": made.threads, "shared_bytes": made.shared_bytes,
@@ -143,21 +143,16 @@ def _plugin_class(trt: Any, operation: Operation, kernels: KernelSource, driver:
         ) -> None:  # fmt: skip
             values, cuda = self.values, driver or Driver()
             assert self.function is not None
-            work = operation.work(values, values["element"])
+            launched = operation.launched(values, values["element"])
             batch = int(input_desc[0].dims[0])
             arguments: list[ctypes.c_void_p | ctypes.c_int32] = [ctypes.c_void_p(address) for address in inputs]
-            scalars = scalar_values(work.launch, work.stream, batch, work.features)
+            scalars = scalar_values(launched.launch, launched.stream, batch, launched.features)
             arguments += [ctypes.c_int32(value) for value in scalars.values()]
             arguments.append(ctypes.c_void_p(outputs[0]))
-            grid = work.launch.grid(work.stream, batch)
+            grid = launched.launch.grid(launched.stream, batch)
             cuda.start(self.function, grid, values["threads"], values["shared_bytes"], stream, arguments)
 
     return KernelPlugin
-
-
-def _types_of(trt: Any, operation: Operation) -> list[Any]:
-    named = {"fp16": trt.DataType.HALF, "bf16": trt.DataType.BF16, "fp32": trt.DataType.FLOAT}
-    return [named[element] for element in operation.elements]
 
 
 def _field_type(trt: Any, kind: type) -> Any:

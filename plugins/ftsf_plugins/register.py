@@ -8,14 +8,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ftsf_plugins import plugin_v3
+from ftsf_plugins import deploy, plugin_v3
 from ftsf_plugins.additive_attention import plugin as additive
 from ftsf_plugins.favor_attention import plugin as favor
 from ftsf_plugins.kernels import compiled_kernel, prebuilt_kernel
 from ftsf_plugins.operation import Operation
 
 OPERATIONS: dict[str, Operation] = {one.OPERATION.name: one.OPERATION for one in (additive, favor)}
-_QUICK = {additive.NAME: additive.register, favor.NAME: favor.register}
 
 
 def quick_plugins(trt: Any) -> bool:
@@ -35,7 +34,7 @@ def register(trt: Any, names: Sequence[str], prebuilt: Path | None = None) -> st
     if quick_plugins(trt):
         import_module("triton")
         for name in names:
-            _QUICK[name]()
+            deploy.register(OPERATIONS[name])
         return "aot"
     kernels = compiled_kernel
     if prebuilt is not None:

@@ -22,9 +22,13 @@ Pairs = Literal["neighbours", "halves"]
 
 @dataclass(frozen=True)
 class Rotary:
-    """``positions`` (N, A) and ``frequencies`` (A, I; turns a unit of position), float32. ``pairs``: which elements
-    turn together, neighbours (2i, 2i + 1) or the halves' (i, i + K / 2). Raises ValueError where the shapes do not
-    fit."""
+    """A rotation. Raises ValueError where the shapes do not fit.
+
+    Attributes:
+        positions: (N, A), float32.
+        frequencies: (A, I), float32, in turns a unit of position.
+        pairs: which elements turn together: "neighbours" (2i, 2i + 1) or those of the two "halves" (i, i + K / 2).
+    """
 
     positions: Floats
     frequencies: Floats

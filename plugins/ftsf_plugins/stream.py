@@ -22,7 +22,13 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Strides:
-    """Elements from one batch entry, group or token to the next."""
+    """How many elements lie between neighbours.
+
+    Attributes:
+        batch: from one batch entry to the next.
+        group: from one group to the next.
+        token: from one token to the next.
+    """
 
     batch: int
     group: int
@@ -31,9 +37,14 @@ class Strides:
 
 @dataclass(frozen=True)
 class Stream:
-    """F frames of T tokens, H heads of width K; attention goes ``along`` time (N = F) or space (N = T).
+    """A token stream; joint attention is one frame that holds all tokens. Raises ValueError naming the wrong field.
 
-    Joint attention is one frame that holds all tokens. Raises ValueError naming the wrong field.
+    Attributes:
+        frames: F.
+        tokens: T, of one frame.
+        heads: H.
+        width: K, of one head.
+        along: along what attention goes: "time" (N = F) or "space" (N = T).
     """
 
     frames: int

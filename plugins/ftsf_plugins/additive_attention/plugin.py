@@ -1,85 +1,27 @@
-"""``ftsf::FtsfAdditiveAttention``: what it takes, and its registration with TensorRT (10.7 or later) as a quickly
-deployable plugin. ``ftsf_plugins.plugin_v3`` registers it with TensorRT 10.3.
+"""``ftsf::FtsfAdditiveAttention``: what it takes, and which kernel computes it."""
 
-Not with ``from __future__ import annotations``: TensorRT reads the annotations as types. It also reads the names of the
-arguments: they are those of the node, used or not.
-"""
-
-# ruff: noqa: ARG001
-# mypy: disable-error-code="untyped-decorator"
+from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
 from ftsf_plugins.additive_attention.launch import additive_launch
-from ftsf_plugins.deploy import NAMESPACE, element_of, kernel_and_launch, target_here
-from ftsf_plugins.launch import ElementType, Turns
-from ftsf_plugins.operation import Operation, Work
-from ftsf_plugins.stream import Stream
-
-NAME = "FtsfAdditiveAttention"
-# Weights, positions and frequencies stay FP32: they are small, and the statistics that they enter are FP32.
-TYPES = "FP16|BF16|FP32, FP32, FP32, FP32, FP32, FP16|BF16|FP32"
+from ftsf_plugins.launch import ElementType
+from ftsf_plugins.operation import AttentionLaunch, Operation, stream_of, turns_of
 
 
-def work_of(attributes: Mapping[str, Any], element: ElementType) -> Work:
+def launch_of(attributes: Mapping[str, Any], element: ElementType) -> AttentionLaunch:
     """The kernel for a node's attributes. Raises ValueError naming the wrong one."""
-    stream = Stream(*(attributes[name] for name in ("frames", "tokens", "heads", "width", "along")))
-    return Work(stream, additive_launch(stream, Turns(attributes["axes"], attributes["pairs"]), element))
+    stream = stream_of(attributes)
+    return AttentionLaunch(stream, additive_launch(stream, turns_of(attributes), element))
 
 
+# Weights, positions and frequencies stay FP32: they are small, and the statistics that they enter are FP32.
 OPERATION = Operation(
-    name=NAME,
+    name="FtsfAdditiveAttention",
     inputs=("qkv", "w_q", "w_k", "positions", "frequencies"),
     like_stream=("qkv",),
     attributes={"frames": int, "tokens": int, "heads": int, "width": int, "along": str, "axes": int, "pairs": str},
     elements=("fp16", "bf16", "fp32"),
-    work=work_of,
+    launched=launch_of,
 )
-
-
-def register(target: Any = target_here) -> None:
-    """Call it before a network with the plugin is parsed. ``target``: says which compute capability to compile for.
-
-    Raises ModuleNotFoundError where TensorRT's Python package is missing.
-    """
-    import tensorrt as trt
-    import tensorrt.plugin as trtp
-
-    identity = f"{NAMESPACE}::{NAME}"
-
-    @trtp.register(identity)
-    def describe(
-        qkv: trtp.TensorDesc, w_q: trtp.TensorDesc, w_k: trtp.TensorDesc,
-        positions: trtp.TensorDesc, frequencies: trtp.TensorDesc,
-        frames: int, tokens: int, heads: int, width: int, along: str, axes: int, pairs: str,
-    ) -> trtp.TensorDesc:  # fmt: skip
-        out = qkv.like()
-        out.shape_expr[2] = heads * width
-        return out
-
-    @trtp.autotune(identity)
-    def tune(
-        qkv: trtp.TensorDesc, w_q: trtp.TensorDesc, w_k: trtp.TensorDesc,
-        positions: trtp.TensorDesc, frequencies: trtp.TensorDesc, outputs: tuple[trtp.TensorDesc],
-    ) -> list[trtp.AutoTuneCombination]:  # fmt: skip
-        return [trtp.AutoTuneCombination(TYPES, "LINEAR")]
-
-    @trtp.aot_impl(identity)
-    def implement(
-        qkv: trtp.TensorDesc, w_q: trtp.TensorDesc, w_k: trtp.TensorDesc,
-        positions: trtp.TensorDesc, frequencies: trtp.TensorDesc,
-        frames: int, tokens: int, heads: int, width: int, along: str, axes: int, pairs: str,
-        outputs: tuple[trtp.TensorDesc], tactic: int,
-    ) -> tuple[str | bytes, str | bytes, trtp.KernelLaunchParams, trtp.SymExprs]:  # fmt: skip
-        from ftsf_plugins.additive_attention.kernel import additive_attention_kernel
-
-        element = element_of(qkv.dtype, trt, OPERATION.elements)
-        work = work_of(
-            {
-                "frames": frames, "tokens": tokens, "heads": heads, "width": width,
-                "along": along, "axes": axes, "pairs": pairs,
-            },
-            element,
-        )  # fmt: skip
-        return kernel_and_launch(trtp, additive_attention_kernel, work, element, qkv.shape_expr[0], target)

@@ -147,11 +147,12 @@ def main() -> None:
     stand_in()
     import tensorrt.plugin as plugin_package
 
-    from ftsf_plugins.additive_attention import plugin as additive
-    from ftsf_plugins.favor_attention import plugin as favor
+    from ftsf_plugins import deploy
+    from ftsf_plugins.additive_attention.plugin import OPERATION as ADDITIVE
+    from ftsf_plugins.favor_attention.plugin import OPERATION as FAVOR
 
-    for one in (additive, favor):
-        one.register(target=lambda: TARGET)
+    for operation in (ADDITIVE, FAVOR):
+        deploy.register(operation, target=lambda: TARGET)
     shape = {"frames": 8, "tokens": 197, "heads": 8, "width": 64, "pairs": "neighbours"}
     small = [((8, 1), "DataType.FLOAT"), ((1, 32), "DataType.FLOAT")]
     stream = ((3, 8 * 197, 3 * 512), "DataType.HALF")
@@ -162,10 +163,10 @@ def main() -> None:
         json.dumps(
             {
                 "additive": told(
-                    f"ftsf::{additive.NAME}", [stream, *weights, *small], {**shape, "along": "time", "axes": 1}
+                    f"ftsf::{ADDITIVE.name}", [stream, *weights, *small], {**shape, "along": "time", "axes": 1}
                 ),
                 "favor": told(
-                    f"ftsf::{favor.NAME}", [stream, omega, *small], {**shape, "along": "time", "axes": 1, **features}
+                    f"ftsf::{FAVOR.name}", [stream, omega, *small], {**shape, "along": "time", "axes": 1, **features}
                 ),
                 "refused": refused(plugin_package),
             },

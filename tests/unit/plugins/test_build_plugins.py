@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from ftsf_plugins.additive_attention.launch import additive_launch
-from ftsf_plugins.build import ELEMENTS, kernels_to_compile, problems
-from ftsf_plugins.compile import TARGETS, Compiled, CompileError, Resources, used, without_hidden_parameters
+from ftsf_plugins.build import OPERATIONS, kernels_to_compile, problems
+from ftsf_plugins.compile import TARGETS, CompiledKernel, CompileError, Resources, used, without_hidden_parameters
 from ftsf_plugins.favor_attention.launch import favor_launch
 from ftsf_plugins.kernels import NoKernel, prebuilt_kernel
 from ftsf_plugins.launch import Turns
@@ -35,9 +35,9 @@ PTX = """.version 8.6
 """
 
 
-def made(**changes: int) -> Compiled:
+def made(**changes: int) -> CompiledKernel:
     taken = {"registers": 128, "spill_bytes": 0, "shared_bytes": 8192, "threads": 256, **changes}
-    return Compiled("kernel", 87, "", b"", Resources(**taken))
+    return CompiledKernel("kernel", 87, "", b"", Resources(**taken))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_hidden_parameters_go_where_they_are_not_used() -> None:
 
 
 def test_every_operation_type_and_target_has_its_job() -> None:
-    wanted = list(kernels_to_compile(list(TARGETS), list(ELEMENTS), ["fp16", "bf16", "fp32"]))
+    wanted = kernels_to_compile(list(TARGETS), list(OPERATIONS), ["fp16", "bf16", "fp32"])
     assert len({kernel.stem for kernel in wanted}) == len(wanted) == (3 + 2) * 2 * 7
 
 

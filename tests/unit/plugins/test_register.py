@@ -22,7 +22,7 @@ def tensorrt(monkeypatch: pytest.MonkeyPatch) -> Any:
     """``tensorrt(quick=...)``: with or without quickly deployable plugins; notes what is registered."""
     registered: list[Any] = []
     monkeypatch.setattr(register, "_keep", [])
-    monkeypatch.setattr(register, "_QUICK", {NAME: lambda: registered.append("quick")})
+    monkeypatch.setattr(register.deploy, "register", lambda operation: registered.append(f"quick {operation.name}"))
     monkeypatch.setattr(
         register.plugin_v3,
         "register",
@@ -49,7 +49,7 @@ def test_quickly_deployable_where_there_are_such(tensorrt: Any) -> None:
     trt = tensorrt(quick=True)
     assert register.register(trt, [NAME]) == "aot"
     register.register_for_runtime(trt)
-    assert trt.registered == ["quick"]
+    assert trt.registered == [f"quick {NAME}"]
 
 
 def test_version_three_elsewhere_and_once_to_run(tensorrt: Any) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import tensorrt_rtx as trt
 
 from ftsf_plugins import plugin_v3
-from ftsf_plugins.kernels import Kernel
+from ftsf_plugins.kernels import MachineCode
 from ftsf_plugins.register import OPERATIONS
 
 SHAPE: dict[str, Any] = {
@@ -75,9 +75,9 @@ def driven(name: str) -> dict[str, Any]:
     """One plugin from a node's attributes through the builder, serialized, made again, and started."""
     operation, cuda, compiled = OPERATIONS[name], Cuda(), []
 
-    def kernels(launch: Any, element: str, _stream: Any, target: int) -> Kernel:
+    def kernels(launch: Any, element: str, _stream: Any, target: int) -> MachineCode:
         compiled.append([launch.kernel, element, target])
-        return Kernel(launch.kernel, f"machine code of {element}".encode(), 32 * launch.warps, 50_000)
+        return MachineCode(launch.kernel, f"machine code of {element}".encode(), 32 * launch.warps, 50_000)
 
     creator = plugin_v3.creator_of(trt, operation, kernels, cuda)  # type: ignore[arg-type]  # a stand-in
     fields = [plugin_v3._field(trt, key, operation.attributes[key], value) for key, value in ATTRIBUTES[name].items()]
