@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ftsf_export.engine.grammar import GrammarError
 from ftsf_export.engine.kernel_plan import Plan, memory_from_log, plan_from_layers, plan_from_log
-from ftsf_export.engine.request import BuildRequest, Built, CompilerRefusal, Product, WorkOrder
+from ftsf_export.engine.request import BuildRequest, Built, CompilerRefusal
 from ftsf_export.errors import BuildError, EnvironmentLacks, OutputError, UsageError
 from ftsf_export.process.parent import Ending, run_in_child
 from ftsf_export.progress import OnProgress, silent
+from ftsf_export.strict_json import plain, structured
 
 _WORKER = "ftsf_export.engine.worker:build"
 _LOG_TAIL_LINES = 40
@@ -34,48 +33,31 @@ _MENDS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Engine:
+class Engine(Built):
     """A compiled engine and what is known about it.
 
     Attributes:
-        path: the plan file, with no header of ours.
-        builder, builder_version, target, precision: what made it, for what, from a graph in which precision.
-        capabilities: compute capabilities that it runs on ("8.6", "8.9").
-        profile: least, usual and largest shape of the input.
-        tf32: whether FP32 products may round to TF32.
-        products: the parsed network's matrix products and attentions, with their operand types.
+        request: what was asked; its output is the plan file, with no header of ours.
+        build_seconds: from the request to the file.
         plan: kernels and memory, as the builder told them.
-        plugins: "aot": it holds its plugins; "v3": who loads it registers them first; "": it has none.
     """
 
-    path: Path
-    builder: str
-    builder_version: str
-    target: str
-    precision: str
-    capabilities: tuple[str, ...]
-    sha256: str
-    size_bytes: int
+    request: BuildRequest
     build_seconds: float
-    input_name: str
-    profile: tuple[tuple[int, ...], ...]
-    tf32: bool
-    products: tuple[Product, ...]
     plan: Plan
-    plugins: str = ""
 
     def sidecar(self) -> dict[str, Any]:
         """What stands beside the engine file: no time and no path, so that the same build says the same."""
         return {
-            "builder": self.builder,
+            "builder": self.request.builder,
             "builder_version": self.builder_version,
-            "target": self.target,
-            "precision": self.precision,
-            "compute_capabilities": list(self.capabilities),
+            "target": self.request.target.name,
+            "precision": self.request.precision,
+            "compute_capabilities": list(self.request.target.capabilities),
             "sha256": self.sha256,
             "size_bytes": self.size_bytes,
-            "input": self.input_name,
-            "profile": dict(zip(("min", "opt", "max"), (list(shape) for shape in self.profile), strict=True)),
+            "input": self.request.input_name,
+            "profile": dict(zip(("min", "opt", "max"), map(list, self.request.profile()), strict=True)),
             "tf32": self.tf32,
             "plugins": self.plugins,
             "kernels": len(self.plan.kernels),
@@ -83,7 +65,7 @@ class Engine:
             "moved_bytes": self.plan.moved_bytes,
             "fused_attentions": self.plan.fused_attentions,
             "product_operand_types": self.plan.operand_types(),
-            "memory": self.plan.memory.as_dict(),
+            "memory": asdict(self.plan.memory),
         }
 
     def sidecar_bytes(self) -> bytes:
@@ -100,19 +82,20 @@ def build_engine(request: BuildRequest, *, on_progress: OnProgress = silent) -> 
     started = time.monotonic()
     if not request.onnx_path.is_file():
         raise UsageError(f"onnx: expected a file, found none at {request.onnx_path}")
-    with _Scratch(request.output) as folder:
-        order = WorkOrder.of(request, folder)
-        complaints = _Complaints(request, Path(order.log_path))
+    with _scratch(request.output) as folder:
+        log_path = (request.log_path or Path(folder, "builder.log")).resolve()
+        order = _order(request, Path(folder, "engine.plan"), log_path)
+        complaints = _Complaints(request, log_path)
         # That of an earlier build says nothing of this one.
-        Path(order.log_path).unlink(missing_ok=True)
+        log_path.unlink(missing_ok=True)
         try:
             answer = run_in_child(
                 _WORKER,
-                asdict(order),
+                plain(order),
                 failed=complaints.failed,
                 on_note=partial(_show, f"engine {request.builder} {request.target.name}", on_progress),
                 timeout_s=request.timeout_s,
-                folder=folder,
+                folder=Path(folder),
             )
         except CompilerRefusal as refusal:
             raise complaints.refused(refusal) from refusal
@@ -120,49 +103,36 @@ def build_engine(request: BuildRequest, *, on_progress: OnProgress = silent) -> 
             error.details = complaints.details(error.details)
             raise
         plan = _plan(request, answer.value["layers"], complaints)
-        os.replace(order.engine_path, request.output)
-    return _engine(request, Built.from_dict(answer.value["built"]), plan, time.monotonic() - started)
+        order.output.replace(request.output)
+    built = structured(answer.value["built"], Built, "the process that compiles")
+    return Engine(**vars(built), request=request, build_seconds=time.monotonic() - started, plan=plan)
+
+
+def _order(request: BuildRequest, output: Path, log_path: Path) -> BuildRequest:
+    """The request as the worker reads it, which runs in another folder: its paths are absolute."""
+    given = (request.timing_cache, request.plugin_kernels)
+    cache, kernels = (None if path is None else path.resolve() for path in given)
+    return replace(
+        request,
+        onnx_path=request.onnx_path.resolve(),
+        output=output,
+        log_path=log_path,
+        timing_cache=cache,
+        plugin_kernels=kernels,
+    )
+
+
+def _scratch(output: Path) -> tempfile.TemporaryDirectory[str]:
+    """A hidden folder beside the output, so that the finished engine only has to be renamed."""
+    parent = output.resolve().parent
+    try:
+        return tempfile.TemporaryDirectory(prefix=".build-", dir=parent, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise OutputError(f"output: {parent} cannot be written: {error.strerror}") from error
 
 
 def _show(stage: str, on_progress: OnProgress, note: dict[str, Any]) -> None:
     on_progress(f"{stage}: {note['phase']}", min(note["done"] / max(note["total"], 1), 1.0))
-
-
-def _engine(request: BuildRequest, built: Built, plan: Plan, build_seconds: float) -> Engine:
-    return Engine(
-        path=request.output,
-        builder=request.builder,
-        builder_version=built.builder_version,
-        target=request.target.name,
-        precision=request.precision,
-        capabilities=request.target.capabilities,
-        sha256=built.sha256,
-        size_bytes=built.size_bytes,
-        build_seconds=build_seconds,
-        input_name=request.input_name,
-        profile=request.profile(),
-        tf32=built.tf32,
-        products=built.products,
-        plan=plan,
-        plugins=built.plugins,
-    )
-
-
-class _Scratch:
-    """A hidden folder beside the output, so that the finished engine only has to be renamed; gone at the end."""
-
-    def __init__(self, output: Path) -> None:
-        self._parent = output.resolve().parent
-
-    def __enter__(self) -> Path:
-        try:
-            self._path = Path(tempfile.mkdtemp(prefix=".build-", dir=self._parent))
-        except OSError as error:
-            raise OutputError(f"output: {self._parent} cannot be written: {error.strerror}") from error
-        return self._path
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._path, ignore_errors=True)
 
 
 class _Complaints:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ftsf_export.config import BatchRange
 from ftsf_export.engine.targets import Target
@@ -25,14 +24,15 @@ class BuildRequest:
         target: the machine that will run it.
         precision: what the graph was made in; the build sets no precision of its own, the types gate judges by it.
         batch: clips in one call; the optimization profile of a dynamic graph.
-        input_name, clip_shape: the graph's input, and its shape for one clip (F, C, H, W).
+        input_name: of the graph's input.
+        clip_shape: of the graph's input for one clip (F, C, H, W).
         output: where the engine goes; written whole or not at all.
-        workspace_mib: limit of the compiler's scratch memory; None is its own default.
+        workspace_mib: limit of the compiler's scratch memory, in MiB; None is its own default.
         timing_cache: a file read before and updated after; None for none. Only TensorRT measures kernels.
         tf32: whether FP32 products may round their operands to TF32; off means true FP32.
         plugins: operations of ``ftsf_plugins`` that TensorRT is to know; empty: their nodes' functions are compiled.
         plugin_kernels: a folder of ``scripts/build-plugins``, for a machine without Triton; None: Triton compiles.
-        timeout_s: after that the build, and nothing else, is killed.
+        timeout_s: seconds after which the build, and nothing else, is killed.
         log_path: where the builder's verbose log grows, line by line, and is kept; None keeps it for the error message.
     """
 
@@ -63,53 +63,15 @@ class BuildRequest:
         return low, usual, high
 
 
-@dataclass(frozen=True, kw_only=True)
-class WorkOrder:
-    """The request as the worker reads it: values that JSON can say, and absolute paths.
-
-    The worker writes ``engine_path`` and ``log_path``; ``title`` begins its messages; the rest is as in BuildRequest.
-    """
-
-    title: str
-    onnx_path: str
-    engine_path: str
-    log_path: str
-    builder: str
-    capabilities: list[str]
-    input_name: str
-    profile: list[list[int]]
-    workspace_mib: int | None
-    timing_cache: str | None
-    tf32: bool
-    plugins: list[str]
-    plugin_kernels: str | None
-
-    @classmethod
-    def of(cls, request: BuildRequest, folder: Path) -> WorkOrder:
-        """The order for ``request``, with ``folder`` for what nobody keeps."""
-        return cls(
-            title=request.title,
-            engine_path=str(folder / "engine.plan"),
-            log_path=str((request.log_path or folder / "builder.log").resolve()),
-            onnx_path=str(request.onnx_path.resolve()),
-            builder=request.builder,
-            capabilities=list(request.target.capabilities),
-            input_name=request.input_name,
-            profile=[list(shape) for shape in request.profile()],
-            workspace_mib=request.workspace_mib,
-            timing_cache=None if request.timing_cache is None else str(request.timing_cache.resolve()),
-            tf32=request.tf32,
-            plugins=list(request.plugins),
-            plugin_kernels=None if request.plugin_kernels is None else str(request.plugin_kernels.resolve()),
-        )
-
-
 @dataclass(frozen=True)
 class Product:
     """A matrix product, convolution or attention of the parsed network, before the compiler: its types are law.
 
-    ``node``: the ONNX node's name; ``kind``: the network's layer type; ``types``: element types of its operands;
-    ``flops``: its multiplications and additions at the network's shapes, None where one of them is dynamic.
+    Attributes:
+        node: the ONNX node's name.
+        kind: the network's layer type.
+        types: element types of its operands.
+        flops: its multiplications and additions at the network's shapes; None where one of them is dynamic.
     """
 
     node: str
@@ -128,7 +90,7 @@ class Built:
         products: of the parsed network.
         sha256: of the engine.
         size_bytes: of the engine.
-        plugins: how they were registered: "aot" (the engine holds them), "v3" (it asks for them), "" (it has none).
+        plugins: "aot": the engine holds its plugins; "v3": who loads it registers them first; "": it has none.
     """
 
     builder_version: str
@@ -137,9 +99,3 @@ class Built:
     sha256: str
     size_bytes: int
     plugins: str = ""
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Built:
-        """From what JSON makes of ``asdict``."""
-        products = tuple(Product(**{**one, "types": tuple(one["types"])}) for one in data["products"])
-        return cls(**{**data, "products": products})

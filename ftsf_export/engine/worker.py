@@ -11,18 +11,18 @@ import contextlib
 import hashlib
 import os
 import time
-from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
 from ftsf_export.engine.network import layers_of, products_of
 from ftsf_export.engine.onnx_functions import without_functions
-from ftsf_export.engine.request import Built, CompilerRefusal, WorkOrder
+from ftsf_export.engine.request import BuildRequest, Built, CompilerRefusal
 from ftsf_export.errors import EnvironmentLacks, OutputError, UsageError
 from ftsf_export.process.channel import Message
 from ftsf_export.process.child import Tell
 from ftsf_export.runners.flavour import INSTALLS, MODULES, choose_flavour
+from ftsf_export.strict_json import plain, structured
 
 INSTALL_PLUGINS = "pip install 'ftsf-export[plugins]'"
 _REPORT_EVERY_S = 0.1
@@ -33,12 +33,12 @@ def build(request: Message, tell: Tell) -> Message:
 
     Raises UsageError, EnvironmentLacks, OutputError, CompilerRefusal; a crash of the compiler ends the process.
     """
-    order = WorkOrder(**request.value)
+    order = structured(request.value, BuildRequest, "the request to build")
     choose_flavour(order.builder)
     trt = _compiler(order.builder)
     from polygraphy.exception import PolygraphyException
 
-    with Path(order.log_path).open("w", encoding="utf-8", buffering=1) as log:
+    with (order.log_path or Path(os.devnull)).open("w", encoding="utf-8", buffering=1) as log:
         _install_logger(trt, log)
         try:
             plugins = _registered(trt, order)
@@ -59,7 +59,7 @@ def build(request: Message, tell: Tell) -> Message:
         size_bytes=_written(order, engine),
         plugins=plugins,
     )
-    return Message({"built": asdict(built), "layers": layers})
+    return Message({"built": plain(built), "layers": layers})
 
 
 def _compiler(builder: str) -> Any:
@@ -91,7 +91,7 @@ def _install_logger(trt: Any, log: TextIO) -> None:
     polygraphy_trt.TRT_LOGGER = FileLogger()
 
 
-def _parsed(trt: Any, order: WorkOrder) -> tuple[Any, Any, Any]:
+def _parsed(trt: Any, order: BuildRequest) -> tuple[Any, Any, Any]:
     from polygraphy.backend.trt import network_from_onnx_path
 
     # Strong typing is the only kind since TensorRT 11, which may drop the flag; on 10 it must be asked for.
@@ -99,7 +99,7 @@ def _parsed(trt: Any, order: WorkOrder) -> tuple[Any, Any, Any]:
     if order.plugins:
         builder, network, parser = _parsed_with_plugins(trt, order, strongly_typed=strongly_typed)
     else:
-        builder, network, parser = network_from_onnx_path(order.onnx_path, strongly_typed=strongly_typed)
+        builder, network, parser = network_from_onnx_path(str(order.onnx_path), strongly_typed=strongly_typed)
     if network.num_outputs == 0 or network.num_inputs == 0:
         raise UsageError(f"{order.title}: the file holds no graph with inputs and outputs")
     _check_input(network, order)
@@ -108,14 +108,14 @@ def _parsed(trt: Any, order: WorkOrder) -> tuple[Any, Any, Any]:
     return builder, network, parser
 
 
-def _registered(trt: Any, order: WorkOrder) -> str:
+def _registered(trt: Any, order: BuildRequest) -> str:
     """Make the plugins known; in which way, "" where there are none."""
     if not order.plugins:
         return ""
     from ftsf_plugins.register import register
 
     try:
-        return register(trt, order.plugins, None if order.plugin_kernels is None else Path(order.plugin_kernels))
+        return register(trt, order.plugins, order.plugin_kernels)
     except ModuleNotFoundError as error:
         raise EnvironmentLacks(
             f"{order.title}: the graph has nodes for plugins, whose kernels Triton compiles: {error}",
@@ -123,14 +123,14 @@ def _registered(trt: Any, order: WorkOrder) -> str:
         ) from error
 
 
-def _parsed_with_plugins(trt: Any, order: WorkOrder, *, strongly_typed: bool) -> tuple[Any, Any, Any]:
+def _parsed_with_plugins(trt: Any, order: BuildRequest, *, strongly_typed: bool) -> tuple[Any, Any, Any]:
     """The file without its functions, so that every parser takes the registered plugins."""
     from polygraphy.backend.trt import create_network, get_trt_logger
 
     builder, network = create_network(strongly_typed=strongly_typed)
     parser = trt.OnnxParser(network, get_trt_logger())
     # The path says where the weights beside the file are.
-    if not parser.parse(without_functions(Path(order.onnx_path).read_bytes()), order.onnx_path):
+    if not parser.parse(without_functions(order.onnx_path.read_bytes()), str(order.onnx_path)):
         said = parser.get_error(0).desc() if parser.num_errors else "it did not say why"
         raise CompilerRefusal(f"the parser refused the graph: {said}")
     return builder, network, parser
@@ -149,33 +149,32 @@ def _let_attentions_decompose(trt: Any, network: Any) -> None:
             layer.attention.decomposable = True
 
 
-def _check_input(network: Any, order: WorkOrder) -> None:
+def _check_input(network: Any, order: BuildRequest) -> None:
     shapes = {tensor.name: tuple(tensor.shape) for tensor in (network.get_input(i) for i in range(network.num_inputs))}
     if order.input_name not in shapes:
         raise UsageError(f"{order.title}: input: expected {order.input_name!r}, the graph has {', '.join(shapes)}")
     shape = shapes[order.input_name]
-    for wanted in order.profile:
+    for wanted in order.profile():
         fits = len(wanted) == len(shape) and all(has in (-1, want) for has, want in zip(shape, wanted, strict=True))
         if not fits:
             fixed = "; the graph's batch is fixed: export it again with --batch" if shape[0] != -1 else ""
-            raise UsageError(
-                f"{order.title}: input {order.input_name!r}: expected {wanted}, the graph has {list(shape)}{fixed}"
-            )
+            which = f"{order.title}: input {order.input_name!r}"
+            raise UsageError(f"{which}: expected {list(wanted)}, the graph has {list(shape)}{fixed}")
 
 
-def _settle_shape(network: Any, order: WorkOrder) -> None:
+def _settle_shape(network: Any, order: BuildRequest) -> None:
     """A profile of one shape leaves nothing dynamic: the compiler then sees every size, and so does its plan."""
-    low, _, high = order.profile
+    low, _, high = order.profile()
     if low == high:
         network_input = next(t for t in map(network.get_input, range(network.num_inputs)) if t.name == order.input_name)
         network_input.shape = high
 
 
-def _configured(trt: Any, order: WorkOrder, builder: Any, network: Any, tell: Tell) -> Any:
+def _configured(trt: Any, order: BuildRequest, builder: Any, network: Any, tell: Tell) -> Any:
     from polygraphy.backend.trt import CreateConfig, Profile
 
     profile = Profile()
-    profile.add(order.input_name, *order.profile)
+    profile.add(order.input_name, *order.profile())
     pools = {} if order.workspace_mib is None else {trt.MemoryPoolType.WORKSPACE: order.workspace_mib << 20}
     common: dict[str, Any] = {
         "profiles": [profile],
@@ -183,12 +182,12 @@ def _configured(trt: Any, order: WorkOrder, builder: Any, network: Any, tell: Te
         "memory_pool_limits": pools,
         "progress_monitor": _monitor(trt, tell),
     }
-    if order.timing_cache is not None and Path(order.timing_cache).exists():
-        common["load_timing_cache"] = order.timing_cache
+    if order.timing_cache is not None and order.timing_cache.exists():
+        common["load_timing_cache"] = str(order.timing_cache)
     if order.builder == "rtx":
         from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
 
-        numbers = [tuple(map(int, capability.split("."))) for capability in order.capabilities]
+        numbers = [tuple(map(int, capability.split("."))) for capability in order.target.capabilities]
         create = CreateConfigRTX(compute_capabilities=numbers, **common)
     else:
         create = CreateConfig(tf32=order.tf32, **common)
@@ -225,11 +224,12 @@ def _monitor(trt: Any, tell: Tell) -> Any:
     return Monitor()
 
 
-def _compiled(order: WorkOrder, builder: Any, network: Any, config: Any) -> bytes:
+def _compiled(order: BuildRequest, builder: Any, network: Any, config: Any) -> bytes:
     from polygraphy.backend.trt import engine_bytes_from_network
 
     # The callable keeps the configuration ours: TF32 is settled there.
-    return bytes(engine_bytes_from_network((builder, network), config=config, save_timing_cache=order.timing_cache))
+    cache = None if order.timing_cache is None else str(order.timing_cache)
+    return bytes(engine_bytes_from_network((builder, network), config=config, save_timing_cache=cache))
 
 
 def _inspected(trt: Any, engine: bytes) -> str:
@@ -240,16 +240,15 @@ def _inspected(trt: Any, engine: bytes) -> str:
     return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
 
 
-def _written(order: WorkOrder, engine: bytes) -> int:
-    path = Path(order.engine_path)
+def _written(order: BuildRequest, engine: bytes) -> int:
     try:
-        with path.open("wb") as file:
+        with order.output.open("wb") as file:
             file.write(engine)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         with contextlib.suppress(OSError):
-            path.unlink()
+            order.output.unlink()
         raise OutputError(
             f"{order.title}: the engine of {len(engine)} bytes cannot be written: {error.strerror}"
         ) from error

@@ -165,7 +165,7 @@ def build(
     built = []
     with tempfile.TemporaryDirectory(prefix="ftsf-build-") as folder:
         for one in build_engines(choice, facts, Path(folder), options=options, on_progress=on_progress):
-            files: dict[str, Path | bytes] = {one.entry.file: one.engine.path, one.entry.sidecar: one.sidecar}
+            files: dict[str, Path | bytes] = {one.entry.file: one.engine.request.output, one.entry.sidecar: one.sidecar}
             bundle = record(bundle, engine=one.entry, files=files, verdicts=[one.verdict])
             built.append(one)
     bundle, stale = refresh_report(bundle, engines=figures_of(built))
@@ -198,16 +198,16 @@ def _build_one(
     entry = EngineEntry(
         file=f"{stem}.engine",
         sidecar=f"{stem}.json",
-        builder=engine.builder,
-        target=engine.target,
-        precision=engine.precision,
-        compute_capabilities=engine.capabilities,
+        builder=wanted.builder,
+        target=wanted.target.name,
+        precision=facts.precision,
+        compute_capabilities=wanted.target.capabilities,
         sha256=engine.sha256,
     )
     verdict = judge_types(
         engine.plan,
-        engine.precision,
-        gate=engine_types(engine.builder, engine.target),
+        facts.precision,
+        gate=engine_types(entry.builder, entry.target),
         subject=Subject(entry.file, entry.sha256),
         products=engine.products,
         islands=facts.islands,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftsf_export.bundle import Manifest
-from ftsf_export.engine.targets import target_named
 from ftsf_export.errors import BuildError
 from ftsf_export.network.gates import plan_types, plan_work
 from ftsf_export.pipeline.build_bundle import BuiltEngine, GraphFacts
@@ -36,19 +35,18 @@ def plans_of(
     verdicts: list[Verdict] = []
     usual = manifest.batch.optimum
     for one in built:
-        target = target_named(one.engine.target)
-        engine = one.engine
+        engine, target = one.engine, one.engine.request.target
         try:
             if not manifest.batch.static:
                 facts = GraphFacts.of_manifest(manifest, onnx_path)
-                engine = compile_at(facts, engine.builder, target, on_progress=on_progress)
+                engine = compile_at(facts, engine.request.builder, target, on_progress=on_progress)
             plan = read_engine(engine, manifest, target, usual, graph)
         except BuildError as error:
             reason = f"not compiled at batch {usual} alone: {error.message}"
-            verdicts.append(plan_work(engine.builder, target.name).not_run(graph, reason))
+            verdicts.append(plan_work(engine.request.builder, target.name).not_run(graph, reason))
             continue
         plans.append(plan)
         # The engine's own types gate has judged the operand types already.
-        types = plan_types(engine.builder, target.name).name
+        types = plan_types(engine.request.builder, target.name).name
         verdicts += [verdict for verdict in plan.verdicts if verdict.gate != types]
     return EnginePlans(tuple(plans), tuple(verdicts))

@@ -204,7 +204,7 @@ def _judge_engines(
         verdicts.append(one.verdict)
         verdicts.append(
             judge_engine(
-                one.engine.path, golden, one.entry,
+                one.engine.request.output, golden, one.entry,
                 required=False, batch=config.batch, limits=limits, on_progress=on_progress,
             )
         )  # fmt: skip

@@ -146,11 +146,11 @@ def read_engine(engine: Engine, manifest: Manifest, asked: Target, batch: int, g
     stands_in_for = f"{asked.name}, {proxy}" if proxy else ""
     clip = manifest.inputs[0]
     return GraphPlan(
-        builder=engine.builder,
+        builder=engine.request.builder,
         builder_version=engine.builder_version,
         target=asked.name,
         precision=manifest.precision,
-        compiled_for=engine.capabilities,
+        compiled_for=engine.request.target.capabilities,
         proxy=proxy,
         batch=batch,
         build_seconds=engine.build_seconds,
@@ -168,10 +168,10 @@ def read_engine(engine: Engine, manifest: Manifest, asked: Target, batch: int, g
         trtexec=trtexec_command(
             ONNX_NAME,
             input_name=clip.name,
-            shape=engine.profile[1],
+            shape=engine.request.profile()[1],
             dynamic=not isinstance(clip.shape[0], int),
         ),
-        verdicts=_verdicts(read, engine, islands, expected, graph, (engine.builder, asked.name, stands_in_for)),
+        verdicts=_verdicts(read, engine, islands, expected, graph, (engine.request.builder, asked.name, stands_in_for)),
     )
 
 
@@ -186,24 +186,25 @@ def _verdicts(
     """``about``: builder, target, and what the plan stands in for."""
     types = judge_types(
         engine.plan,
-        engine.precision,
+        engine.request.precision,
         gate=plan_types(*about),
         subject=graph,
         products=engine.products,
         islands=islands,
         tf32=engine.tf32,
     )
-    found = [types, judge_work(read, engine.precision, islands, gate=plan_work(*about), subject=graph)]
+    found = [types, judge_work(read, engine.request.precision, islands, gate=plan_work(*about), subject=graph)]
     if expected:
         gate = plan_attentions(*about)
-        found.append(judge_attentions(read, expected, engine.builder, gate=gate, subject=graph))
+        found.append(judge_attentions(read, expected, engine.request.builder, gate=gate, subject=graph))
     return tuple(found)
 
 
 def _proxy(engine: Engine, asked: Target) -> str:
-    if engine.capabilities == asked.capabilities:
+    own = engine.request.target
+    if own.capabilities == asked.capabilities:
         return ""
-    mine, asked_for = (", ".join(capabilities) for capabilities in (engine.capabilities, asked.capabilities))
+    mine, asked_for = (", ".join(target.capabilities) for target in (own, asked))
     return f"compiled for compute capability {mine} in place of {asked_for}"
 
 

@@ -119,9 +119,9 @@ def test_declared_islands_are_not_lower_than_asked(make_bundle: MakeBundle) -> N
 def test_a_dynamic_batch_gets_its_profile(make_bundle: MakeBundle) -> None:
     bundle = make_bundle(dynamic=True)
     (one,) = build(bundle.path, targets=["rtx-30"], tools=LAPTOP).built
-    assert [shape[0] for shape in one.engine.profile] == [1, 2, 4]
+    assert [shape[0] for shape in one.engine.request.profile()] == [1, 2, 4]
     (one,) = build(bundle.path, targets=["rtx-30"], batch=BatchRange(2, 2, 8), tools=LAPTOP).built
-    assert [shape[0] for shape in one.engine.profile] == [2, 2, 8]
+    assert [shape[0] for shape in one.engine.request.profile()] == [2, 2, 8]
 
 
 def test_a_target_that_builds_its_own_engine_leaves_the_bundle_as_it_is(make_bundle: MakeBundle) -> None:

@@ -37,7 +37,7 @@ def judge(engine: Engine, precision: str) -> Verdict:
         engine.plan,
         precision,
         gate=engine_types("rtx", "rtx-30"),
-        subject=Subject(engine.path.name, engine.sha256),
+        subject=Subject(engine.request.output.name, engine.sha256),
         products=engine.products,
         tf32=engine.tf32,
     )
@@ -52,10 +52,10 @@ def test_an_engine_runs_in_the_precision_of_its_graph(engines: Compile, precisio
     assert engine.plan.unread == ()
     assert engine.plan.fused_attentions == (0 if precision == "fp32" else 1)
     assert engine.tf32 is False
-    data = engine.path.read_bytes()
+    data = engine.request.output.read_bytes()
     assert engine.size_bytes == len(data)
     assert engine.sha256 == hashlib.sha256(data).hexdigest()
-    assert not list(engine.path.parent.glob(".build-*"))
+    assert not list(engine.request.output.parent.glob(".build-*"))
 
 
 def test_an_fp32_graph_asked_as_fp16_fails_the_gate_and_the_other_way_round(engines: Compile) -> None:
@@ -67,7 +67,7 @@ def test_an_fp32_graph_asked_as_fp16_fails_the_gate_and_the_other_way_round(engi
 
 def test_a_dynamic_batch_is_judged_as_well(engines: Compile) -> None:
     engine = engines("fp16", dynamic=True)
-    assert engine.profile == ((1, 2, 1, 32, 64), (2, 2, 1, 32, 64), (4, 2, 1, 32, 64))
+    assert engine.request.profile() == ((1, 2, 1, 32, 64), (2, 2, 1, 32, 64), (4, 2, 1, 32, 64))
     assert judge(engine, "fp16").passed
     assert judge(engine, "fp32").status is Status.FAILED
     assert engine.plan.moved_bytes is None
@@ -75,7 +75,7 @@ def test_a_dynamic_batch_is_judged_as_well(engines: Compile) -> None:
 
 def test_one_engine_for_every_rtx_generation(engines: Compile) -> None:
     engine = engines("fp16", target="rtx")
-    assert engine.capabilities == ("8.6", "8.9", "12.0")
+    assert engine.request.target.capabilities == ("8.6", "8.9", "12.0")
     assert judge(engine, "fp16").passed
 
 
@@ -85,7 +85,7 @@ def test_the_sidecar_holds_no_time_and_no_path(engines: Compile) -> None:
     assert sidecar["sha256"] == engine.sha256
     assert sidecar["compute_capabilities"] == ["8.6"]
     assert sidecar["product_operand_types"] == engine.plan.operand_types()
-    assert str(engine.path.parent) not in engine.sidecar_bytes().decode()
+    assert str(engine.request.output.parent) not in engine.sidecar_bytes().decode()
     assert not [key for key in sidecar if "second" in key or "time" in key]
 
 

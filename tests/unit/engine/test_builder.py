@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,10 @@ import pytest
 from ftsf_export.config import BatchRange
 from ftsf_export.engine import builder
 from ftsf_export.engine.builder import build_engine
-from ftsf_export.engine.request import BuildRequest, WorkOrder
+from ftsf_export.engine.request import BuildRequest
 from ftsf_export.engine.targets import target_named
 from ftsf_export.errors import BuildError, OutputError, UsageError
+from ftsf_export.strict_json import plain, structured
 
 STAND_INS = Path(__file__).parent / "stand_in"
 
@@ -113,8 +114,8 @@ def test_a_bug_of_the_worker_comes_with_its_traceback(use_worker, request_: Buil
 
 
 def test_the_order_survives_its_journey(request_: BuildRequest, tmp_path: Path) -> None:
-    order = WorkOrder.of(request_, tmp_path)
-    assert WorkOrder(**json.loads(json.dumps(asdict(order)))) == order
-    assert order.capabilities == ["8.6", "8.9", "12.0"]
-    assert order.profile == [[1, 8, 3, 32, 32], [2, 8, 3, 32, 32], [4, 8, 3, 32, 32]]
-    assert order.tf32 is False
+    for asked in (request_, replace(request_, log_path=tmp_path / "kept.log", workspace_mib=64, timeout_s=0.5)):
+        assert structured(json.loads(json.dumps(plain(asked))), BuildRequest, "the request") == asked
+    assert request_.target.capabilities == ("8.6", "8.9", "12.0")
+    assert request_.profile() == ((1, 8, 3, 32, 32), (2, 8, 3, 32, 32), (4, 8, 3, 32, 32))
+    assert request_.tf32 is False

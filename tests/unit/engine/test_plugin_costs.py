@@ -23,7 +23,7 @@ from ftsf_export.engine.plugin_costs import (
     plugin_alongs,
     plugin_problem,
 )
-from ftsf_export.engine.request import CompilerRefusal, WorkOrder
+from ftsf_export.engine.request import BuildRequest, CompilerRefusal
 from ftsf_export.engine.targets import target_named
 from ftsf_export.errors import EnvironmentLacks
 from ftsf_export.network.scope import Scope
@@ -195,10 +195,10 @@ def build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr("polygraphy.backend.trt.get_trt_logger", lambda: None)
     path = tmp_path / "model.onnx"
     path.write_bytes(b"\x08\x0a" + b"\xca\x01\x02ab" + b"\x3a\x01g")
-    order = WorkOrder(
-        title="builder tensorrt", engine_path="engine.plan", log_path="builder.log", onnx_path=str(path),
-        builder="tensorrt", capabilities=["8.7"], input_name="clip", profile=[], workspace_mib=None,
-        timing_cache=None, tf32=False, plugins=["FtsfAdditiveAttention"], plugin_kernels="kernels",
+    order = BuildRequest(
+        onnx_path=path, builder="tensorrt", target=target_named("jetson-orin"), precision="fp16",
+        batch=BatchRange(1, 1, 1), input_name="clip", clip_shape=(8, 3, 32, 32), output=tmp_path / "engine.plan",
+        plugins=("FtsfAdditiveAttention",), plugin_kernels=Path("kernels"),
     )  # fmt: skip
 
     def run(**changes: Any) -> Any:
@@ -212,7 +212,7 @@ def test_a_build_registers_first_and_parses_without_functions(build: Any, monkey
     registered: list[Any] = []
     monkeypatch.setattr("ftsf_plugins.register.register", lambda _trt, *asked: registered.extend(asked) or "v3")
     way, builder, network, parser = build()
-    assert registered == [["FtsfAdditiveAttention"], Path("kernels")]
+    assert registered == [("FtsfAdditiveAttention",), Path("kernels")]
     assert (way, builder, network) == ("v3", "builder", "network")
     assert isinstance(parser, Parser)
     model, path = Parser.handed

@@ -5,14 +5,15 @@ import sys
 import time
 from pathlib import Path
 
-from ftsf_export.engine.request import CompilerRefusal, WorkOrder
+from ftsf_export.engine.request import BuildRequest, CompilerRefusal
 from ftsf_export.engine.worker import _written
 from ftsf_export.process.channel import Message
 from ftsf_export.process.child import Tell
+from ftsf_export.strict_json import structured
 
 
 def write_log(request: Message, text: str) -> None:
-    Path(WorkOrder(**request.value).log_path).write_text(text, encoding="utf-8")
+    Path(request.value["log_path"]).write_text(text, encoding="utf-8")
 
 
 def aborts(request: Message, tell: Tell) -> Message:
@@ -30,8 +31,8 @@ def ends(_request: Message, _tell: Tell) -> Message:
 
 def full_disk(request: Message, _tell: Tell) -> Message:
     """Finds no room for its engine."""
-    order = WorkOrder(**request.value)
-    Path(order.engine_path).symlink_to("/dev/full")
+    order = structured(request.value, BuildRequest, "the request to build")
+    order.output.symlink_to("/dev/full")
     _written(order, b"an engine")
     raise AssertionError
 
