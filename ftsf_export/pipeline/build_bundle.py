@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import ENGINES_FOLDER, Bundle, EngineEntry, Manifest, record
 from ftsf_export.config import BatchRange
 from ftsf_export.engine.builder import Engine, build_engine
@@ -43,40 +42,37 @@ class GraphFacts:
 
     Attributes:
         onnx_path: the graph.
-        model: the architecture that it was made from.
         precision: of the graph.
         batch: clips in one call.
         input_name: of the graph's input.
         clip_shape: of the input without the batch (F, C, H, W).
         islands: scopes that stay in FP32.
-        plugins: along what attentions are nodes for plugins.
+        plugins: the attention mechanism whose attentions are nodes for plugins; "" where none are.
     """
 
     onnx_path: Path
-    model: TimeSformerConfig
     precision: str
     batch: BatchRange
     input_name: str
     clip_shape: tuple[int, ...]
     islands: tuple[str, ...] = ()
-    plugins: tuple[str, ...] = ()
+    plugins: str = ""
 
     def operations(self, builder: str) -> tuple[str, ...]:
         """The plugins' operations that ``builder`` is to know."""
-        return plugins_of(self.model.attn_mechanism, self.precision, builder) if self.plugins else ()
+        return plugins_of(self.plugins, self.precision, builder) if self.plugins else ()
 
     @classmethod
     def of_manifest(cls, manifest: Manifest, onnx_path: Path, batch: BatchRange | None = None) -> GraphFacts:
         clip = manifest.inputs[0]
         return cls(
             onnx_path=onnx_path,
-            model=manifest.model,
             precision=manifest.precision,
             batch=batch or manifest.batch,
             input_name=clip.name,
             clip_shape=tuple(size for size in clip.shape[1:] if isinstance(size, int)),
             islands=tuple(island.scope for island in manifest.graph.islands),
-            plugins=manifest.graph.plugins.along,
+            plugins=manifest.model.attn_mechanism if manifest.graph.plugins.along else "",
         )
 
 

@@ -120,7 +120,6 @@ def _facts(
     to_precision(graph, config.precision).save(path)
     return GraphFacts(
         onnx_path=path,
-        model=model,
         precision=config.precision,
         batch=batch,
         input_name=CLIP,
