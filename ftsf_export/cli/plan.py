@@ -14,8 +14,7 @@ from ftsf_export.precision import FP32
 from ftsf_export.strict_json import plain
 
 if TYPE_CHECKING:
-    from ftsf_export.engine.audit import KernelFacts
-    from ftsf_export.engine.plugin_costs import Kernels
+    from ftsf_export.engine.audit import KernelFacts, KernelTotals
     from ftsf_export.pipeline.plan_bundle import GraphPlan
 
 _VIEWS = ("block", "module", "kind")
@@ -77,16 +76,17 @@ def _say_plan(terminal: Terminal, bundle: Path, plan: GraphPlan) -> None:
         terminal.say(
             f"proxy      {plan.proxy}: figures stand in for {plan.target}, whose own may differ", style="yellow"
         )
-    kinds = ", ".join(f"{group.kernels} {group.name}" for group in read.groups("kind"))
+    kinds = ", ".join(f"{group.kernels} {kind}" for kind, group in read.groups("kind").items())
     terminal.say(f"kernels    {len(read.kernels)}: {kinds}")
     terminal.say(f"moved      {megabytes(read.moved_bytes)}: inputs, constants and outputs of each kernel as listed")
     by_type = ", ".join(f"{flops / read.flops:.1%} in {dtype}" for dtype, flops in read.flops_by_type().items())
     terminal.say(f"products   {read.flops / 1e9:,.2f} GFLOP: {by_type or 'none'}")
     for product in read.unplaced:
         terminal.say(f"           behind no kernel of its own: {product.node}")
-    memory = read.memory.as_dict()
     said = ", ".join(
-        f"{name.removesuffix('_bytes')} {megabytes(size)}" for name, size in memory.items() if size is not None
+        f"{name.removesuffix('_bytes')} {megabytes(size)}"
+        for name, size in vars(read.memory).items()
+        if size is not None
     )
     terminal.say(f"memory     {said or 'not told by the compiler'}")
     _say_attentions(terminal, plan)
@@ -131,7 +131,7 @@ def _say_plugins(terminal: Terminal, plan: GraphPlan) -> None:
         terminal.say(f"           plugin, modelled: {_kernels(cost.plugin)}")
 
 
-def _kernels(one: Kernels) -> str:
+def _kernels(one: KernelTotals) -> str:
     least = "" if one.least_s is None else f", at least {one.least_s * 1e3:.3f} ms"
     return f"{one.kernels} kernels, {megabytes(one.moved_bytes)}, {one.flops / 1e9:.2f} GFLOP{least}"
 
@@ -152,11 +152,11 @@ def _say_bound(terminal: Terminal, plan: GraphPlan) -> None:
 
 def _say_table(terminal: Terminal, plan: GraphPlan, by: str) -> None:
     terminal.say(f"\n{by:<{_NAME_CHARS}}{'kernels':>8}{'MB':>11}{'GFLOP':>10}{'bound ms':>10}", style="bold")
-    for group in plan.audit.groups(by):
+    for name, group in plan.audit.groups(by).items():
         bound = "" if group.least_s is None else f"{group.least_s * 1e3:.3f}"
         work = f"{group.flops / 1e9:.2f}" if group.flops else ""
         moved = f"{group.moved_bytes / 1e6:,.2f}"
-        terminal.say(f"{group.name:<{_NAME_CHARS}}{group.kernels:>8}{moved:>11}{work:>10}{bound:>10}")
+        terminal.say(f"{name:<{_NAME_CHARS}}{group.kernels:>8}{moved:>11}{work:>10}{bound:>10}")
     terminal.say()
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ftsf_export.engine.cards import Card
@@ -37,8 +37,10 @@ class KernelFacts:
     """One kernel, read.
 
     Attributes:
+        kernel: as the plan lists it.
         kind: one of ``KINDS``.
         module: the model's module that it works for; a kernel that spans several belongs to its product's.
+        moved_bytes: its inputs, constants and outputs.
         flops: of the products behind it.
         runs_in: element type of those products' operands; "" where it has none.
         least_s: roofline bound by the card's data sheet, in seconds; None without a card.
@@ -71,39 +73,65 @@ class KernelFacts:
             "moved_bytes": self.moved_bytes,
             "flops": self.flops,
             "runs_in": self.runs_in,
-            "least_ms": None if self.least_s is None else self.least_s * 1e3,
+            "least_ms": _ms(self.least_s),
             "limited_by": self.limited_by,
-            **{role: [f"{t.dtype}{list(t.dims)}" for t in getattr(kernel, role)] for role in _ROLES},
+            **{
+                role: [f"{t.dtype}{list(t.dims)}" for t in getattr(kernel, role)]
+                for role in ("inputs", "constants", "outputs")
+            },
         }
 
 
-_ROLES = ("inputs", "constants", "outputs")
-
-
 @dataclass(frozen=True, kw_only=True)
-class Group:
-    """Kernels that share a block, a module or a kind."""
+class KernelTotals:
+    """Several kernels, summed up.
 
-    name: str
+    Attributes:
+        kernels: how many they are.
+        moved_bytes: of all of them.
+        flops: of the products behind them.
+        least_s: the sum of their bounds, in seconds; None without a card.
+    """
+
     kernels: int
     moved_bytes: int
     flops: int
     least_s: float | None
 
+    @classmethod
+    def of(cls, kernels: Sequence[KernelFacts]) -> KernelTotals:
+        times = [one.least_s for one in kernels if one.least_s is not None]
+        return cls(
+            kernels=len(kernels),
+            moved_bytes=sum(one.moved_bytes for one in kernels),
+            flops=sum(one.flops for one in kernels),
+            least_s=sum(times) if len(times) == len(kernels) else None,
+        )
+
     def as_dict(self) -> dict[str, Any]:
-        least_ms = None if self.least_s is None else self.least_s * 1e3
         return {
-            "name": self.name,
             "kernels": self.kernels,
             "moved_bytes": self.moved_bytes,
             "flops": self.flops,
-            "least_ms": least_ms,
+            "least_ms": _ms(self.least_s),
         }
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1e3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """A plan, read. ``unplaced``: products of the network behind no kernel (folded away, or under another's name)."""
+    """A plan, read.
+
+    Attributes:
+        kernels: in the order of execution.
+        memory: what the engine will allocate.
+        card: whose data sheet the bounds are from; None where there is none for the target.
+        unplaced: products of the network behind no kernel (folded away, or under another's name).
+        unread: lines of the plan that could not be read.
+    """
 
     kernels: tuple[KernelFacts, ...]
     memory: Memory
@@ -113,15 +141,15 @@ class Audit:
 
     @property
     def moved_bytes(self) -> int:
-        return sum(one.moved_bytes for one in self.kernels)
+        return KernelTotals.of(self.kernels).moved_bytes
 
     @property
     def flops(self) -> int:
-        return sum(one.flops for one in self.kernels) + sum(product.flops or 0 for product in self.unplaced)
+        return KernelTotals.of(self.kernels).flops + sum(product.flops or 0 for product in self.unplaced)
 
     @property
     def least_s(self) -> float | None:
-        return _sum_s(self.kernels)
+        return KernelTotals.of(self.kernels).least_s
 
     @property
     def fused_attentions(self) -> tuple[KernelFacts, ...]:
@@ -131,12 +159,12 @@ class Audit:
     def copies(self) -> tuple[KernelFacts, ...]:
         return tuple(one for one in self.kernels if one.kind == "copy")
 
-    def groups(self, view: str) -> tuple[Group, ...]:
+    def groups(self, view: str) -> dict[str, KernelTotals]:
         """By block and by module in order of execution, by kind in the order of ``KINDS``."""
         names = list(dict.fromkeys(one.group(view) for one in self.kernels))
         if view == "kind":
             names.sort(key=KINDS.index)
-        return tuple(_grouped(name, [one for one in self.kernels if one.group(view) == name]) for name in names)
+        return {name: KernelTotals.of([one for one in self.kernels if one.group(view) == name]) for name in names}
 
     def bytes_by_block_and_kind(self) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {}
@@ -168,23 +196,25 @@ class Audit:
 
     def as_dict(self) -> dict[str, Any]:
         """Totals and tables; each kernel is in ``KernelFacts.as_dict``."""
-        least_s = self.least_s
         return {
             "kernels": len(self.kernels),
-            "kernels_by_kind": {group.name: group.kernels for group in self.groups("kind")},
+            "kernels_by_kind": {kind: group.kernels for kind, group in self.groups("kind").items()},
             "layer_types": dict(Counter(one.kernel.kind for one in self.kernels).most_common()),
             "moved_bytes": self.moved_bytes,
             "gemm_flops": self.flops,
             "gemm_flops_by_type": self.flops_by_type(),
             "unplaced_products": [product.node for product in self.unplaced],
-            "memory": self.memory.as_dict(),
+            "memory": asdict(self.memory),
             "fused_attentions": len(self.fused_attentions),
             "copy_kernels": len(self.copies),
             "copy_bytes": sum(one.moved_bytes for one in self.copies),
-            "least_ms": None if least_s is None else least_s * 1e3,
+            "least_ms": _ms(self.least_s),
             "reference_card": None if self.card is None else self.card.name,
             "unread_lines": len(self.unread),
-            **{f"by_{view}": [group.as_dict() for group in self.groups(view)] for view in VIEWS},
+            **{
+                f"by_{view}": [{"name": name, **group.as_dict()} for name, group in self.groups(view).items()]
+                for view in VIEWS
+            },
             "bytes_by_block_and_kind": self.bytes_by_block_and_kind(),
         }
 
@@ -266,19 +296,3 @@ def scope_served(kernel: Kernel, products: Iterable[str] = ()) -> Scope:
     nodes = [node for node in kernel.nodes if node in known] or list(kernel.nodes)
     modules = Counter(Scope.of_node(node) for node in nodes)
     return modules.most_common(1)[0][0] if modules else ELSEWHERE
-
-
-def _grouped(name: str, members: Sequence[KernelFacts]) -> Group:
-    return Group(
-        name=name,
-        kernels=len(members),
-        moved_bytes=sum(one.moved_bytes for one in members),
-        flops=sum(one.flops for one in members),
-        least_s=_sum_s(members),
-    )
-
-
-def _sum_s(kernels: Iterable[KernelFacts]) -> float | None:
-    times = [one.least_s for one in kernels]
-    known = [time for time in times if time is not None]
-    return sum(known) if len(known) == len(times) else None

@@ -151,9 +151,6 @@ class Memory:
     scratch_bytes: int | None = None
     weights_bytes: int | None = None
 
-    def as_dict(self) -> dict[str, int | None]:
-        return {name: getattr(self, name) for name in _MEMORY_LINES}
-
 
 _UNKNOWN_MEMORY = Memory()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fast_timesformer.config import TimeSformerConfig
-from ftsf_export.engine.audit import Audit, KernelFacts
+from ftsf_export.engine.audit import Audit, KernelFacts, KernelTotals
 from ftsf_export.engine.cards import Card
 from ftsf_export.mechanisms import MECHANISMS, PluginEntry, loaded, mechanism_named
 from ftsf_export.network.scope import BRANCHES, CORE, JOINT, Along, Branch, Scope
@@ -58,29 +58,12 @@ def _entry(mechanism: str) -> PluginEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kernels:
-    """Kernels that do the same: how many, what they move and multiply, and the least time by the card's data sheet."""
-
-    kernels: int
-    moved_bytes: int
-    flops: int
-    least_s: float | None
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "kernels": self.kernels,
-            "moved_bytes": self.moved_bytes,
-            "flops": self.flops,
-            "least_ms": None if self.least_s is None else self.least_s * 1e3,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
 class AttentionCost:
     """The attentions of one kind, from the packed product to the input of the output projection.
 
     Attributes:
-        along: "time" or "space"; ``module``: where they are, ``blocks.*.temporal.attn``.
+        along: "time" or "space".
+        module: where they are, ``blocks.*.temporal.attn``.
         attentions: how many of them a plugin can compute: not the last block's where its class token alone asks.
         compiled: kernels of the plan that work for them. What the compiler fused into the products before and after is
             not among them.
@@ -91,8 +74,8 @@ class AttentionCost:
     along: Along
     module: Scope
     attentions: int
-    compiled: Kernels
-    plugin: Kernels
+    compiled: KernelTotals
+    plugin: KernelTotals
     bound_bytes: int
 
     @property
@@ -141,7 +124,7 @@ def attention_costs(
                     along=branch.along,
                     module=branch.attention("*"),
                     attentions=blocks,
-                    compiled=_compiled([one for one in audit.kernels if _works_for(one, modules)]),
+                    compiled=KernelTotals.of([one for one in audit.kernels if _works_for(one, modules)]),
                     plugin=_plugin(one, work, blocks, audit.card, precision),
                     bound_bytes=one.bound_bytes * blocks,
                 )
@@ -175,22 +158,13 @@ def launched_favor(stream: Stream, turns: Turns, element: ElementType, model: Ti
 
 
 def _works_for(one: KernelFacts, modules: Sequence[Scope]) -> bool:
-    """Kernels of the core, and those between it and the products (a head split that is a copy)."""
+    """KernelTotals of the core, and those between it and the products (a head split that is a copy)."""
     return any(one.module == module or (module / CORE).holds(one.module) for module in modules)
 
 
-def _compiled(kernels: Sequence[KernelFacts]) -> Kernels:
-    times = [one.least_s for one in kernels]
-    known = [time for time in times if time is not None]
-    return Kernels(
-        kernels=len(kernels),
-        moved_bytes=sum(one.moved_bytes for one in kernels),
-        flops=sum(one.flops for one in kernels),
-        least_s=sum(known) if len(known) == len(times) else None,
-    )
-
-
-def _plugin(one: Moved, work: int, attentions: int, card: Card | None, precision: str) -> Kernels:
+def _plugin(one: Moved, work: int, attentions: int, card: Card | None, precision: str) -> KernelTotals:
     moved_bytes = one.stream_bytes + one.constant_bytes
     least_s = None if card is None else card.least_s(moved_bytes, work, precision)[0] * attentions
-    return Kernels(kernels=attentions, moved_bytes=moved_bytes * attentions, flops=work * attentions, least_s=least_s)
+    return KernelTotals(
+        kernels=attentions, moved_bytes=moved_bytes * attentions, flops=work * attentions, least_s=least_s
+    )

@@ -249,6 +249,5 @@ def difference(one: GraphPlan, other: GraphPlan, view: str) -> list[dict[str, An
 
 def _totals(plan: GraphPlan, view: str, whole: str) -> dict[str, tuple[int, int, int]]:
     read = plan.audit
-    found = {whole: (len(read.kernels), read.moved_bytes, read.flops)}
-    found.update({group.name: (group.kernels, group.moved_bytes, group.flops) for group in read.groups(view)})
-    return found
+    groups = {name: (group.kernels, group.moved_bytes, group.flops) for name, group in read.groups(view).items()}
+    return {whole: (len(read.kernels), read.moved_bytes, read.flops), **groups}

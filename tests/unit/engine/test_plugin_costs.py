@@ -12,13 +12,12 @@ import pytest
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.config import BatchRange
 from ftsf_export.engine import worker
-from ftsf_export.engine.audit import audit
+from ftsf_export.engine.audit import KernelTotals, audit
 from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.kernel_plan import Kernel, Plan, Tensor, nodes_named
 from ftsf_export.engine.network import products_of
 from ftsf_export.engine.plugin_costs import (
     AttentionCost,
-    Kernels,
     attention_costs,
     plugin_alongs,
     plugin_problem,
@@ -102,7 +101,7 @@ def test_no_plugin_no_cost(model: dict[str, Any]) -> None:
     assert costs(replace(MODEL, **model)) == ()
 
 
-def cost(compiled: Kernels, plugin: Kernels) -> AttentionCost:
+def cost(compiled: KernelTotals, plugin: KernelTotals) -> AttentionCost:
     return AttentionCost(along="time", module=Scope("m"), attentions=1, compiled=compiled, plugin=plugin, bound_bytes=1)
 
 
@@ -119,7 +118,8 @@ def cost(compiled: Kernels, plugin: Kernels) -> AttentionCost:
 )
 def test_the_plugin_is_taken_where_its_bound_is_lower(compiled: Any, plugin: Any, better: bool) -> None:
     one, other = (
-        Kernels(kernels=count, moved_bytes=moved, flops=0, least_s=least) for count, moved, least in (compiled, plugin)
+        KernelTotals(kernels=count, moved_bytes=moved, flops=0, least_s=least)
+        for count, moved, least in (compiled, plugin)
     )
     assert cost(one, other).plugin_is_better is better
 
