@@ -18,7 +18,7 @@ from ftsf_export.errors import GateFailed, RunError
 from ftsf_export.network.scope import CLIP
 from ftsf_export.parity.distances import Array
 from ftsf_export.parity.judge import Pair
-from ftsf_export.runners.protocol import quiet_polygraphy
+from ftsf_export.runners.polygraphy_log import quiet_polygraphy
 
 ONE = BatchRange(1, 1, 1)
 Outputs = dict[str, Array]

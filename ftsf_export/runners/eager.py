@@ -18,10 +18,9 @@ from polygraphy.backend.base import BaseRunner
 from polygraphy.common import TensorMetadata
 from torch import Tensor, nn
 
-from ftsf_export.bundle import Normalisation
+from ftsf_export.bundle import Normalisation, TapSpec
 from ftsf_export.errors import RunError
 from ftsf_export.network.scope import CLIP, LOGITS
-from ftsf_export.runners.protocol import Tap
 
 Array = NDArray[Any]
 FINAL_NORM = "norm"
@@ -46,7 +45,7 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         self,
         model: nn.Module,
         *,
-        taps: Sequence[Tap] = (),
+        taps: Sequence[TapSpec] = (),
         dtype: torch.dtype | None = None,
         device: str = "cpu",
         normalisation: Normalisation | None = None,
@@ -118,7 +117,7 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
 
         return record
 
-    def _canonical(self, tap: Tap, value: Tensor, clips: int) -> Tensor:
+    def _canonical(self, tap: TapSpec, value: Tensor, clips: int) -> Tensor:
         """The tap as the graph gives it: clips first, and only the class token where it says so."""
         if tap.name == FINAL_NORM:
             # The class token alone, (B, D), whether the module normalises all tokens or that one.

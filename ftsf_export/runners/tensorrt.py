@@ -16,11 +16,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ftsf_export.errors import EnvironmentLacks, RunError
+from ftsf_export.errors import ConfigError, EnvironmentLacks, RunError
 from ftsf_export.network.scope import LOGITS
 from ftsf_export.runners.driver import Gpu, require_gpu
 from ftsf_export.runners.flavour import INSTALLS, MODULES, choose_flavour
-from ftsf_export.runners.protocol import quiet_polygraphy
+from ftsf_export.runners.polygraphy_log import quiet_polygraphy
 from ftsf_plugins.register import register_for_runtime
 
 Array = NDArray[Any]
@@ -82,6 +82,36 @@ def engine_runner(path: Path, *, builder: str, name: str = "") -> Any:
     return EngineRunner(name=name or f"{builder}:{path.name}")
 
 
+def load_engine(path: Path, builder: str) -> tuple[Any, str]:
+    """The ICudaEngine in ``path`` for a caller's own execution context, and the version of the library that runs it.
+
+    Polygraphy has no part in it, so it does not bind the process to one library.
+
+    ``builder`` ("tensorrt" or "rtx") is the one that made it. Raises ConfigError for another name, EnvironmentLacks
+    without the library or a GPU, and RunError with the library's own log for an engine that it refuses.
+    """
+    if builder not in MODULES:
+        raise ConfigError([f"builder: an engine is run by {' or '.join(MODULES)}, got {builder!r}"])
+    require_tensorrt(builder)
+    library = import_module(MODULES[builder])
+    errors: list[str] = []
+
+    class Log(library.ILogger):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            library.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (library.ILogger.INTERNAL_ERROR, library.ILogger.ERROR):
+                errors.append(message)
+
+    know_plugins(builder)
+    engine = library.Runtime(Log()).deserialize_cuda_engine(path.read_bytes())
+    if engine is None:
+        said = errors[0] if errors else "no reason given"
+        raise _not_run(f"{path.name}: {MODULES[builder]} {library.__version__} refuses it: {said}", errors)
+    return engine, str(library.__version__)
+
+
 def know_plugins(builder: str) -> None:
     """Registers what engines of TensorRT 10.3 ask for when they are loaded; later ones hold their plugins.
 
@@ -99,8 +129,9 @@ def _output_names(engine: Any) -> list[str]:
 
 def _refusal(path: Path, builder: str, error: Exception, log: list[str]) -> RunError:
     said = " ".join((log[0] if log else str(error)).split())
-    return RunError(
-        f"{path.name}: {MODULES[builder]} cannot run it: {said}; an engine runs only on the GPUs and the library "
-        "version it was built for: build it here with ftsf build",
-        details="\n".join([*log, str(error)]),
-    )
+    return _not_run(f"{path.name}: {MODULES[builder]} cannot run it: {said}", [*log, str(error)])
+
+
+def _not_run(said: str, log: list[str]) -> RunError:
+    where = "an engine runs only on the GPUs and the library version it was built for: build it here with ftsf build"
+    return RunError(f"{said}; {where}", details="\n".join(log))

@@ -16,7 +16,7 @@ from ftsf_export.bench.outputs import batch_of_clips
 from ftsf_export.bundle import Bundle, EngineEntry, record
 from ftsf_export.pipeline.verify import verify
 from ftsf_export.runners.child_runner import ChildRunner
-from ftsf_export.runners.engine_file import load_engine
+from ftsf_export.runners.tensorrt import load_engine
 from ftsf_export.verdict import Status
 
 MakeBundle = Callable[..., tuple[Bundle, EngineEntry]]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ftsf_export.errors import ConfigError, EnvironmentLacks, RunError
-from ftsf_export.runners import engine_file
+from ftsf_export.runners import tensorrt
 from ftsf_export.runners.driver import gpu_problem
-from ftsf_export.runners.engine_file import load_engine
+from ftsf_export.runners.tensorrt import load_engine
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def plan(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pretend_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_file, "require_tensorrt", lambda _builder: None)
+    monkeypatch.setattr(tensorrt, "require_tensorrt", lambda _builder: None)
 
 
 def test_another_builder(plan: Path) -> None:
@@ -63,5 +63,5 @@ def test_the_engine_and_the_librarys_version(plan: Path, monkeypatch: pytest.Mon
             return engine
 
     library = SimpleNamespace(ILogger=Logger, Runtime=Runtime, __version__="11.1.0")
-    monkeypatch.setattr(engine_file, "import_module", {"tensorrt": library}.__getitem__)
+    monkeypatch.setattr(tensorrt, "import_module", {"tensorrt": library}.__getitem__)
     assert load_engine(plan, "tensorrt") == (engine, "11.1.0")

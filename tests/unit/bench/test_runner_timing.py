@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from polygraphy.backend.base import BaseRunner
 
+from ftsf_export.bench.measurement import time_runner
 from ftsf_export.bench.outputs import batch_of_clips, check_outputs
-from ftsf_export.bench.runner_timing import time_runner
 from ftsf_export.bench.sampling import Schedule
 from ftsf_export.bench.timing import TimedFile
 from ftsf_export.errors import RunError

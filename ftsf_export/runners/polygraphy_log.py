@@ -1,7 +1,4 @@
-"""What every runner is: a Polygraphy ``BaseRunner`` with one input and named outputs.
-
-``Comparator.run`` drives all of them alike. A runner takes ``{"clip": float32 array}`` and gives an OrderedDict with
-"logits" first, then the taps asked for, in the order asked for.
+"""Polygraphy's own messages, kept from the user's terminal.
 
 Polygraphy writes what it has to say to stdout and stderr. ``quiet_polygraphy`` keeps it from there (stdout is the
 user's: a table or a JSON line) and hands the errors over, to go into our own.
@@ -12,18 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
-
-
-class Tap(Protocol):
-    """A named value inside the network: and which tokens it holds (see ``ftsf_export.bundle.TapSpec``)."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def tokens(self) -> str: ...
-
 
 # Through Python's logging, errors alone, without its own decoration. Colours off: otherwise the first message prints a
 # remark about a package that is missing.
