@@ -11,11 +11,11 @@ from ftsf_export.bundle.manifest import ENGINES_FOLDER as ENGINES_FOLDER
 from ftsf_export.bundle.manifest import GOLDEN_NAME as GOLDEN_NAME
 from ftsf_export.bundle.manifest import MANIFEST_NAME as MANIFEST_NAME
 from ftsf_export.bundle.manifest import ONNX_NAME as ONNX_NAME
+from ftsf_export.bundle.manifest import EngineEntry as EngineEntry
+from ftsf_export.bundle.manifest import FileEntry as FileEntry
 from ftsf_export.bundle.manifest import Manifest as Manifest
 from ftsf_export.bundle.specs import AppliedRewrite as AppliedRewrite
 from ftsf_export.bundle.specs import CheckpointWeights as CheckpointWeights
-from ftsf_export.bundle.specs import EngineEntry as EngineEntry
-from ftsf_export.bundle.specs import FileEntry as FileEntry
 from ftsf_export.bundle.specs import GivenWeights as GivenWeights
 from ftsf_export.bundle.specs import GraphRecord as GraphRecord
 from ftsf_export.bundle.specs import Island as Island

@@ -14,10 +14,10 @@ from ftsf_export.bundle.manifest import (
     ONNX_NAME,
     PENDING_FOLDER,
     REQUIRED_FILES,
+    EngineEntry,
     Manifest,
     read_manifest,
 )
-from ftsf_export.bundle.specs import EngineEntry
 from ftsf_export.bundle.update import (
     check_engines,
     check_verdicts,

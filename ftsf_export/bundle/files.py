@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ftsf_export.bundle.specs import FileEntry
+from ftsf_export.bundle.manifest import FileEntry
 from ftsf_export.errors import BundleError, OutputError
 
 _CHUNK_BYTES = 1 << 20

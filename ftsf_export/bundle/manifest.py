@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, get_args
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle.specs import (
     CheckpointWeights,
-    EngineEntry,
-    FileEntry,
     GivenWeights,
     GraphRecord,
     Preprocessing,
@@ -25,7 +23,16 @@ from ftsf_export.config import BatchRange, ExportConfig, Size
 from ftsf_export.errors import BundleError, ConfigError
 from ftsf_export.json_schema import DIALECT, Schema, schema_of, schema_of_fields, with_constant
 from ftsf_export.precision import PrecisionName
-from ftsf_export.strict_json import bytes_from_json, json_from_bytes, new_strict_converter, plain, structured, wrong
+from ftsf_export.strict_json import (
+    Count,
+    Sha256,
+    bytes_from_json,
+    json_from_bytes,
+    new_strict_converter,
+    plain,
+    structured,
+    wrong,
+)
 from ftsf_export.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -41,6 +48,42 @@ REQUIRED_FILES = (ONNX_NAME, GOLDEN_NAME)
 _UNFINISHED_NAME = re.compile(r"\..+\.partial-\d+-[0-9a-f]{8}")
 # The name of each origin of weights in JSON, under "from".
 _ORIGINS: dict[str, type[Any]] = {"random": RandomWeights, "checkpoint": CheckpointWeights, "caller": GivenWeights}
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of the bundle.
+
+    Attributes:
+        sha256: of its content, hexadecimal.
+        size_bytes: its length.
+    """
+
+    sha256: Sha256
+    size_bytes: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineEntry:
+    """A compiled engine in the bundle.
+
+    Attributes:
+        file: path of the engine in the bundle (``engines/rtx-rtx-fp16.engine``).
+        sidecar: path of what is known of it (``engines/rtx-rtx-fp16.json``).
+        builder: "rtx" or "tensorrt".
+        target: a name of the target table.
+        precision: of the graph that it was built from.
+        compute_capabilities: of the GPUs that it runs on ("8.6", "8.9").
+        sha256: of the engine file.
+    """
+
+    file: str
+    sidecar: str
+    builder: str
+    target: str
+    precision: PrecisionName
+    compute_capabilities: tuple[str, ...]
+    sha256: Sha256
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from fast_timesformer.config import TimeSformerConfig
-from ftsf_export.precision import PrecisionName
 from ftsf_export.strict_json import Count, Positive, Rule, Sha256, one_of
 
 if TYPE_CHECKING:
@@ -283,39 +282,3 @@ class CheckpointWeights:
 
 
 Weights = RandomWeights | GivenWeights | CheckpointWeights
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """One file of the bundle.
-
-    Attributes:
-        sha256: of its content, hexadecimal.
-        size_bytes: its length.
-    """
-
-    sha256: Sha256
-    size_bytes: Count
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineEntry:
-    """A compiled engine in the bundle.
-
-    Attributes:
-        file: path of the engine in the bundle (``engines/rtx-rtx-fp16.engine``).
-        sidecar: path of what is known of it (``engines/rtx-rtx-fp16.json``).
-        builder: "rtx" or "tensorrt".
-        target: a name of the target table.
-        precision: of the graph that it was built from.
-        compute_capabilities: of the GPUs that it runs on ("8.6", "8.9").
-        sha256: of the engine file.
-    """
-
-    file: str
-    sidecar: str
-    builder: str
-    target: str
-    precision: PrecisionName
-    compute_capabilities: tuple[str, ...]
-    sha256: Sha256

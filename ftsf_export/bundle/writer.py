@@ -79,9 +79,18 @@ class BundleWriter:
         Raises BundleError when a file that the manifest speaks of is missing or is another one, OutputError when the
         disk refuses or when the place was taken meanwhile.
         """
+        from ftsf_export.bundle.golden import read_golden
+
         staging = self.path
         with disk_refusals_translated(_WRITING, self._output):
-            manifest = _completed(staging, manifest)
+            present = files_under(staging)
+            for name in (*REQUIRED_FILES, *manifest.files):
+                if name not in present:
+                    raise BundleError(f"{name}: is to be in the bundle, but was not written")
+            manifest = self.hashed(manifest)
+            check_engines(staging, manifest)
+            check_verdicts(manifest.verdicts, manifest)
+            check_golden(read_golden(staging / GOLDEN_NAME), manifest, GOLDEN_NAME)
             data = manifest.to_bytes()
             for name in manifest.files:
                 flush(staging / name)
@@ -126,18 +135,3 @@ class BundleWriter:
                 self._made_parents.pop().rmdir()
             except OSError:
                 return
-
-
-def _completed(staging: Path, manifest: Manifest) -> Manifest:
-    """The manifest with the hashes of all files in ``staging``."""
-    from ftsf_export.bundle.golden import read_golden
-
-    present = files_under(staging)
-    for name in (*REQUIRED_FILES, *manifest.files):
-        if name not in present:
-            raise BundleError(f"{name}: is to be in the bundle, but was not written")
-    manifest = replace(manifest, files={name: entry_of(staging / name) for name in present})
-    check_engines(staging, manifest)
-    check_verdicts(manifest.verdicts, manifest)
-    check_golden(read_golden(staging / GOLDEN_NAME), manifest, GOLDEN_NAME)
-    return manifest

@@ -10,14 +10,10 @@ import click
 from ftsf_export.cli.options import (
     engine_options,
     ftsf_command,
+    graph_options,
     model_options,
-    opset_option,
     output_options,
     parity_options,
-    pixels_option,
-    plugins_option,
-    precision_option,
-    rewrite_options,
     typed,
     video_option,
 )
@@ -35,11 +31,7 @@ if TYPE_CHECKING:
 
 @ftsf_command("export")
 @model_options
-@precision_option
-@opset_option
-@rewrite_options
-@plugins_option
-@pixels_option
+@graph_options
 @engine_options
 @parity_options
 @video_option

@@ -87,9 +87,9 @@ model_options = _stack(
     _config_option("--seed", "seed", int, "Seed of random weights and of noise clips."),
 )
 
-precision_option = _config_option("--precision", "precision", str, "Precision of the graph.", "|".join(PRECISIONS))
-opset_option = _config_option("--opset", "opset", int, "ONNX opset.  [default: 20]")
-rewrite_options = _stack(
+graph_options = _stack(
+    _config_option("--precision", "precision", str, "Precision of the graph.", "|".join(PRECISIONS)),
+    _config_option("--opset", "opset", int, "ONNX opset.  [default: 20]"),
     click.option("--rewrite", "rewrite", multiple=True, metavar="NAME", help="Keep this exact rewrite; repeatable."),
     click.option(
         "--no-rewrite",
@@ -98,31 +98,35 @@ rewrite_options = _stack(
         metavar="NAME",
         help="Leave out this exact rewrite, or `all`; repeatable.  [default: none is left out]",
     ),
-)
-plugins_option = click.option(
-    "--plugins",
-    "plugins",
-    is_flag=False,
-    flag_value="all",
-    default=ExportConfig.plugins,
-    show_default=True,
-    metavar="[" + "|".join(PLUGINS) + "]",
-    help="Linear attentions as nodes for TensorRT plugins, each with a function of standard operators; auto: where "
-    "the plugin's kernel has the lower bound. Without a value: all.",
-)
-pixels_option = click.option(
-    "--pixels",
-    "pixels",
-    is_flag=True,
-    default=ExportConfig.pixels,
-    help="The graph takes pixels in [0, 1] and normalises them by itself, at no cost.",
+    click.option(
+        "--plugins",
+        "plugins",
+        is_flag=False,
+        flag_value="all",
+        default=ExportConfig.plugins,
+        show_default=True,
+        metavar="[" + "|".join(PLUGINS) + "]",
+        help="Linear attentions as nodes for TensorRT plugins, each with a function of standard operators; auto: where "
+        "the plugin's kernel has the lower bound. Without a value: all.",
+    ),
+    click.option(
+        "--pixels",
+        "pixels",
+        is_flag=True,
+        default=ExportConfig.pixels,
+        help="The graph takes pixels in [0, 1] and normalises them by itself, at no cost.",
+    ),
 )
 builder_option = _config_option("--builder", "builder", str, "Engine compiler.", "|".join(BUILDERS))
 target_option = _config_option("--target", "targets", str, "Machine to build for; repeatable.", "NAME")
-batch_option = _config_option("--batch", "batch", str, "Clips in one call, one number or MIN:OPT:MAX.", "BATCH")
 workspace_option = _config_option("--workspace-mib", "workspace_mib", int, "Scratch memory of the engine, in MiB.")
 
-engine_options = _stack(builder_option, target_option, batch_option, workspace_option)
+engine_options = _stack(
+    builder_option,
+    target_option,
+    _config_option("--batch", "batch", str, "Clips in one call, one number or MIN:OPT:MAX.", "BATCH"),
+    workspace_option,
+)
 
 parity_options = _stack(
     _config_option("--atol", "atol", float, "Largest absolute difference of the logits.  [default: not judged]"),

@@ -1,13 +1,9 @@
 """The report: one record (``report.json``), and two readings of it (``report.md``, ``report.html``)."""
 
-from ftsf_export.report.record import (
-    REPORT_NAMES,
-    Command,
-    EngineFigures,
-    Record,
-    StageTime,
-    record_from_bytes,
-)
-from ftsf_export.report.render import render
-
-__all__ = ["REPORT_NAMES", "Command", "EngineFigures", "Record", "StageTime", "record_from_bytes", "render"]
+from ftsf_export.report.record import REPORT_NAMES as REPORT_NAMES
+from ftsf_export.report.record import Command as Command
+from ftsf_export.report.record import EngineFigures as EngineFigures
+from ftsf_export.report.record import Record as Record
+from ftsf_export.report.record import StageTime as StageTime
+from ftsf_export.report.record import record_from_bytes as record_from_bytes
+from ftsf_export.report.render import render as render

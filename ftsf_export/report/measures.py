@@ -17,13 +17,11 @@ class Column:
         metric: its name.
         unit: of its values and limits.
         limit: the one that all judged cells share; None when nothing is judged, or when they differ.
-        shared: whether the judged cells do not differ in their limit.
     """
 
     metric: str
     unit: str
     limit: float | None
-    shared: bool
 
 
 @dataclass(frozen=True)
@@ -33,16 +31,14 @@ class Row:
     Attributes:
         output: its name.
         cells: its measures in the order of the columns, None where the metric was not taken.
-        passed: whether all of them passed.
-        share: of the limit that its worst measure takes, from 0 to infinity.
-        worst_index: where in the output that measure was met, clip first; None where it belongs to no place.
+        worst: the measure that failed, or takes most of its limit.
+        share: of its limit that it takes, from 0 to infinity.
     """
 
     output: str
     cells: tuple[Measure | None, ...]
-    passed: bool
+    worst: Measure
     share: float
-    worst_index: tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ def table_from_measures(measures: Sequence[Measure]) -> MeasureTable:
     for measure in measures:
         by_output.setdefault(measure.output, {})[measure.metric] = measure
     rows = [_row(output, found, metrics) for output, found in by_output.items()]
-    rows.sort(key=lambda row: (row.passed, -row.share))
+    rows.sort(key=lambda row: (row.worst.passed, -row.share))
     return MeasureTable(tuple(_column(metric, unit, measures) for metric, unit in metrics.items()), tuple(rows))
 
 
@@ -78,15 +74,9 @@ def share_of_limit(measure: Measure) -> float:
 
 def _row(output: str, found: dict[str, Measure], metrics: dict[str, str]) -> Row:
     worst = max(found.values(), key=lambda measure: (not measure.passed, share_of_limit(measure)))
-    return Row(
-        output=output,
-        cells=tuple(found.get(metric) for metric in metrics),
-        passed=all(measure.passed for measure in found.values()),
-        share=share_of_limit(worst),
-        worst_index=worst.worst_index,
-    )
+    return Row(output, tuple(found.get(metric) for metric in metrics), worst, share_of_limit(worst))
 
 
 def _column(metric: str, unit: str, measures: Sequence[Measure]) -> Column:
     limits = {measure.limit for measure in measures if measure.metric == metric} - {None}
-    return Column(metric, unit, limits.pop() if len(limits) == 1 else None, shared=not limits)
+    return Column(metric, unit, limits.pop() if len(limits) == 1 else None)

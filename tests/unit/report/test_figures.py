@@ -91,4 +91,3 @@ def test_one_limit_for_a_column_only_where_all_agree() -> None:
     other = table_from_measures([measure(1, 2.0), replace(measure(1, 3.0), output="b")])
     assert same.columns[0].limit == 2.0
     assert other.columns[0].limit is None
-    assert not other.columns[0].shared
