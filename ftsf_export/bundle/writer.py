@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,6 @@ from ftsf_export.bundle.files import (
     output_error,
     write_flushed,
 )
-from ftsf_export.bundle.lock import DirectoryLock
 from ftsf_export.bundle.manifest import GOLDEN_NAME, MANIFEST_NAME, REQUIRED_FILES, Manifest
 from ftsf_export.bundle.place import check_free, clear_leftovers, make_staging, take_place
 from ftsf_export.bundle.update import check_engines, check_verdicts
@@ -46,8 +46,7 @@ class BundleWriter:
         self._target = self._output.resolve()
         self._overwrite = overwrite
         self._staging: Path | None = None
-        self._lock: DirectoryLock | None = None
-        self._made_parents: list[Path] = []
+        self._undo = ExitStack()
 
     @property
     def path(self) -> Path:
@@ -57,16 +56,15 @@ class BundleWriter:
         return self._staging
 
     def __enter__(self) -> BundleWriter:
-        with disk_refusals_translated(_WRITING, self._output):
-            try:
-                check_free(self._target, self._overwrite)
-                self._make_parents()
-                clear_leftovers(self._target)
-                self._staging, self._lock = make_staging(self._target)
-            except BaseException:
-                # Also on Ctrl-C: no staging directory is left behind.
-                self._remove()
-                raise
+        # Whatever ends the block, Ctrl-C too, leaves the disk as it was found.
+        with disk_refusals_translated(_WRITING, self._output), ExitStack() as undo:
+            check_free(self._target, self._overwrite)
+            self._make_parents(undo)
+            clear_leftovers(self._target)
+            self._staging, lock = make_staging(self._target)
+            undo.callback(lock.release)
+            undo.callback(shutil.rmtree, self._staging, ignore_errors=True)
+            self._undo = undo.pop_all()
         return self
 
     def hashed(self, manifest: Manifest) -> Manifest:
@@ -98,15 +96,16 @@ class BundleWriter:
             flush_folders(staging)
             take_place(staging, self._target, self._overwrite)
             flush(self._target.parent)
+        # What is left to undo finds nothing: the staging directory has moved, and its parents are not empty.
         self._staging = None
-        self._made_parents.clear()
         return Bundle(self._output, Manifest.from_bytes(data))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         refused = isinstance(error, OSError) and self._concerns_output(error)
-        self._remove()
+        self._undo.close()
+        self._staging = None
         if refused and isinstance(error, OSError):
             raise output_error(error, _WRITING, self._output) from error
 
@@ -116,22 +115,13 @@ class BundleWriter:
             return error.errno in _DISK_FULL
         return self._staging is not None and str(self._staging) in str(error.filename)
 
-    def _make_parents(self) -> None:
+    def _make_parents(self, undo: ExitStack) -> None:
         missing = [folder for folder in self._target.parents if not folder.exists()]
         for folder in reversed(missing):
             folder.mkdir(exist_ok=True)
-            self._made_parents.append(folder)
+            undo.callback(_remove_if_empty, folder)
 
-    def _remove(self) -> None:
-        """Leaves the disk as it was found."""
-        if self._staging is not None:
-            shutil.rmtree(self._staging, ignore_errors=True)
-            self._staging = None
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-        while self._made_parents:
-            try:
-                self._made_parents.pop().rmdir()
-            except OSError:
-                return
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()

@@ -96,17 +96,11 @@ def free_directory(name: str, *, overwrite: bool) -> Path:
 
 
 def _say_plan(terminal: Terminal, resolved: ResolvedExport) -> None:
-    from ftsf_export.cli.summary import say_labels, say_weights
+    from ftsf_export.cli.summary import say_architecture
 
     config = resolved.config
     terminal.say("nothing was written; without --dry-run this would be done:")
-    terminal.say(
-        f"model      {config.attn} {config.attn_type}, {config.frames} frames of {config.size} px, "
-        f"patch {config.patch_size}, dim {config.dim}, depth {config.depth}, {config.architecture.num_heads} heads, "
-        f"{config.num_classes} classes"
-    )
-    say_weights(terminal, resolved.weights, resolved.model)
-    say_labels(terminal, resolved.labels)
+    say_architecture(terminal, resolved.model, resolved.weights, resolved.labels)
     form = ", Attention operator" if resolved.attention_operator else ""
     terminal.say(f"graph      {config.precision}, opset {resolved.opset}{form}, batch {config.batch}")
     terminal.say(f"rewrites   {', '.join(resolved.rewrites) or 'none'}")

@@ -17,14 +17,8 @@ _SHOWN_LABELS = 4
 
 def say_model(terminal: Terminal, manifest: Manifest) -> None:
     """Model, weights and graph, one line each."""
-    model, graph = manifest.model, manifest.graph
-    terminal.say(
-        f"model      {model.attn_mechanism} {model.attn_type}, {model.frames} frames of "
-        f"{Size(model.height, model.width)} px, patch {model.patch_size}, dim {model.dim}, depth {model.depth}, "
-        f"{model.num_classes} classes"
-    )
-    say_weights(terminal, manifest.weights, model)
-    say_labels(terminal, manifest.labels)
+    graph = manifest.graph
+    say_architecture(terminal, manifest.model, manifest.weights, manifest.labels)
     for spec in (*manifest.inputs, *manifest.outputs):
         role = "input" if spec in manifest.inputs else "output"
         shape = " x ".join(str(size) for size in spec.shape)
@@ -39,18 +33,26 @@ def say_model(terminal: Terminal, manifest: Manifest) -> None:
         terminal.say(f"in FP32    {nodes} nodes, {places}: {reason}")
 
 
+def say_architecture(
+    terminal: Terminal, model: TimeSformerConfig, weights: Weights, labels: tuple[str, ...] | None
+) -> None:
+    """The model, where its weights come from, and the first and last of its classes' names where they are known."""
+    terminal.say(
+        f"model      {model.attn_mechanism} {model.attn_type}, {model.frames} frames of "
+        f"{Size(model.height, model.width)} px, patch {model.patch_size}, dim {model.dim}, depth {model.depth}, "
+        f"{model.num_heads} heads, {model.num_classes} classes"
+    )
+    say_weights(terminal, weights, model)
+    if labels:
+        shown = ", ".join(labels if len(labels) <= _SHOWN_LABELS else (*labels[: _SHOWN_LABELS - 1], "...", labels[-1]))
+        terminal.say(f"labels     {len(labels)}: {shown}")
+
+
 def say_weights(terminal: Terminal, weights: Weights, model: TimeSformerConfig) -> None:
     """Where the weights come from; random ones are said plainly: their class scores mean nothing."""
     random = isinstance(weights, RandomWeights)
     warning = ": the class scores mean nothing" if random else ""
     terminal.say(f"weights    {weights.described(model)}{warning}", style="yellow" if random else "")
-
-
-def say_labels(terminal: Terminal, labels: tuple[str, ...] | None) -> None:
-    """How many classes have a name, and the first and last of them; nothing where none is known."""
-    if labels:
-        shown = ", ".join(labels if len(labels) <= _SHOWN_LABELS else (*labels[: _SHOWN_LABELS - 1], "...", labels[-1]))
-        terminal.say(f"labels     {len(labels)}: {shown}")
 
 
 def say_rewrites(terminal: Terminal, manifest: Manifest) -> None:
