@@ -14,7 +14,6 @@ from ftsf_export.bench.memory import peak_rss_bytes
 from ftsf_export.bench.outputs import Array, Shapes, check_outputs
 from ftsf_export.bench.sampling import Clock, Schedule, collect
 from ftsf_export.bench.timing import TimedFile, Timing, timing_from_samples
-from ftsf_export.progress import OnProgress, silent
 
 _NO_NVML = "clocks, temperature and memory of the GPU are unknown: no NVML (pip install 'ftsf-export[nvml]')"
 
@@ -29,17 +28,14 @@ def time_engine(
     cuda: Cuda,
     monitor: GpuMonitor | None,
     clock_ns: Clock = time.perf_counter_ns,
-    on_progress: OnProgress = silent,
 ) -> tuple[Timing, ...]:
     """Two timings: CUDA graphs off, then on. Where the run cannot be captured, one, with a note that says so.
 
     ``subject.heading`` ends in the runtime's name and version in parentheses. Raises RunError when a call fails or
     the outputs are not those of ``shapes``, with graphs off or on.
     """
-    on_progress(f"timing {subject.heading}", None)
     plain = _time_loop(DeviceLoop(engine, feed, graph=False, cuda=cuda), shapes, subject, schedule, monitor, clock_ns)
     captured = replace(subject, heading=f"{subject.heading.removesuffix(')')}, CUDA graph)")
-    on_progress(f"timing {captured.heading}", None)
     try:
         loop = DeviceLoop(engine, feed, graph=True, cuda=cuda)
         return plain, _time_loop(loop, shapes, captured, schedule, monitor, clock_ns)

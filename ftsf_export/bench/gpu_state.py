@@ -33,7 +33,16 @@ _INTERVAL_NS = 200_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class GpuSample:
-    """One reading. ``memory_used_bytes`` is the whole device's, other processes included."""
+    """One reading; None for what the device does not tell.
+
+    Attributes:
+        sm_clock_mhz: clock of the multiprocessors.
+        memory_clock_mhz: clock of the memory.
+        temperature_c: in degrees Celsius.
+        power_w: in watts.
+        memory_used_bytes: of the whole device, other processes included.
+        throttle_reasons: why its clocks are lower than they could be.
+    """
 
     sm_clock_mhz: int | None = None
     memory_clock_mhz: int | None = None
@@ -47,8 +56,14 @@ class GpuSample:
 class GpuTrace:
     """The readings of one benchmark.
 
-    ``before`` is read before the engine is loaded, ``after`` when the last call has ended; ``lowest`` and
-    ``highest`` hold each figure's extremes between the timed calls. Both list every throttle reason that was seen.
+    Attributes:
+        device: the GPU's name.
+        driver: the driver's version.
+        samples: readings between the timed calls, and the last.
+        before: read before the engine is loaded.
+        after: read when the last call has ended.
+        lowest: each figure's least between the timed calls, and every throttle reason that was seen.
+        highest: each figure's most, and the same reasons.
     """
 
     device: str

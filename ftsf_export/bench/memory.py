@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -13,17 +14,8 @@ def peak_rss_bytes(status: Path = _STATUS) -> int | None:
 
     Linux's VmHWM, not getrusage: ``ru_maxrss`` survives exec, so a child would report the peak of its parent.
     """
-    try:
-        lines = status.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return _peak_from_getrusage()
-    for line in lines:
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024  # proc_pid_status(5): kibibytes, written "kB"
-    return _peak_from_getrusage()
-
-
-def _peak_from_getrusage() -> int | None:
+    if status.exists() and (found := re.search(r"^VmHWM:\s+(\d+)", status.read_text(encoding="utf-8"), re.MULTILINE)):
+        return int(found[1]) * 1024  # proc_pid_status(5): kibibytes, written "kB"
     if sys.platform == "win32":
         return None
     import resource

@@ -21,10 +21,15 @@ _NS_PER_MS = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """When there are enough samples, and when warm-up ends. Both limits of a pair must be reached.
+    """When there are enough samples, and when warm-up ends. Raises ConfigError with every bad field.
 
     Warm-up is for what happens once: lazy allocation, kernels compiled at their first use, clocks that ramp up.
-    Raises ConfigError with every bad field.
+
+    Attributes:
+        iterations: timed calls, at least.
+        seconds: of timed calls, at least.
+        warmup: calls before the first timed one, at least.
+        warmup_seconds: of calls before the first timed one, at least.
     """
 
     iterations: int = 10
@@ -49,10 +54,13 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """What the clock said: one latency a timed call, in milliseconds.
+    """What the clock said.
 
-    ``device_ms`` is as long as ``latency_ms``, or None where the device has no clock of its own. ``elapsed_s`` is from
-    the first timed call to the end of the last; what happened between calls is in it.
+    Attributes:
+        warmup_iterations: calls before the first timed one.
+        latency_ms: one a timed call, in milliseconds.
+        device_ms: the same by the device's own clock, as many; None where it has none.
+        elapsed_s: seconds from the first timed call to the end of the last, with what happened between calls.
     """
 
     warmup_iterations: int

@@ -18,10 +18,19 @@ class LatencySummary:
     """Latencies in milliseconds, one a call.
 
     Percentiles interpolate linearly between order statistics (type 7 of Hyndman and Fan 1996, NumPy's "linear"):
-    of n sorted samples x_0 .. x_(n-1), p is the value at rank p/100 * (n - 1). ``std_ms`` is the sample standard
-    deviation (over n - 1; 0 for one sample).
-    ``slow_outliers`` is how many samples lie beyond Tukey's outer fence: they are in every figure here, and
-    move the mean and p99, not the median.
+    of n sorted samples x_0 .. x_(n-1), p is the value at rank p/100 * (n - 1).
+
+    Attributes:
+        count: of the samples.
+        mean_ms: of all samples.
+        std_ms: sample standard deviation (over n - 1; 0 for one sample).
+        min_ms: the fastest call.
+        p50_ms: the median.
+        p90_ms: 90th percentile.
+        p95_ms: 95th percentile.
+        p99_ms: 99th percentile.
+        max_ms: the slowest call.
+        slow_outliers: samples beyond Tukey's outer fence; they are in every figure here.
     """
 
     count: int

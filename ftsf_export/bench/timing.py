@@ -46,13 +46,18 @@ class TimedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """How fast one file ran on one machine, one call at a time.
+    """How fast one file ran on one machine, one call at a time: the next starts when the last one has ended.
 
-    ``latency`` is from inputs in host memory to outputs in host memory. ``device`` is the computation alone, by the
-    device's own clock; None on a CPU. ``clips_per_s`` is the clips of all timed calls over the time that those calls
-    took: the next call starts when the last one has ended. ``video_s_per_s`` above 1 is faster than real time for
-    clips laid end to end. ``peak_rss_bytes`` is the most memory that the measuring process ever held, its libraries
-    and the loading included.
+    Attributes:
+        subject: what was measured, and how.
+        warmup_iterations: calls before the first timed one.
+        elapsed_s: seconds from the first timed call to the end of the last.
+        latency: from inputs in host memory to outputs in host memory.
+        device: the computation alone, by the device's own clock; None on a CPU.
+        clips_per_s: the clips of all timed calls over the time that those calls took.
+        video_s_per_s: above 1 is faster than real time for clips laid end to end; None where ``clip_s`` is.
+        peak_rss_bytes: the most memory that the measuring process ever held, its libraries and the loading included.
+        gpu: the GPU's state meanwhile; None where it is not known.
     """
 
     subject: TimedFile

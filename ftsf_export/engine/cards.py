@@ -19,7 +19,13 @@ _GIGA, _TERA = 1e9, 1e12
 
 @dataclass(frozen=True)
 class Card:
-    """Data-sheet figures of one card: memory in bytes a second, dense arithmetic in operations a second by type."""
+    """Data-sheet figures of one card.
+
+    Attributes:
+        name: of the product.
+        bytes_per_s: of its memory.
+        flops_per_s: element type -> dense operations a second.
+    """
 
     name: str
     bytes_per_s: float

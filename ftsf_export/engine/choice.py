@@ -39,7 +39,12 @@ def build_tools_here() -> BuildTools:
 
 @dataclass(frozen=True)
 class EngineToBuild:
-    """One engine to build here."""
+    """One engine to build here.
+
+    Attributes:
+        builder: "rtx" or "tensorrt".
+        target: what it is built for.
+    """
 
     builder: str
     target: Target
@@ -47,7 +52,12 @@ class EngineToBuild:
 
 @dataclass(frozen=True)
 class Deferred:
-    """An engine that can only be built elsewhere, and why."""
+    """An engine that can only be built elsewhere.
+
+    Attributes:
+        target: what it is for.
+        reason: why it is not built here, in words.
+    """
 
     target: Target
     reason: str
@@ -59,7 +69,12 @@ class Deferred:
 
 @dataclass(frozen=True)
 class BuildPlanChoice:
-    """What is built here, and what is left for another machine."""
+    """What becomes of the targets that were asked for.
+
+    Attributes:
+        to_build: the engines that are built here.
+        deferred: those that are left for another machine.
+    """
 
     to_build: tuple[EngineToBuild, ...]
     deferred: tuple[Deferred, ...] = ()
@@ -76,29 +91,29 @@ def resolve(builder: str, targets: Sequence[str], precision: str, tools: BuildTo
 
     Raises UsageError for a pair that cannot be (exit 2), EnvironmentLacks for what is not installed (exit 3).
     """
-    wanted = [target_named(name) for name in targets]
-    _refuse_precision(wanted, precision)
+    if builder not in _BUILDERS:
+        raise UsageError(f"builder: expected one of {', '.join(_BUILDERS)}, got {builder!r}")
+    wanted = [target_named(name) for name in targets] or _usual(builder, tools)
+    if problems := [problem for target in wanted if (problem := target.precision_problem(precision))]:
+        raise UsageError("; ".join(problems))
     if builder == "none":
         return BuildPlanChoice((), tuple(Deferred(target, "builder none was asked for") for target in wanted))
-    if builder == "rtx":
-        return _with_rtx(wanted, tools.rtx_installed, precision)
-    if builder == "tensorrt":
-        return _with_tensorrt(wanted, tools.gpu_capability, tools.tensorrt_installed, precision)
-    if builder == "auto":
-        usable_gpu = tools.gpu_capability if tools.tensorrt_installed else None
-        return _with_either(wanted, usable_gpu, tools.rtx_installed, precision)
-    raise UsageError(f"builder: expected one of auto, tensorrt, rtx, none, got {builder!r}")
+    return {"rtx": _with_rtx, "tensorrt": _with_tensorrt, "auto": _with_either}[builder](wanted, tools)
 
 
-def _refuse_precision(targets: Sequence[Target], precision: str) -> None:
-    problems = [problem for target in targets if (problem := target.precision_problem(precision))]
-    if problems:
-        raise UsageError("; ".join(problems))
+_BUILDERS = ("auto", "tensorrt", "rtx", "none")
 
 
-def _with_rtx(wanted: list[Target], installed: bool, precision: str) -> BuildPlanChoice:
-    wanted = wanted or [target_named(DEFAULT_RTX_TARGET)]
-    _refuse_precision(wanted, precision)
+def _usual(builder: str, tools: BuildTools) -> list[Target]:
+    """What is built where no target was asked for: for the GPU that is here, where TensorRT is to use it."""
+    if builder == "none":
+        return []
+    if tools.gpu_capability is not None and (builder == "tensorrt" or (builder == "auto" and tools.tensorrt_installed)):
+        return [target_of_capability(tools.gpu_capability)]
+    return [] if builder == "tensorrt" else [target_named(DEFAULT_RTX_TARGET)]
+
+
+def _with_rtx(wanted: list[Target], tools: BuildTools) -> BuildPlanChoice:
     problems = [
         f"target {t.name} with builder rtx: {problem}; possible: --builder auto (a bundle without this engine), "
         f"then on the machine itself --builder tensorrt --target {t.name}"
@@ -107,52 +122,45 @@ def _with_rtx(wanted: list[Target], installed: bool, precision: str) -> BuildPla
     ]
     if problems:
         raise UsageError("; ".join(problems))
-    if not installed:
+    if not tools.rtx_installed:
         raise EnvironmentLacks("builder rtx: the package tensorrt_rtx is not installed", install=INSTALLS["rtx"])
     return BuildPlanChoice(tuple(EngineToBuild("rtx", target) for target in wanted))
 
 
-def _with_tensorrt(
-    wanted: list[Target], gpu_capability: str | None, installed: bool, precision: str
-) -> BuildPlanChoice:
+def _with_tensorrt(wanted: list[Target], tools: BuildTools) -> BuildPlanChoice:
     for target in wanted:
         if "tensorrt" not in target.builders:
             raise UsageError(
                 f"target {target.name} with builder tensorrt: TensorRT builds for the one GPU that it runs on, this "
                 f"target covers {', '.join(target.capabilities)}; possible: --builder rtx"
             )
-    if not installed:
+    if not tools.tensorrt_installed:
         raise EnvironmentLacks("builder tensorrt: the package tensorrt is not installed", install=INSTALLS["tensorrt"])
-    if gpu_capability is None:
+    if tools.gpu_capability is None:
         raise EnvironmentLacks(
             "builder tensorrt: TensorRT builds on the GPU that will run the engine, and no GPU was found; "
             "run it there, or build for an RTX GPU with --builder rtx, which needs none"
         )
-    wanted = wanted or [target_of_capability(gpu_capability)]
-    _refuse_precision(wanted, precision)
     for target in wanted:
-        if target.capabilities != (gpu_capability,):
+        if target.capabilities != (tools.gpu_capability,):
             raise UsageError(
                 f"target {target.name} with builder tensorrt: TensorRT builds for the GPU that it runs on: expected "
-                f"compute capability {target.capabilities[0]}, this machine has {gpu_capability}; "
+                f"compute capability {target.capabilities[0]}, this machine has {tools.gpu_capability}; "
                 "run the same command on the target"
             )
     return BuildPlanChoice(tuple(EngineToBuild("tensorrt", target) for target in wanted))
 
 
-def _with_either(wanted: list[Target], gpu_capability: str | None, rtx: bool, precision: str) -> BuildPlanChoice:
+def _with_either(wanted: list[Target], tools: BuildTools) -> BuildPlanChoice:
     """TensorRT for what it can build here, else TensorRT for RTX, else leave it to the machine itself."""
-    if not wanted:
-        wanted = [target_named(DEFAULT_RTX_TARGET) if gpu_capability is None else target_of_capability(gpu_capability)]
-        _refuse_precision(wanted, precision)
     to_build: list[EngineToBuild] = []
     deferred: list[Deferred] = []
     for target in wanted:
-        if gpu_capability is not None and target.capabilities == (gpu_capability,):
+        if tools.tensorrt_installed and target.capabilities == (tools.gpu_capability,):
             to_build.append(EngineToBuild("tensorrt", target))
         elif problem := target.rtx_problem():
             deferred.append(Deferred(target, problem))
-        elif rtx:
+        elif tools.rtx_installed:
             to_build.append(EngineToBuild("rtx", target))
         else:
             raise EnvironmentLacks(

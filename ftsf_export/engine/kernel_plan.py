@@ -75,7 +75,13 @@ def dtype_named(words: str) -> str:
 
 @dataclass(frozen=True)
 class Tensor:
-    """An operand or result of a kernel. ``dims`` in elements, -1 where the batch is dynamic; no dims for a scalar."""
+    """An operand or result of a kernel.
+
+    Attributes:
+        name: the compiler's.
+        dims: in elements, -1 where the batch is dynamic; none for a scalar.
+        dtype: our name of its element type.
+    """
 
     name: str
     dims: tuple[int, ...]
@@ -100,8 +106,11 @@ class Kernel:
     """One line of the plan that does work on the GPU.
 
     Attributes:
+        name: the compiler's.
         kind: the compiler's own word (kgen, gemm, runtime_fusion, ...).
+        inputs: what it reads that other kernels, or the caller, wrote.
         constants: weights; they are read like inputs.
+        outputs: what it writes.
         nodes: names of the ONNX nodes behind it.
         tactic: the compiler's implementation, where it says one.
     """
@@ -145,7 +154,13 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Memory:
-    """What the engine will allocate, in bytes, by the builder's log; None where the log does not say."""
+    """What the engine will allocate, by the builder's log; None where the log does not say.
+
+    Attributes:
+        activation_bytes: of the values between kernels.
+        scratch_bytes: of the kernel that needs the most beside them.
+        weights_bytes: of the constants.
+    """
 
     activation_bytes: int | None = None
     scratch_bytes: int | None = None
@@ -157,7 +172,13 @@ _UNKNOWN_MEMORY = Memory()
 
 @dataclass(frozen=True)
 class Plan:
-    """The compiled graph, in the order of execution. ``unread``: layer lines that the grammar did not know."""
+    """The compiled graph.
+
+    Attributes:
+        kernels: in the order of execution.
+        memory: what the engine will allocate.
+        unread: layer lines that the grammar did not know.
+    """
 
     kernels: tuple[Kernel, ...]
     memory: Memory = _UNKNOWN_MEMORY

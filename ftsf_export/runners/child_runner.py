@@ -29,8 +29,8 @@ class ChildRunner(BaseRunner):  # type: ignore[misc]
     what it printed.
     """
 
-    def __init__(self, path: Path, *, backend: str, name: str = "") -> None:
-        super().__init__(name=name or f"{backend}:{path.name}")
+    def __init__(self, path: Path, *, backend: str) -> None:
+        super().__init__(name=f"{backend}:{path.name}")
         self._path = path
         self._backend = backend
         self._child: Child | None = None

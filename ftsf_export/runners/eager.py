@@ -49,9 +49,8 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         dtype: torch.dtype | None = None,
         device: str = "cpu",
         normalisation: Normalisation | None = None,
-        name: str = "eager",
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name="eager")
         self._source = model
         self._taps = tuple(taps)
         self._dtype = dtype if dtype is not None else next(model.parameters()).dtype
@@ -82,8 +81,8 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         return TensorMetadata().add(CLIP, np.float32, (None, *leading, config.height, config.width))
 
     def infer_impl(self, feed_dict: Mapping[str, Array]) -> OrderedDict[str, Array]:
-        clip = torch.from_numpy(np.ascontiguousarray(self._normalised(feed_dict[CLIP])))
-        clip = clip.to(device=self._device, dtype=self._dtype)
+        pixels = feed_dict[CLIP] if self._normalisation is None else self._normalisation.of(feed_dict[CLIP])
+        clip = torch.from_numpy(np.ascontiguousarray(pixels)).to(device=self._device, dtype=self._dtype)
         self._seen.clear()
         start = time.perf_counter()
         try:
@@ -107,9 +106,6 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
             module.training = training
         self._hooks, self._modes, self._model = [], [], self._source
         self._seen.clear()
-
-    def _normalised(self, clip: Array) -> Array:
-        return clip if self._normalisation is None else self._normalisation.of(clip)
 
     def _recorder(self, name: str) -> Any:
         def record(_module: nn.Module, _inputs: Any, output: Tensor) -> None:

@@ -48,9 +48,8 @@ class OnnxRuntimeRunner(BaseRunner):  # type: ignore[misc]
         provider: str = CPU,
         optimize: bool = True,
         threads: int | None = None,
-        name: str = "onnxruntime",
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name="onnxruntime")
         self._path = path
         self._taps = tuple(taps)
         self._provider = provider

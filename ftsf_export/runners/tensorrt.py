@@ -33,7 +33,7 @@ def require_tensorrt(builder: str) -> Gpu:
     return require_gpu(f"to run an engine of {MODULES[builder]}")
 
 
-def engine_runner(path: Path, *, builder: str, name: str = "") -> Any:
+def engine_runner(path: Path, *, builder: str) -> Any:
     """A Polygraphy runner for the engine in ``path``, in this process; its one output is "logits".
 
     ``builder`` is the one that made it. Raises what ``choose_flavour`` and ``require_tensorrt`` raise; the runner
@@ -79,7 +79,7 @@ def engine_runner(path: Path, *, builder: str, name: str = "") -> Any:
         def deactivate_impl(self) -> None:
             self._inner.deactivate()
 
-    return EngineRunner(name=name or f"{builder}:{path.name}")
+    return EngineRunner(name=f"{builder}:{path.name}")
 
 
 def load_engine(path: Path, builder: str) -> tuple[Any, str]:

@@ -162,10 +162,8 @@ def _field_type(trt: Any, kind: type) -> Any:
 
 def _field(trt: Any, name: str, kind: type, value: Any) -> tuple[Any, Any]:
     """A field, and the array that it points into."""
-    if kind is str:
-        array: Any = np.frombuffer(value.encode(), dtype=np.int8)
-    elif kind is bytes:
-        array = np.frombuffer(value, dtype=np.int8)
+    if kind in (str, bytes):
+        array: Any = np.frombuffer(value.encode() if kind is str else value, dtype=np.int8)
     else:
         array = np.array([value], dtype=np.int32 if kind is int else np.float32)
     return trt.PluginField(name, array, _field_type(trt, kind)), array
