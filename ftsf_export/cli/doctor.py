@@ -10,7 +10,7 @@ from ftsf_export.cli.options import ftsf_command
 from ftsf_export.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from ftsf_export.pipeline.doctor import Diagnosis
+    from ftsf_export.doctor.examine import Diagnosis
 
 _GIB = 1 << 30
 
@@ -22,11 +22,11 @@ def command(terminal: Terminal, wanted: str | None) -> None:
 
     Exits 0 whatever it finds; with --for COMMAND, 3 when that command cannot run here.
     """
-    from ftsf_export.pipeline.doctor import check_command, doctor, require_command
+    from ftsf_export.doctor.examine import check_command, examine, require_command
 
     if wanted is not None:
         check_command(wanted)
-    diagnosis = doctor()
+    diagnosis = examine()
     terminal.record(**diagnosis.as_dict())
     _say_machine(terminal, diagnosis)
     _say_packages(terminal, diagnosis)

@@ -12,8 +12,8 @@ from typing import Any
 from ftsf_export.doctor import commands
 from ftsf_export.doctor.commands import Readiness, needs_of_commands, readiness
 from ftsf_export.doctor.machine import Machine, this_machine
-from ftsf_export.doctor.packages import Finding, VersionOf, conflicts, find_packages
-from ftsf_export.errors import EnvironmentLacks, RunError
+from ftsf_export.doctor.packages import Finding, VersionOf, conflicts, find_packages, required_packages
+from ftsf_export.errors import EnvironmentLacks, RunError, UsageError
 from ftsf_export.process.parent import Ending, run_in_child
 
 _PROBE_TIMEOUT_S = 60.0
@@ -172,3 +172,16 @@ def _broken(results: Mapping[str, ProbeResult]) -> tuple[str, ...]:
         for name, result in results.items()
         if name != "driver" and result.problem
     )
+
+
+def check_command(command: str) -> None:
+    """Raises UsageError when there is no such command."""
+    known = needs_of_commands(required_packages())
+    if command not in known:
+        raise UsageError(f"--for: expected one of {', '.join(known)}, got {command!r}")
+
+
+def require_command(diagnosis: Diagnosis, command: str) -> None:
+    """Raises EnvironmentLacks when the command cannot run here."""
+    if lacks := diagnosis.command(command).lacks:
+        raise EnvironmentLacks(f"ftsf {command} cannot run here: {'; '.join(lack.sentence() for lack in lacks)}")

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fast_timesformer.config import TimeSformerConfig
 from ftsf_export import __version__
 from ftsf_export.bench.timing import Timing
 from ftsf_export.bundle import (
@@ -25,17 +26,16 @@ from ftsf_export.bundle import (
 from ftsf_export.bundle.golden import Golden
 from ftsf_export.bundle.specs import BATCH
 from ftsf_export.config import ExportConfig
-from ftsf_export.errors import EnvironmentLacks, RunError
+from ftsf_export.errors import EnvironmentLacks, RunError, UsageError
 from ftsf_export.network.scope import CLIP, LOGITS
 from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.judge import Limits
 from ftsf_export.pipeline.bench import BenchRequest, measure_bundle
 from ftsf_export.pipeline.build_bundle import BuildOptions, BuiltEngine, GraphFacts, build_engines, figures_of
 from ftsf_export.pipeline.clips import judged_clips
-from ftsf_export.pipeline.engine_plans import EnginePlans, plans_of
-from ftsf_export.pipeline.given_model import config_of_model
 from ftsf_export.pipeline.graphs import GraphMade, make_graph
 from ftsf_export.pipeline.held_out import held_out_clips
+from ftsf_export.pipeline.plan_bundle import EnginePlans, plans_of
 from ftsf_export.pipeline.plugin_choice import PluginChoice, choose_plugins
 from ftsf_export.pipeline.resolve import ResolvedExport, resolve_export
 from ftsf_export.pipeline.stages import Stages
@@ -83,6 +83,16 @@ def export(
     if model is not None:
         resolved = replace(resolved, asked=asked)
     return run_export(resolved, model=model, overwrite=overwrite, on_progress=on_progress).bundle
+
+
+def config_of_model(config: ExportConfig, model: FastTimeSformer) -> ExportConfig:
+    """``config`` with the architecture of ``model``. Raises UsageError for another kind of module."""
+    own = getattr(model, "config", None)
+    if not isinstance(own, TimeSformerConfig):
+        raise UsageError(f"model: expected a FastTimeSformer with its configuration, got {type(model).__name__}")
+    if not own.frames_first:
+        raise UsageError("model: expected clips of (B, F, C, H, W), got frames_first=False; make it with True")
+    return config.with_architecture(own).replaced(checkpoint=None)
 
 
 @dataclass(frozen=True)

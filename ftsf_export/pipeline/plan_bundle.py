@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ from ftsf_export.engine.request import BuildRequest
 from ftsf_export.engine.targets import Target, stand_in, target_named
 from ftsf_export.engine.trtexec import trtexec_command
 from ftsf_export.engine.types import judge_types
-from ftsf_export.errors import UsageError
+from ftsf_export.errors import BuildError, UsageError
 from ftsf_export.network.gates import plan_attentions, plan_types, plan_work
 from ftsf_export.network.scope import Scope
-from ftsf_export.pipeline.build_bundle import GraphFacts, choose
+from ftsf_export.pipeline.build_bundle import BuiltEngine, GraphFacts, choose
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.verdict import Subject, Verdict, failing
 
@@ -230,6 +230,43 @@ def compiler_for(asked: Target, precision: str, tools: BuildTools | None = None)
         return own[0].builder, own[0].target
     stand = choose("rtx", [stand_in(asked).name], precision, tools=tools).to_build[0]
     return stand.builder, stand.target
+
+
+@dataclass(frozen=True)
+class EnginePlans:
+    """What was read, and the plan gates' verdicts; an engine whose plan could not be read has one that says why."""
+
+    plans: tuple[GraphPlan, ...]
+    verdicts: tuple[Verdict, ...]
+
+
+def plans_of(
+    built: Iterable[BuiltEngine], manifest: Manifest, onnx_path: Path, graph: Subject, on_progress: OnProgress = silent
+) -> EnginePlans:
+    """``graph``: the file at ``onnx_path``, which ``manifest`` is about.
+
+    An engine of several batch sizes does not tell how much it moves, so its graph is compiled again at the usual batch,
+    for the plan alone. The compiler may refuse that where it took the range: then the gates were not run.
+    """
+    plans: list[GraphPlan] = []
+    verdicts: list[Verdict] = []
+    usual = manifest.batch.optimum
+    for one in built:
+        engine, target = one.engine, one.engine.request.target
+        try:
+            if not manifest.batch.static:
+                facts = GraphFacts.of_manifest(manifest, onnx_path)
+                engine = compile_at(facts, engine.request.builder, target, on_progress=on_progress)
+            plan = read_engine(engine, manifest, target, usual, graph)
+        except BuildError as error:
+            reason = f"not compiled at batch {usual} alone: {error.message}"
+            verdicts.append(plan_work(engine.request.builder, target.name).not_run(graph, reason))
+            continue
+        plans.append(plan)
+        # The engine's own types gate has judged the operand types already.
+        types = plan_types(engine.request.builder, target.name).name
+        verdicts += [verdict for verdict in plan.verdicts if verdict.gate != types]
+    return EnginePlans(tuple(plans), tuple(verdicts))
 
 
 def difference(one: GraphPlan, other: GraphPlan, view: str) -> list[dict[str, Any]]:

@@ -17,13 +17,13 @@ from ftsf_export.network.gates import parity_graph
 from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.golden import judge_golden, judge_labels
 from ftsf_export.parity.judge import Limits
+from ftsf_export.pipeline.bench import RUNNERS
 from ftsf_export.pipeline.graph_runner import graph_runner
 from ftsf_export.pipeline.refresh import refresh_report
 from ftsf_export.precision import precision_named
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.verdict import Status, Subject, Verdict, failing
 
-RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
 INSTALL = "pip install 'ftsf-export[onnx]'"
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 CORE_DISTRIBUTIONS = (
     "ftsf-export",
     *(package.name for package in required_packages() if package.extra == CORE),
-    *("markdown-it-py", "mdurl", "pygments"),
+    *("attrs", "markdown-it-py", "mdurl", "pygments", "typing-extensions"),
 )
 
 
@@ -102,7 +102,7 @@ def test_what_a_user_reads(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 def test_nothing_heavy_is_imported_to_look_at_it() -> None:
     script = (
-        "import sys; from ftsf_export.pipeline.doctor import doctor; diagnosis = doctor(); "
+        "import sys; from ftsf_export.doctor.examine import examine; diagnosis = examine(); "
         "heavy = {'torch', 'onnx', 'onnxruntime', 'tensorrt', 'tensorrt_rtx', 'av', 'pynvml', 'numpy'}; "
         "heavy &= set(sys.modules); assert not heavy, heavy; "
         "assert {f.package.name: f for f in diagnosis.packages}['torch'].version"

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from ftsf_export.doctor import examine as module
-from ftsf_export.doctor.examine import Diagnosis, ProbeResult, examine, run_probe
+from ftsf_export.doctor.examine import Diagnosis, ProbeResult, check_command, examine, require_command, run_probe
 from ftsf_export.doctor.machine import Machine, processor_name, this_machine
 from ftsf_export.doctor.packages import required_packages
 from ftsf_export.errors import EnvironmentLacks, UsageError
-from ftsf_export.pipeline.doctor import check_command, require_command
 
 CORE = {package.name: "99" for package in required_packages() if package.extra == ""}
 ONNX = {"onnx": "1.19", "onnx-ir": "0.1.12", "ml-dtypes": "0.5", "onnxruntime": "1.22"}

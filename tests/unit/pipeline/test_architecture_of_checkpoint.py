@@ -16,7 +16,7 @@ from ftsf_export.bundle import sha256_of
 from ftsf_export.checkpoint.load import load_model
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import ConfigError, FtsfError, UsageError
-from ftsf_export.pipeline.given_model import config_of_model
+from ftsf_export.pipeline.export import config_of_model
 from ftsf_export.pipeline.resolve import resolve_export
 
 SHAPE = (2, 3, 32, 16, 7)
