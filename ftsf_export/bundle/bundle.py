@@ -37,7 +37,12 @@ _ATTEMPTS = 10
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk whose files were found to match its manifest."""
+    """A bundle on disk whose files were found to match its manifest.
+
+    Attributes:
+        path: its directory.
+        manifest: what it holds.
+    """
 
     path: Path
     manifest: Manifest

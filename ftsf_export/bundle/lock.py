@@ -18,7 +18,12 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True)
 class DirectoryLock:
-    """``exclusive`` is False where the file system (or Windows) knows no such lock: then nobody is kept out."""
+    """The lock of one directory.
+
+    Attributes:
+        descriptor: of the open directory; the lock lasts until it is closed.
+        exclusive: whether others are kept out; False where the file system (or Windows) knows no such lock.
+    """
 
     descriptor: int
     exclusive: bool

@@ -210,6 +210,7 @@ class GraphRecord:
 
     @property
     def islands_by_reason(self) -> dict[str, tuple[Island, ...]]:
+        """The islands that share a reason, by that reason."""
         return {
             why: tuple(one for one in self.islands if one.reason == why) for why in [one.reason for one in self.islands]
         }

@@ -60,7 +60,7 @@ def command(
         given["rewrites"] = chosen_rewrites(rewrite, no_rewrite)
     config = ExportConfig(**given)
 
-    place = output if output is not None else free_directory(default_name(config), overwrite=overwrite)
+    place = output or free_directory(default_name(config), overwrite=overwrite)
     with terminal.progress() as on_progress:
         resolved = resolve_export(config, output=place, overwrite=overwrite, on_progress=on_progress)
     terminal.record(dry_run=dry_run, plan=resolved.as_dict())

@@ -65,7 +65,12 @@ def stacked_bars(rows: Mapping[str, Mapping[str, float]], *, title: str, unit: s
 
 @dataclass(frozen=True)
 class Series:
-    """A line of a chart: (x, y) in order of x; ``name`` is a key of ``COLOURS``."""
+    """A line of a chart.
+
+    Attributes:
+        name: a key of ``COLOURS``.
+        points: (x, y) in order of x, in the units of the axes.
+    """
 
     name: str
     points: tuple[tuple[float, float], ...]
