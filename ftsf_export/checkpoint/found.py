@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself, before anything is asked of it."""
+"""What is known of a checkpoint, and of the model that is made of it, before a tensor is read."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fast_timesformer.config import TimeSformerConfig
-from ftsf_export.bundle import Preprocessing
+from ftsf_export.bundle import CheckpointWeights, Preprocessing
 from ftsf_export.checkpoint.names import Origin, Shape
 from ftsf_export.checkpoint.tensors import TensorFile
 from ftsf_export.errors import UsageError
 
+HUGGING_FACE = "Hugging Face"
 # What a configuration may ask for at most. Somebody else's file must not decide how much memory this process takes.
 MOST = {
     "frames": 4096, "channels": 64, "height": 8192, "width": 8192, "num_classes": 1_000_000, "dim": 16384,
@@ -47,6 +48,51 @@ class Found:
     labels: tuple[str, ...] | None = None
     revision: str = ""
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint that fits what was asked.
+
+    Attributes:
+        found: the checkpoint as it is; ``found.model`` is the architecture as it was trained.
+        model: the architecture of the model to be made of it: another mechanism, frames or size where they were asked.
+        sha256: of the file of weights.
+        labels: names of the classes in the order of the logits; None when unknown.
+        preprocessing: how a video becomes the model's input, for the model's frames and size.
+        fresh: tensors of the model that the checkpoint does not have and that are drawn from the seed.
+        unused: what the checkpoint has beside, and is left alone on purpose.
+        warnings: what a user has to know.
+    """
+
+    found: Found
+    model: TimeSformerConfig
+    sha256: str
+    labels: tuple[str, ...] | None
+    preprocessing: Preprocessing
+    fresh: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def from_huggingface(self) -> bool:
+        """Whether Hugging Face's own model can read the file."""
+        return self.found.kind == HUGGING_FACE
+
+    @property
+    def weights(self) -> CheckpointWeights:
+        """Where the weights come from, as the manifest keeps it: without a path of the machine."""
+        return CheckpointWeights(
+            kind=self.found.kind,
+            name=self.found.name,
+            revision=self.found.revision,
+            file=self.found.tensors.path.name,
+            sha256=self.sha256,
+            trained=self.found.model,
+            fresh=self.fresh,
+            unused=self.unused,
+            warnings=self.warnings,
+        )
 
 
 def check_bounds(config: TimeSformerConfig, path: Path) -> None:

@@ -10,13 +10,12 @@ from typing import Any
 
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import Preprocessing
-from ftsf_export.checkpoint.found import FILTERS, MOST, Found, check_bounds, default_preprocessing
+from ftsf_export.checkpoint.found import FILTERS, HUGGING_FACE, MOST, Found, check_bounds, default_preprocessing
 from ftsf_export.checkpoint.names import huggingface_origins
 from ftsf_export.checkpoint.settings import Settings
 from ftsf_export.checkpoint.tensors import TensorFile, open_tensors
 from ftsf_export.errors import UsageError
 
-KIND = "Hugging Face"
 CONFIG_NAME = "config.json"
 # safetensors first: nothing in it can run.
 WEIGHT_NAMES = ("model.safetensors", "pytorch_model.bin")
@@ -57,7 +56,7 @@ def open_directory(folder: Path, *, weights: Path | None = None) -> Found:
     how = _preprocessing(folder, model)
     tensors = open_tensors(weights if weights is not None else _weights(folder))
     return Found(
-        kind=KIND,
+        kind=HUGGING_FACE,
         name=folder.resolve().name,
         tensors=tensors,
         model=model,
@@ -225,12 +224,8 @@ def _statistics(settings: Settings, channels: int) -> tuple[tuple[float, ...], t
     """Mean and deviation a channel; 0 and 1 where nothing is normalised."""
     if not settings.flag("do_normalize", True):
         return (0.0,) * channels, (1.0,) * channels
-    mean = settings.numbers("image_mean", (0.485, 0.456, 0.406))
-    std = settings.numbers("image_std", (0.229, 0.224, 0.225), positive=True)
-    for name, values in (("image_mean", mean), ("image_std", std)):
-        if len(values) != channels:
-            settings.note(name, f"one number for each of {channels} channels", list(values))
-    return mean, std
+    mean = settings.numbers("image_mean", (0.485, 0.456, 0.406), count=channels)
+    return mean, settings.numbers("image_std", (0.229, 0.224, 0.225), count=channels, positive=True)
 
 
 def is_huggingface(tensors: TensorFile) -> bool:

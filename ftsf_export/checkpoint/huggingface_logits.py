@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ftsf_export.checkpoint import huggingface
-from ftsf_export.checkpoint.value import Checkpoint
+from ftsf_export.checkpoint.found import Checkpoint
 
 INSTALL = "pip install 'ftsf-export[hub]'"
 

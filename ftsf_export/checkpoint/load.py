@@ -10,16 +10,15 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.bundle import Preprocessing, sha256_of
-from ftsf_export.checkpoint.found import Found, check_fit
+from ftsf_export.checkpoint.found import Checkpoint, Found, check_fit
 from ftsf_export.checkpoint.hub import HubId, fetch
-from ftsf_export.checkpoint.interpolate import space_from_space, time_from_time
 from ftsf_export.checkpoint.kind import KNOWN, open_found
 from ftsf_export.checkpoint.names import shapes_of
-from ftsf_export.checkpoint.value import Checkpoint
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import ConfigError, UsageError
 from ftsf_export.progress import OnProgress, silent
@@ -149,13 +148,32 @@ def _agreed(found: Found, config: ExportConfig) -> TimeSformerConfig:
 
 
 def _positioned(name: str, value: Tensor, trained: TimeSformerConfig, wanted: TimeSformerConfig) -> Tensor:
-    """Learned positions for the frames and the size that are wanted; other tensors as they are."""
+    """Learned positions for the frames and the size that are wanted; other tensors as they are.
+
+    Nearest neighbour, over time along the frames and over space on the grid of patches, as the original's forward pass
+    does it (facebookresearch/TimeSformer, ``vit.py``, ``forward_features``) and Hugging Face's after it. The original's
+    loader (``helpers.py``, ``load_pretrained``) stretches the flattened grid instead, which tears rows apart; it is not
+    followed.
+    """
     if name == "pos_time" and trained.frames != wanted.frames:
         return time_from_time(value, wanted.frames)
     grids = (trained.rows, trained.columns), (wanted.rows, wanted.columns)
     if name == "pos_space" and grids[0] != grids[1]:
         return space_from_space(value, *grids)
     return value
+
+
+def time_from_time(pos_FD: Tensor, frames: int) -> Tensor:
+    """(F, D) -> (frames, D)."""
+    return functional.interpolate(pos_FD.T[None], size=frames, mode="nearest")[0].T
+
+
+def space_from_space(pos_PD: Tensor, trained: tuple[int, int], wanted: tuple[int, int]) -> Tensor:
+    """(1 + P, D) of ``trained`` (rows, columns) -> (1 + P', D) of ``wanted``; row 0 is the class token's."""
+    width = pos_PD.shape[-1]
+    grid = pos_PD[1:].T.reshape(1, width, *trained)
+    resized = functional.interpolate(grid, size=wanted, mode="nearest").reshape(width, -1).T
+    return torch.cat((pos_PD[:1], resized))
 
 
 def _fitted(trained: Preprocessing, model: TimeSformerConfig) -> Preprocessing:

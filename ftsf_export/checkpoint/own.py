@@ -66,11 +66,8 @@ def _preprocessing(said: Mapping[str, Any] | None, model: TimeSformerConfig, ten
     if said is None:
         return default
     settings = Settings(dict(said), f"{tensors.path}, preprocessing")
-    mean = settings.numbers("mean", (0.0,) * model.channels)
-    std = settings.numbers("std", (1.0,) * model.channels, positive=True)
-    for name, values in (("mean", mean), ("std", std)):
-        if len(values) != model.channels:
-            settings.note(name, f"one number for each of {model.channels} channels", list(values))
+    mean = settings.numbers("mean", (0.0,) * model.channels, count=model.channels)
+    std = settings.numbers("std", (1.0,) * model.channels, count=model.channels, positive=True)
     side, resized = max(default.crop), said.get("resize_short_side", 0) is not None
     known: dict[str, Any] = {
         "resize_short_side": settings.whole("resize_short_side", side, most=MOST["height"]) if resized else None,

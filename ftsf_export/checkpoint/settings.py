@@ -87,11 +87,13 @@ class Settings:
         self.note(name, f"one of {', '.join(allowed)}", value)
         return default
 
-    def numbers(self, name: str, default: Sequence[float], *, positive: bool = False) -> tuple[float, ...]:
+    def numbers(self, name: str, default: Sequence[float], *, count: int, positive: bool = False) -> tuple[float, ...]:
+        """One number a channel, ``count`` of them."""
         value = self._values.get(name, list(default))
-        if isinstance(value, list) and value and all(_is_number(v) and (v > 0 or not positive) for v in value):
-            return tuple(float(v) for v in value)
-        self.note(name, "a list of numbers" + (" above 0" if positive else ""), value)
+        each = value if isinstance(value, list) else []
+        if len(each) == count and all(_is_number(v) and (v > 0 or not positive) for v in each):
+            return tuple(float(v) for v in each)
+        self.note(name, f"one number{' above 0' if positive else ''} for each of {count} channels", value)
         return tuple(default)
 
     def note(self, name: str, expected: str, got: object) -> None:

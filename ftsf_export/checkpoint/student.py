@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from fast_timesformer.model import FastTimeSformer
+from ftsf_export.checkpoint.found import Checkpoint
 from ftsf_export.checkpoint.load import load_checkpoint, load_model
-from ftsf_export.checkpoint.value import Checkpoint
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
 from ftsf_export.progress import OnProgress

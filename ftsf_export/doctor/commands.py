@@ -145,16 +145,12 @@ def readiness(
 
     ``unfit``: for an item that is here in a release that cannot be used, that release and the expected ones.
     """
-    return tuple(_readiness(abilities, command, some, unfit or {}) for command, some in needs.items())
-
-
-def _readiness(abilities: Set[str], command: str, needs: tuple[Need, ...], unfit: Mapping[str, str]) -> Readiness:
-    unmet = [need for need in needs if not need.met(abilities)]
-    return Readiness(
-        command,
-        lacks=_lacks(abilities, [need for need in unmet if not need.purpose], unfit),
-        limits=_lacks(abilities, [need for need in unmet if need.purpose], unfit),
-    )
+    out = []
+    for command, some in needs.items():
+        unmet = [need for need in some if not need.met(abilities)]
+        lacks, limits = ([need for need in unmet if bool(need.purpose) is part] for part in (False, True))
+        out.append(Readiness(command, _lacks(abilities, lacks, unfit or {}), _lacks(abilities, limits, unfit or {})))
+    return tuple(out)
 
 
 def _lacks(abilities: Set[str], needs: list[Need], unfit: Mapping[str, str]) -> tuple[Lack, ...]:

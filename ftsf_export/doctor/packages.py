@@ -47,7 +47,7 @@ class Finding:
     """A package as it is on this machine.
 
     Attributes:
-        package: The releases that the toolkit takes, as PEP 440 writes them, for example ``<19,>=14``.
+        package: The requirement that it is held against.
         version: The installed release; None when the package is not installed.
         problem: Why the installed release cannot be used; empty when it can, and when none is installed.
     """

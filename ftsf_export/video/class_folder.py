@@ -13,7 +13,13 @@ SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """``names`` of the class folders, sorted; ``files``: each video and the name of its class, sorted by both."""
+    """The videos of a folder, and their classes.
+
+    Attributes:
+        path: the folder.
+        names: of the class folders, sorted.
+        files: each video and the name of its class, sorted by class and name.
+    """
 
     path: Path
     names: tuple[str, ...]

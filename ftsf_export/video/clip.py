@@ -14,16 +14,20 @@ from ftsf_export.bundle import Preprocessing
 from ftsf_export.errors import VideoError
 from ftsf_export.video.decode import decode_frames, index_frames
 from ftsf_export.video.preprocess import preprocess
-from ftsf_export.video.sample import Sampling, sample
+from ftsf_export.video.sample import sample
 
 
 @dataclass(frozen=True)
 class Clip:
-    """``values`` x_FCHW float32, and ``source`` for people: "bigbuckbunny.mp4 frames 2..128 step 18"."""
+    """The frames of one video that a model sees.
+
+    Attributes:
+        values: x_FCHW float32, normalised.
+        source: for people: "bigbuckbunny.mp4 frames 2..128 step 18".
+    """
 
     values: npt.NDArray[np.float32]
     source: str
-    sampling: Sampling
 
 
 def clip_from_video(path: str | Path, how: Preprocessing) -> Clip:
@@ -35,7 +39,7 @@ def clip_from_video(path: str | Path, how: Preprocessing) -> Clip:
     frames = decode_frames(index, sampling.indices)
     with _naming(path):
         values = preprocess(frames, how)
-    return Clip(values, f"{path.name} {sampling}", sampling)
+    return Clip(values, f"{path.name} {sampling}")
 
 
 @contextmanager

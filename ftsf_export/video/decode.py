@@ -30,9 +30,12 @@ Frame = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class FrameIndex:
-    """The frames that really decode: their timestamps, in decoded order, in units of ``time_base`` seconds.
+    """The frames of a video that really decode.
 
-    A timestamp is None where the container has none.
+    Attributes:
+        path: the video.
+        timestamps: one a frame, in decoded order, in units of ``time_base``; None where the container has none.
+        time_base: in seconds.
     """
 
     path: Path

@@ -12,7 +12,13 @@ from ftsf_export.errors import VideoError
 
 @dataclass(frozen=True)
 class Sampling:
-    """``indices`` of the frames, ``stride`` apart. ``clamped``: the video was too short for the stride asked for."""
+    """Which frames make a clip.
+
+    Attributes:
+        indices: of the frames, in order.
+        stride: how many frames of the video they are apart.
+        clamped: whether the video was too short for the stride that was asked for.
+    """
 
     indices: tuple[int, ...]
     stride: int

@@ -29,14 +29,9 @@ __all__ = [
 ]
 
 _HOME = {
-    "FastAttention": "fast_timesformer.attention",
+    **dict.fromkeys(("FastAttention", "PerformerAttention", "RegularAttention"), "fast_timesformer.attention"),
+    **dict.fromkeys(("WeightsError", "load_model", "load_weights", "save_model"), "fast_timesformer.weights"),
     "FastTimeSformer": "fast_timesformer.model",
-    "PerformerAttention": "fast_timesformer.attention",
-    "RegularAttention": "fast_timesformer.attention",
-    "WeightsError": "fast_timesformer.weights",
-    "load_model": "fast_timesformer.weights",
-    "load_weights": "fast_timesformer.weights",
-    "save_model": "fast_timesformer.weights",
 }
 
 

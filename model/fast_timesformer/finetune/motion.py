@@ -64,7 +64,7 @@ class Motion:
         """Clip ``index`` of the endless set ``seed``: (F, H, W) uint8, and its class; classes take turns."""
         generator = torch.Generator().manual_seed(seed * _SEEDS_APART + index)
         label = index % self.directions
-        side = _between(self.size // 5, self.size // 3, generator)
+        side = int(torch.randint(self.size // 5, self.size // 3 + 1, (1,), generator=generator))
         # From end to end of the clip: a quarter to a half of the frame, whatever the number of frames.
         travel = self.size * (1 + float(torch.rand(1, generator=generator))) / 4
         paths = [self._path(way * travel, self.size - side, generator) for way in DIRECTIONS[self.labels[label]]]
@@ -79,11 +79,6 @@ class Motion:
         low = (room - abs(travel)) * float(torch.rand(1, generator=generator))
         start = low if travel >= 0 else low - travel
         return [round(start + travel * frame / (self.frames - 1)) for frame in range(self.frames)]
-
-
-def _between(low: int, high: int, generator: torch.Generator) -> int:
-    """A whole number, both ends included."""
-    return int(torch.randint(low, high + 1, (1,), generator=generator))
 
 
 class MotionClips(Dataset[tuple[Tensor, int]]):

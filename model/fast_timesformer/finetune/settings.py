@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
@@ -104,9 +103,6 @@ class TrainingSettings:
     def redraws_at(self, step: int, steps: int) -> bool:
         """Whether FAVOR+ draws its projections anew before this step."""
         return self.redraw_every > 0 and 0 < step < 0.75 * steps and step % self.redraw_every == 0
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def best_device() -> str:

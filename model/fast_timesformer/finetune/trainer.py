@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,14 @@ class TrainingDiverged(RuntimeError):
 
 @dataclass(frozen=True)
 class Epoch:
-    """``number`` from 1; ``loss``: mean over the steps done in this process; ``accuracy``: top-1 of the held-out
-    clips, 0 to 1, None without any."""
+    """One pass over the clips.
+
+    Attributes:
+        number: from 1.
+        loss: mean over the steps done in this process.
+        accuracy: share of the held-out clips whose best class is right, from 0 to 1; None without held-out clips.
+        seconds: how long it took.
+    """
 
     number: int
     loss: float
@@ -149,7 +155,7 @@ class Trainer:
         """What must be the same for a training to go on."""
         free = {name: getattr(TrainingSettings(), name) for name in _FREE_TO_CHANGE}
         return {
-            **replace(self.settings, **free).as_dict(),
+            **asdict(replace(self.settings, **free)),
             "clips": size_of(self._examples),
             "model": self.model.config.as_dict(),
         }

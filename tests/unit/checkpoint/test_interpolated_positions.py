@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ftsf_export.checkpoint import load_checkpoint
-from ftsf_export.checkpoint.interpolate import space_from_space, time_from_time
+from ftsf_export.checkpoint.load import space_from_space, time_from_time
 from ftsf_export.config import ExportConfig
 from tests.unit.checkpoint.pretrained import noise, relative, their_model
 
