@@ -38,7 +38,17 @@ HUGGING_FACE = "HF TimeSformer"
 
 @dataclass
 class Row:
-    """One export. ``path``: its FP32 graph; ``input``: that graph's input; ``latency_ms`` by runtime."""
+    """One export.
+
+    Attributes:
+        name: for people.
+        path: its FP32 graph.
+        input: the name of that graph's input.
+        export_s: how long the export took, in seconds.
+        nodes: of the FP32 graph.
+        plan: what TensorRT for RTX makes of the graph in fp16.
+        latency_ms: median milliseconds of a call of the FP32 graph, by runtime; None where that is not installed.
+    """
 
     name: str
     path: Path
@@ -56,13 +66,8 @@ class Row:
         return (self.name, *figures, *moved, *times)
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "export_s": self.export_s,
-            "nodes": self.nodes,
-            "latency_ms": self.latency_ms,
-            "plan": self.plan.as_dict(),
-        }
+        kept = {name: getattr(self, name) for name in ("name", "export_s", "nodes", "latency_ms")}
+        return {**kept, "plan": self.plan.as_dict()}
 
 
 HEAD = ("export", "s", "nodes", "GEMM GFLOP", "kernels", "MB moved", "fused", "ORT CPU ms", "OpenVINO f32 ms")

@@ -10,7 +10,9 @@ from typing import Any
 
 from bench_export import QUICK, planned
 
+from ftsf_export.checkpoint.load import load_model
 from ftsf_export.config import ExportConfig, Size
+from ftsf_export.graph.export import GraphOptions, export_onnx
 from ftsf_export.report.charts import Series, line_chart, standalone
 
 SWEEP_PX, QUICK_SWEEP_PX = (112, 160, 224, 320, 448), (32, 64)
@@ -22,9 +24,6 @@ REPEATS = 2
 
 def compare_depths(attns: Sequence[str], sizes: dict[str, Any], *, quick: bool) -> int:
     """Seconds of torch.export and conversion at two depths; exit code 1 where the deeper takes too long."""
-    from ftsf_export.checkpoint.load import load_model
-    from ftsf_export.graph.export import GraphOptions, export_onnx
-
     depths = QUICK_DEPTHS if quick else DEPTHS
     slow = 0
     export_onnx(load_model(ExportConfig(**QUICK)), GraphOptions())  # imports and caches
@@ -43,8 +42,6 @@ def compare_depths(attns: Sequence[str], sizes: dict[str, Any], *, quick: bool) 
 
 def _export_seconds(model: Any) -> float:
     """Of this process alone, so that other work on the machine does not count."""
-    from ftsf_export.graph.export import GraphOptions, export_onnx
-
     started = time.process_time()
     export_onnx(model, GraphOptions())
     return time.process_time() - started
@@ -52,9 +49,6 @@ def _export_seconds(model: Any) -> float:
 
 def sweep(folder: Path, attns: Sequence[str], sizes: dict[str, Any], *, quick: bool) -> None:
     """Bytes and work of each mechanism over the frame's side; charts and figures go into ``folder``."""
-    from ftsf_export.checkpoint.load import load_model
-    from ftsf_export.graph.export import GraphOptions, export_onnx
-
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[dict[str, Any]]] = {}
     print(f"{'':<12}{'px':>6}{'tokens':>8}{'kernels':>9}{'MB moved':>11}{'GEMM GFLOP':>12}{'bound ms':>10}", flush=True)

@@ -12,7 +12,7 @@ Letters: B samples, N tokens, H heads, K head width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +29,12 @@ LIMIT = 4.0
 
 @dataclass(frozen=True)
 class Projected:
-    """What one attention made of its tokens: ``qkv`` (B, N, 3 H K)."""
+    """What one attention made of its tokens.
+
+    Attributes:
+        attention: the attention.
+        qkv: queries, keys and values, (B, N, 3 H K).
+    """
 
     attention: PerformerAttention
     qkv: Tensor
@@ -60,16 +65,17 @@ def projections(model: nn.Module) -> Iterator[list[Projected]]:
     Nothing is computed here: where blocks are computed anew in the backward pass, both passes have to keep the same.
     """
     seen: list[Projected] = []
-
-    def keep(attention: PerformerAttention) -> Any:
-        def hook(_layer: nn.Module, _inputs: Any, output: Tensor) -> None:
-            seen.append(Projected(attention, output))
-
-        return hook
-
-    handles = [attention.to_qkv.register_forward_hook(keep(attention)) for attention in _attentions(model)]
-    try:
+    attentions = {attention.to_qkv: attention for attention in _attentions(model)}
+    with listening(attentions, lambda layer, output: seen.append(Projected(attentions[layer], output))):
         yield seen
+
+
+@contextmanager
+def listening(modules: Iterable[nn.Module], keep: Callable[[Any, Tensor], None]) -> Iterator[None]:
+    """Gives ``keep`` each of the modules and its output whenever it has run, while it lasts."""
+    handles = [module.register_forward_hook(lambda layer, _inputs, out: keep(layer, out)) for module in modules]
+    try:
+        yield
     finally:
         for handle in handles:
             handle.remove()

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from fast_timesformer.finetune.favor import favor_loss, has_favor, projections
+from fast_timesformer.finetune.favor import favor_loss, has_favor, listening, projections
 from fast_timesformer.finetune.loss import distillation_loss, hidden_loss
 from fast_timesformer.finetune.settings import Distillation
 from fast_timesformer.model import FastTimeSformer
@@ -82,13 +81,5 @@ def _check_streams(student: FastTimeSformer, teacher: FastTimeSformer) -> None:
 def _streams(model: FastTimeSformer, wanted: bool) -> Iterator[list[Tensor]]:
     """Collects the stream (B, N, D) after each block, while it lasts."""
     seen: list[Tensor] = []
-
-    def keep(_block: nn.Module, _inputs: Any, output: Tensor) -> None:
-        seen.append(output)
-
-    handles = [block.register_forward_hook(keep) for block in model.blocks] if wanted else []
-    try:
+    with listening(model.blocks if wanted else (), lambda _block, output: seen.append(output)):
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
