@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.checkpoint.found import Checkpoint
-from ftsf_export.checkpoint.load import load_checkpoint, load_model
+from ftsf_export.checkpoint.load import load_checkpoint, load_model, random_model
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
 from ftsf_export.progress import OnProgress
@@ -93,9 +91,7 @@ def _known_labels(checkpoint: Checkpoint, classes: Sequence[str]) -> tuple[str, 
 
 def _with_head(model: FastTimeSformer, classes: int, seed: int) -> FastTimeSformer:
     """The same weights under a head for other classes, drawn from ``seed``."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        other = FastTimeSformer.from_config(replace(model.config, num_classes=classes))
+    other = random_model(replace(model.config, num_classes=classes), seed)
     kept = {name: value for name, value in model.state_dict().items() if not name.startswith("head.")}
     other.load_state_dict(kept, strict=False)
     return other

@@ -11,16 +11,10 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fast_timesformer.attention import Attention
 from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.drop_path import DropPath
 from fast_timesformer.initial import linear
 from fast_timesformer.rotary import Rotary
-
-
-def attention_from_config(config: TimeSformerConfig) -> Attention:
-    """The mechanism that the configuration names, with fresh weights."""
-    return config.mechanism.attention.from_config(config)
 
 
 class AttentionBranch(nn.Module):
@@ -30,7 +24,7 @@ class AttentionBranch(nn.Module):
         super().__init__()
         self.frames = config.frames
         self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.attn = attention_from_config(config)
+        self.attn = config.mechanism.attention.from_config(config)
         self.rotary = rotary
 
 

@@ -5,6 +5,8 @@ Letters: B samples, N tokens, D width, H heads, K head width.
 
 from __future__ import annotations
 
+from typing import Any
+
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -55,14 +57,13 @@ class Attention(nn.Module):
     @classmethod
     def from_config(cls, config: TimeSformerConfig) -> Attention:
         """The attention that a configuration asks for, with fresh weights."""
-        return cls(
-            config.dim,
-            config.num_heads,
-            config.dim_head,
-            qkv_bias=config.qkv_bias,
-            attn_dropout=config.attn_dropout,
-            proj_dropout=config.proj_dropout,
-        )
+        options = {"qkv_bias": config.qkv_bias, "proj_dropout": config.proj_dropout, **cls.own_options(config)}
+        return cls(config.dim, config.num_heads, config.dim_head, **options)
+
+    @classmethod
+    def own_options(cls, config: TimeSformerConfig) -> dict[str, Any]:
+        """The arguments that not every mechanism has."""
+        return {"attn_dropout": config.attn_dropout}
 
     def forward(self, x_BND: Tensor, rotary: RotaryTables | None = None, num_prefix: int = 0) -> Tensor:
         """Attend among the N tokens of each sample.

@@ -5,6 +5,8 @@ Letters: B samples, N tokens, H heads, K head width, M random features.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -60,18 +62,9 @@ class PerformerAttention(Attention):
         self.register_buffer("omega", omega.to(torch.get_default_dtype()))
 
     @classmethod
-    def from_config(cls, config: TimeSformerConfig) -> PerformerAttention:
-        """The attention that a configuration asks for, with fresh weights and features."""
-        return cls(
-            config.dim,
-            config.num_heads,
-            config.dim_head,
-            qkv_bias=config.qkv_bias,
-            proj_dropout=config.proj_dropout,
-            features=config.num_features,
-            kernel=config.performer_kernel,
-            ortho_scaling=config.ortho_scaling,
-        )
+    def own_options(cls, config: TimeSformerConfig) -> dict[str, Any]:
+        scaling = config.ortho_scaling
+        return {"features": config.num_features, "kernel": config.performer_kernel, "ortho_scaling": scaling}
 
     @torch.no_grad()
     def redraw_projection_(self, generator: torch.Generator | None = None) -> None:
