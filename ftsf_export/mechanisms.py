@@ -29,12 +29,10 @@ class PluginEntry:
     Attributes:
         core: the node, a ``PluginCore``, as ``package.module:Class``.
         operation: the plugin's ``Operation``, as ``package.module:name``.
-        launch: the function that says how the kernel would be launched for an architecture, as ``package.module:name``.
     """
 
     core: str
     operation: str
-    launch: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +95,6 @@ register(
         plugin=PluginEntry(
             core=f"{_FORMS}.plugin:AdditivePlugin",
             operation="ftsf_plugins.additive_attention.plugin:OPERATION",
-            launch="ftsf_export.engine.plugin_costs:launched_additive",
         ),
     )
 )
@@ -110,7 +107,6 @@ register(
         plugin=PluginEntry(
             core=f"{_FORMS}.plugin:FavorPlugin",
             operation="ftsf_plugins.favor_attention.plugin:OPERATION",
-            launch="ftsf_export.engine.plugin_costs:launched_favor",
         ),
     )
 )

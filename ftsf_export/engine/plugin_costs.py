@@ -12,14 +12,11 @@ from typing import Any
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.engine.audit import Audit, KernelFacts, KernelTotals
 from ftsf_export.engine.cards import Card
-from ftsf_export.mechanisms import MECHANISMS, PluginEntry, loaded, mechanism_named
+from ftsf_export.mechanisms import MECHANISMS, loaded, mechanism_named
 from ftsf_export.network.scope import BRANCHES, CORE, JOINT, Along, Branch, Scope
-from ftsf_plugins.additive_attention.launch import additive_launch
 from ftsf_plugins.cost import Moved, flops, moved
-from ftsf_plugins.favor_attention.launch import favor_launch
-from ftsf_plugins.launch import ELEMENT_BYTES, WIDTHS, ElementType, Launch, Turns
+from ftsf_plugins.launch import ELEMENT_BYTES, WIDTHS, ElementType
 from ftsf_plugins.operation import Operation
-from ftsf_plugins.stream import Stream
 
 # Bounds that differ by less say nothing; starting a kernel costs microseconds that no bound holds.
 _CLOSE = 0.05
@@ -45,16 +42,17 @@ def plugins_of(mechanism: str, precision: str, builder: str) -> tuple[str, ...]:
     the nodes' functions: TensorRT for RTX takes no plugins, and not every operation has kernels for every precision."""
     if builder != "tensorrt":
         return ()
-    operation: Operation = loaded(_entry(mechanism).operation)
+    operation = _operation(mechanism)
     return (operation.name,) if precision in operation.elements else ()
 
 
-def _entry(mechanism: str) -> PluginEntry:
+def _operation(mechanism: str) -> Operation:
     """Raises ValueError for a mechanism without a plugin."""
     entry = mechanism_named(mechanism).plugin
     if entry is None:
         raise ValueError(f"{mechanism} attention has no plugin")
-    return entry
+    operation: Operation = loaded(entry.operation)
+    return operation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,27 +136,22 @@ def _modelled(model: TimeSformerConfig, branch: Branch, precision: str, batch: i
     frames, tokens = model.frames, model.num_patches + branch.holds_class
     if branch is JOINT:
         frames, tokens = 1, model.num_tokens
-    stream = Stream(frames, tokens, model.num_heads, model.dim_head, branch.along)
-    turns = Turns(branch.axes if model.rotary_emb else 0)
     element: ElementType = precision  # type: ignore[assignment]  # the same names
-    features = model.num_features if model.mechanism.has_features else 0
-    launch: Launch = loaded(_entry(model.attn_mechanism).launch)(stream, turns, element, model)
-    return moved(launch, stream, batch, element, features), flops(launch, stream, batch, features)
-
-
-def launched_additive(stream: Stream, turns: Turns, element: ElementType, model: TimeSformerConfig) -> Launch:
-    """How the kernel of additive attention would be launched."""
-    del model
-    return additive_launch(stream, turns, element)
-
-
-def launched_favor(stream: Stream, turns: Turns, element: ElementType, model: TimeSformerConfig) -> Launch:
-    """How the kernel of FAVOR+ would be launched."""
-    return favor_launch(stream, model.num_features, turns, element, eps=1.0, feature=model.performer_kernel)
+    node = {
+        "frames": frames, "tokens": tokens, "heads": model.num_heads, "width": model.dim_head, "along": branch.along,
+        "axes": branch.axes if model.rotary_emb else 0, "pairs": "neighbours",
+        "features": model.num_features if model.mechanism.has_features else 0,
+        "eps": 1.0, "feature": model.performer_kernel,
+    }  # fmt: skip
+    one = _operation(model.attn_mechanism).launched(node, element)
+    return (
+        moved(one.launch, one.stream, batch, element, one.features),
+        flops(one.launch, one.stream, batch, one.features),
+    )
 
 
 def _works_for(one: KernelFacts, modules: Sequence[Scope]) -> bool:
-    """KernelTotals of the core, and those between it and the products (a head split that is a copy)."""
+    """Kernels of the core, and those between it and the products (a head split that is a copy)."""
     return any(one.module == module or (module / CORE).holds(one.module) for module in modules)
 
 

@@ -64,14 +64,16 @@ def _measures(
     precision: str, in_network: Sequence[str], found: _Reading, tf32: bool, unread: Sequence[str]
 ) -> tuple[Measure, ...]:
     other = f"with operands other than {precision}"
-    return (
-        _count("network products", other, len(in_network), limit=0),
-        _count("gemm and attention kernels", other, len(found.faults), limit=0),
-        _count("gemm and attention kernels", "judged", found.judged),
-        _count("gemm and attention kernels", "inside FP32 islands", found.skipped),
-        _count("build", "TF32 allowed", int(tf32), limit=0),
-        _count("plan", "unread lines", len(unread), limit=0),
+    products = "gemm and attention kernels"
+    counts: tuple[tuple[str, str, int, float | None], ...] = (
+        ("network products", other, len(in_network), 0),
+        (products, other, len(found.faults), 0),
+        (products, "judged", found.judged, None),
+        (products, "inside FP32 islands", found.skipped, None),
+        ("build", "TF32 allowed", int(tf32), 0),
+        ("plan", "unread lines", len(unread), 0),
     )
+    return tuple(Measure(output=o, metric=metric, value=value, limit=limit) for o, metric, value, limit in counts)
 
 
 def _conclusion(
@@ -213,7 +215,3 @@ def _shown(kernel: Kernel) -> str:
 def _some(names: Sequence[str]) -> str:
     more = len(names) - _NAMED_IN_REASON
     return "; ".join(names[:_NAMED_IN_REASON]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _count(output: str, metric: str, value: int, *, limit: float | None = None) -> Measure:
-    return Measure(output=output, metric=metric, value=value, limit=limit)

@@ -102,8 +102,7 @@ def _parsed(trt: Any, order: BuildRequest) -> tuple[Any, Any, Any]:
         builder, network, parser = network_from_onnx_path(str(order.onnx_path), strongly_typed=strongly_typed)
     if network.num_outputs == 0 or network.num_inputs == 0:
         raise UsageError(f"{order.title}: the file holds no graph with inputs and outputs")
-    _check_input(network, order)
-    _settle_shape(network, order)
+    _settle_input(network, order)
     _let_attentions_decompose(trt, network)
     return builder, network, parser
 
@@ -149,25 +148,22 @@ def _let_attentions_decompose(trt: Any, network: Any) -> None:
             layer.attention.decomposable = True
 
 
-def _check_input(network: Any, order: BuildRequest) -> None:
-    shapes = {tensor.name: tuple(tensor.shape) for tensor in (network.get_input(i) for i in range(network.num_inputs))}
-    if order.input_name not in shapes:
-        raise UsageError(f"{order.title}: input: expected {order.input_name!r}, the graph has {', '.join(shapes)}")
-    shape = shapes[order.input_name]
-    for wanted in order.profile():
+def _settle_input(network: Any, order: BuildRequest) -> None:
+    """Check the input against the request. A profile of one shape leaves nothing dynamic: the compiler then sees every
+    size, and so does its plan."""
+    inputs = {tensor.name: tensor for tensor in map(network.get_input, range(network.num_inputs))}
+    if order.input_name not in inputs:
+        raise UsageError(f"{order.title}: input: expected {order.input_name!r}, the graph has {', '.join(inputs)}")
+    shape = tuple(inputs[order.input_name].shape)
+    profile = order.profile()
+    for wanted in profile:
         fits = len(wanted) == len(shape) and all(has in (-1, want) for has, want in zip(shape, wanted, strict=True))
         if not fits:
             fixed = "; the graph's batch is fixed: export it again with --batch" if shape[0] != -1 else ""
             which = f"{order.title}: input {order.input_name!r}"
             raise UsageError(f"{which}: expected {list(wanted)}, the graph has {list(shape)}{fixed}")
-
-
-def _settle_shape(network: Any, order: BuildRequest) -> None:
-    """A profile of one shape leaves nothing dynamic: the compiler then sees every size, and so does its plan."""
-    low, _, high = order.profile()
-    if low == high:
-        network_input = next(t for t in map(network.get_input, range(network.num_inputs)) if t.name == order.input_name)
-        network_input.shape = high
+    if len(set(profile)) == 1:
+        inputs[order.input_name].shape = profile[0]
 
 
 def _configured(trt: Any, order: BuildRequest, builder: Any, network: Any, tell: Tell) -> Any:

@@ -34,10 +34,6 @@ _LAST_BREATH_S = 5.0
 _HAS_GROUPS = hasattr(os, "waitid")
 
 
-def _unheard(_note: Any) -> None:
-    """For callers who do not want to know."""
-
-
 @dataclass(frozen=True)
 class Ending:
     """Why a child gave no answer.
@@ -70,7 +66,7 @@ class Child:
         target: str,
         *,
         failed: Callable[[Ending], FtsfError],
-        on_note: Callable[[Any], None] = _unheard,
+        on_note: Callable[[Any], object] = lambda _: None,
         folder: Path | None = None,
     ) -> None:
         self._failed = failed
@@ -220,7 +216,7 @@ def run_in_child(
     arrays: Mapping[str, np.ndarray[Any, Any]] | None = None,
     *,
     failed: Callable[[Ending], FtsfError],
-    on_note: Callable[[Any], None] = _unheard,
+    on_note: Callable[[Any], object] = lambda _: None,
     timeout_s: float | None = None,
     folder: Path | None = None,
 ) -> Message:

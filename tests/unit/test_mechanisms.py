@@ -87,7 +87,7 @@ def test_both_tables_have_the_same_mechanisms() -> None:
         assert issubclass(one.module.attention, Attention)
         places = [one.form, one.class_form]
         if one.plugin is not None:
-            places += [one.plugin.core, one.plugin.operation, one.plugin.launch]
+            places += [one.plugin.core, one.plugin.operation]
         assert all(mechanisms.loaded(place) is not None for place in places)
 
 
