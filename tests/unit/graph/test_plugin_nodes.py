@@ -5,7 +5,6 @@ Letters: B clips, S stream tokens, H heads, K head width, M features.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,9 @@ from ftsf_export.mechanisms import loaded, mechanism_named
 from ftsf_export.parity.judge import Limits
 from ftsf_export.parity.weights import weights
 from ftsf_export.precision import precision_named
+from ftsf_plugins.additive_attention import plugin as additive
 from ftsf_plugins.additive_attention.reference import additive_attention
+from ftsf_plugins.favor_attention import plugin as favor
 from ftsf_plugins.favor_attention.reference import favor_attention
 from ftsf_plugins.rotary import Rotary
 from ftsf_plugins.stream import Stream
@@ -38,8 +39,7 @@ BOTH = frozenset({"time", "space"})
 SHAPE: dict[str, Any] = {"depth": 3, "dim_head": 32}
 # So few that FAVOR+'s function takes its other order of products in joint attention, that of many tokens.
 FEW_FEATURES = {"performer_features": 4}
-PLUGINS = Path(__file__).parents[3] / "plugins" / "ftsf_plugins"
-FOLDERS = {"fastformer": "additive_attention", "performer": "favor_attention"}
+OPERATIONS = {"fastformer": additive.OPERATION, "performer": favor.OPERATION}
 
 Graph = Callable[..., OnnxModel]
 
@@ -114,24 +114,14 @@ def test_without_plugins_there_is_nothing_of_them(graph_of: Graph) -> None:
     assert graph.model.graph.opset_imports == {"": 20}
 
 
-def declared(mechanism: str) -> tuple[list[str], list[str]]:
-    """Names of tensors and attributes of the plugin's registration, in order."""
-    tree = ast.parse((PLUGINS / FOLDERS[mechanism] / "plugin.py").read_text(encoding="utf-8"))
-    describe = next(n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == "describe")
-    kinds = {argument.arg: ast.unparse(argument.annotation) for argument in describe.args.args if argument.annotation}
-    tensors = [name for name, kind in kinds.items() if kind.endswith("TensorDesc")]
-    return tensors, [name for name in kinds if name not in tensors]
-
-
 @pytest.mark.parametrize("mechanism", ["fastformer", "performer"])
 def test_nodes_carry_what_the_plugin_declares(mechanism: str, graph_of: Graph) -> None:
-    tensors, attributes = declared(mechanism)
-    assert list(op_of(mechanism).inputs) == tensors
+    operation = OPERATIONS[mechanism]
+    assert op_of(mechanism).inputs == operation.inputs
     node = next(node for node in made(graph_of, mechanism).model.graph if node.domain == "ftsf")
     extra = {"plugin_namespace", "split_order", "merge_order"}
-    assert set(node.attributes) == {*attributes, *extra}
-    source = (PLUGINS / FOLDERS[mechanism] / "plugin.py").read_text(encoding="utf-8")
-    assert f'NAME = "{node.op_type}"' in source
+    assert set(node.attributes) == {*operation.attributes, *extra}
+    assert node.op_type == operation.name
 
 
 def run_node(path: Path, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
