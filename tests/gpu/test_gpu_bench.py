@@ -14,6 +14,7 @@ from ftsf_export.bundle import Bundle, EngineEntry
 from ftsf_export.cli.main import ftsf, run
 from ftsf_export.doctor.examine import run_probe
 from ftsf_export.pipeline.bench import BenchRequest, measure_bundle
+from ftsf_export.runners.driver import require_gpu
 
 MakeBundle = Callable[..., tuple[Bundle, EngineEntry]]
 
@@ -52,7 +53,7 @@ def test_a_graph_is_not_slower_than_its_launches(timings: tuple[Timing, ...]) ->
 
 
 def test_clocks_and_temperature_are_those_of_a_gpu_at_work(timings: tuple[Timing, ...]) -> None:
-    with gpu_monitor(Cuda.load().pci_bus_id()) as monitor:
+    with gpu_monitor(require_gpu("to read its state"), Cuda.load().pci_bus_id()) as monitor:
         if monitor is None:
             pytest.skip("no NVML: nvidia-ml-py is not installed, or this device has none")
     for timing in timings:
