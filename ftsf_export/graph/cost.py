@@ -25,7 +25,12 @@ _FEW_BLOCKS = 3
 
 @dataclass(frozen=True)
 class Cost:
-    """``flops`` of one clip; ``parameters``: numbers held as weights."""
+    """What a network costs.
+
+    Attributes:
+        flops: multiplications and additions of its products, for one clip.
+        parameters: how many numbers are held as weights.
+    """
 
     flops: int
     parameters: int
@@ -44,8 +49,13 @@ class Cost:
 class Saving:
     """What one rewrite saves beside all the others: the cost without it, less the cost with it.
 
-    Zero is a true zero: such a rewrite spares copies and kernels, which only a plan shows. Savings of two rewrites that
-    work on the same product do not add up.
+    Where it is zero, the rewrite spares copies and kernels, which only a plan shows. Savings of two rewrites that work
+    on the same product do not add up.
+
+    Attributes:
+        name: of the rewrite.
+        summary: what the rewrite does, in one line.
+        saved: the difference of the two costs.
     """
 
     name: str
@@ -55,7 +65,13 @@ class Saving:
 
 @dataclass(frozen=True)
 class WorkCount:
-    """One clip through the eager model and through the graph, and what each rewrite saves of it."""
+    """One clip through the eager model and through the graph.
+
+    Attributes:
+        eager: what the model costs as it is.
+        graph: what the graph costs with its rewrites.
+        savings: what each of them saves, by name.
+    """
 
     eager: Cost
     graph: Cost

@@ -24,7 +24,13 @@ OWN_ATTRIBUTES = ("tokens", "along", "axes", "split_order", "merge_order")
 
 @dataclass(frozen=True)
 class PluginOp:
-    """``inputs``: names in order; ``half``: those that take the graph's precision, the others stay FP32."""
+    """An operation as the graph knows it.
+
+    Attributes:
+        name: of the operation, in the domain ``ftsf``.
+        inputs: their names, in order.
+        half: those of them that take the graph's precision; the others stay FP32.
+    """
 
     name: str
     inputs: tuple[str, ...]

@@ -14,7 +14,15 @@ from ftsf_export.network.scope import Along
 
 @dataclass(frozen=True)
 class Grid:
-    """F frames of T tokens, H heads of width K; attention goes ``along`` time (N = F) or space (N = T)."""
+    """The stream as one attention sees it.
+
+    Attributes:
+        frames: F.
+        tokens: T, tokens of a frame.
+        heads: H.
+        width: K, width of a head.
+        along: attention goes along time, among the F tokens of a position, or along space, among the T of a frame.
+    """
 
     frames: int
     tokens: int
