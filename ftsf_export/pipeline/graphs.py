@@ -88,15 +88,14 @@ def make_graph(
         subject = Subject(ONNX_NAME, sha256_of(path))
         verdicts = [_about_the_bundles_graph(verdict, subject) for verdict in before]
         verdicts += judge.verdicts(path, precision, golden, record.taps)
-    if opinion is not None:
-        verdicts.insert(0, opinion.verdict(eager, subject))
+    opinions = [] if opinion is None else [opinion.verdict(eager, subject)]
     return GraphMade(
         subject=subject,
         record=record,
         model=architecture,
         golden=golden,
         reference=reference.whom,
-        verdicts=tuple(verdicts),
+        verdicts=(*opinions, *verdicts),
     )
 
 

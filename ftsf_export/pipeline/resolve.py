@@ -162,20 +162,7 @@ def resolve_export(
     """
     choice = choose(config.builder, config.targets, config.precision)
     rewrites = known_rewrites(config.rewrites)
-    if config.precision not in offered():
-        raise UsageError(
-            f"precision: expected one of {', '.join(offered())}, got {config.precision!r}, "
-            "which targets may know but no stage makes yet"
-        )
-    for video in config.videos:
-        if not video.is_file():
-            raise UsageError(f"video: expected a file, found none at {video}")
-    check_free(Path(output).resolve(), overwrite)
-    _require(_NEEDED, "to export a model", INSTALL)
-    if config.held_out is not None:
-        class_folder(config.held_out)
-    if config.videos or config.held_out is not None:
-        _require(_NEEDED_FOR_VIDEO, "to read a video", INSTALL_VIDEO)
+    _check_request(config, Path(output), overwrite)
     asked, checkpoint = config, _described(config, on_progress)
     if checkpoint is not None:
         config = config.with_architecture(checkpoint.model)
@@ -196,6 +183,24 @@ def resolve_export(
         plugins=_plugins(config, choice),
         checkpoint=checkpoint,
     )
+
+
+def _check_request(config: ExportConfig, output: Path, overwrite: bool) -> None:
+    """Raises as ``resolve_export`` for what can be seen before a checkpoint is looked at."""
+    if config.precision not in offered():
+        raise UsageError(
+            f"precision: expected one of {', '.join(offered())}, got {config.precision!r}, "
+            "which targets may know but no stage makes yet"
+        )
+    for video in config.videos:
+        if not video.is_file():
+            raise UsageError(f"video: expected a file, found none at {video}")
+    check_free(output.resolve(), overwrite)
+    _require(_NEEDED, "to export a model", INSTALL)
+    if config.held_out is not None:
+        class_folder(config.held_out)
+    if config.videos or config.held_out is not None:
+        _require(_NEEDED_FOR_VIDEO, "to read a video", INSTALL_VIDEO)
 
 
 def _described(config: ExportConfig, on_progress: OnProgress) -> Checkpoint | None:
