@@ -26,7 +26,12 @@ _WHOLE_NUMBERS = (
 
 @dataclass(frozen=True)
 class Size:
-    """Height and width of a frame in pixels. Written ``224`` or ``240x320`` (height x width)."""
+    """The size of a frame. It is written ``224`` or ``240x320`` (height x width).
+
+    Attributes:
+        height: in pixels.
+        width: in pixels.
+    """
 
     height: int
     width: int
@@ -45,7 +50,13 @@ class Size:
 
 @dataclass(frozen=True)
 class BatchRange:
-    """Clips in one call: the least, the usual and the most. Written ``4`` or ``1:4:8``."""
+    """Clips in one call. The range is written ``4`` or ``1:4:8``.
+
+    Attributes:
+        minimum: the least.
+        optimum: the usual number, which the compiler tunes for.
+        maximum: the most.
+    """
 
     minimum: int
     optimum: int
@@ -81,18 +92,38 @@ class BatchRange:
 class ExportConfig:
     """One export, as asked. Raises ConfigError with every bad field when made.
 
-    The model: ``attn``, ``attn_type``, ``frames``, ``size``, ``channels``, ``patch_size``, ``dim``, ``depth``,
-    ``heads`` (None: dim // dim_head), ``dim_head``, ``num_classes``, ``rotary``; ``checkpoint`` (None: random weights
-    drawn from ``seed``). The file: ``precision``, ``opset`` (None: chosen by target), ``rewrites`` (names of exact
-    rewrites; None: all), ``plugins`` (linear attentions as nodes that TensorRT plugins compute: ``none``, ``all``, or
-    ``auto``: where a plugin's kernel has the lower bound), ``batch``, ``pixels`` (the graph takes pixels in [0, 1] and
-    normalises them). The engine: ``builder``, ``targets``,
-    ``workspace_mib`` (None: the compiler's own limit). The proof: ``atol`` (largest absolute difference of the logits;
-    None: not judged), ``rtol`` (relative L2 error; None: by precision), ``videos`` (judged beside seeded noise),
-    ``held_out`` (a folder CLASS/*.mp4: how often graph and eager PyTorch agree on the best class).
+    A checkpoint brings the model's fields: those that are written here (``given``) must agree with it, and the defaults
+    of the others give way to it.
 
-    ``checkpoint`` is a file, a directory or a hub id ("owner/name", "owner/name@revision"). It brings the model's
-    fields: those that are written here (``given``) must agree with it, the defaults of the others give way to it.
+    Attributes:
+        attn: the attention mechanism.
+        attn_type: what attends to what: "divided", "joint" or "space".
+        frames: how many frames a clip has.
+        size: height and width of a frame in pixels.
+        channels: of a pixel.
+        patch_size: side of a patch in pixels.
+        dim: width of a token.
+        depth: how many blocks the model has.
+        heads: of each attention; None: dim // dim_head.
+        dim_head: width of a head.
+        num_classes: width of the logits.
+        rotary: rotary positions; False: learned ones.
+        checkpoint: a file, a directory or a hub id ("owner/name@revision"); None: random weights.
+        seed: what random weights and noise clips are drawn from.
+        precision: of the graph.
+        opset: of the standard domain; None: chosen by the targets.
+        rewrites: names of the exact rewrites; None: all of them.
+        plugins: linear attentions as nodes for TensorRT plugins: "none", "all", or "auto" where the kernel's bound is
+            lower.
+        pixels: the graph takes pixels in [0, 1] and normalises them itself.
+        batch: clips in one call.
+        builder: what compiles: "auto", "tensorrt", "rtx" or "none".
+        targets: names of the machines to compile for.
+        workspace_mib: scratch memory of the compiler in MiB; None: its own limit.
+        atol: largest absolute difference of the logits; None: not judged.
+        rtol: largest relative L2 error; None: that of the precision.
+        videos: files whose frames are judged beside the noise.
+        held_out: a folder CLASS/*.mp4 on which graph and eager PyTorch are compared by their best class.
     """
 
     attn: str = "fastformer"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -216,21 +216,33 @@ def manifest_schema() -> Schema:
 def _asked_from_json(value: object) -> ExportConfig:
     if not isinstance(value, dict):
         raise wrong("an object", value)
+    known = {one.name: one for one in fields(ExportConfig)}
+    problems = [f"{name}: not a field of a request" for name in value if name not in known]
+    texts, lists = ("size", "batch"), ("targets", "rewrites", "videos")
+    for kind, names, expected in ((str, texts, "a string"), (list, lists, "a list")):
+        problems += [f"{name}: {wrong(expected, value[name])}" for name in names if not _is(kind, value.get(name))]
     try:
-        return ExportConfig(**value)
-    except (ConfigError, TypeError) as error:
-        raise ValueError(f"not a request: {error}") from error
+        asked = ExportConfig(**{name: one for name, one in value.items() if name in known})
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ValueError(f"not a request: {'; '.join(problems)}")
+    return asked
+
+
+def _is(kind: type, value: object) -> bool:
+    return value is None or isinstance(value, kind)
 
 
 def _weights_from_json(value: object, converter: Converter) -> Weights:
     if not isinstance(value, dict):
         raise wrong("an object", value)
-    fields = dict(value)
-    origin = fields.pop("from")
+    rest = dict(value)
+    origin = rest.pop("from")
     if not isinstance(origin, str) or origin not in _ORIGINS:
         known = ", ".join(_ORIGINS)
         raise ValueError(f"from: {wrong(f'one of {known}', origin)}")
-    found: Weights = converter.structure(fields, _ORIGINS[origin])
+    found: Weights = converter.structure(rest, _ORIGINS[origin])
     return found
 
 

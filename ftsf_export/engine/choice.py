@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from ftsf_export.config import BUILDERS
 from ftsf_export.engine.targets import DEFAULT_RTX_TARGET, Target, target_named, target_of_capability
 from ftsf_export.errors import EnvironmentLacks, UsageError
 from ftsf_export.runners.driver import first_gpu
@@ -91,17 +92,14 @@ def resolve(builder: str, targets: Sequence[str], precision: str, tools: BuildTo
 
     Raises UsageError for a pair that cannot be (exit 2), EnvironmentLacks for what is not installed (exit 3).
     """
-    if builder not in _BUILDERS:
-        raise UsageError(f"builder: expected one of {', '.join(_BUILDERS)}, got {builder!r}")
+    if builder not in BUILDERS:
+        raise UsageError(f"builder: expected one of {', '.join(BUILDERS)}, got {builder!r}")
     wanted = [target_named(name) for name in targets] or _usual(builder, tools)
     if problems := [problem for target in wanted if (problem := target.precision_problem(precision))]:
         raise UsageError("; ".join(problems))
     if builder == "none":
         return BuildPlanChoice((), tuple(Deferred(target, "builder none was asked for") for target in wanted))
     return {"rtx": _with_rtx, "tensorrt": _with_tensorrt, "auto": _with_either}[builder](wanted, tools)
-
-
-_BUILDERS = ("auto", "tensorrt", "rtx", "none")
 
 
 def _usual(builder: str, tools: BuildTools) -> list[Target]:

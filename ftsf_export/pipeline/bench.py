@@ -28,9 +28,14 @@ RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
 class BenchRequest:
     """What to measure. Raises ConfigError with every bad field.
 
-    ``runner``: see RUNNERS. ``batch``: clips a call; None: the bundle's usual number. ``threads``: of ONNX Runtime,
-    in one operator; None: its own choice. ``source_fps``: frames a second of the videos that clips are cut from.
-    ``seconds``, ``iterations``, ``warmup``: see Schedule.
+    Attributes:
+        runner: one of RUNNERS.
+        batch: clips a call; None: the bundle's usual number.
+        threads: of ONNX Runtime, in one operator; None: its own choice.
+        source_fps: frames a second of the videos that clips are cut from.
+        seconds: the least time of the timed calls.
+        iterations: the least number of timed calls.
+        warmup: the least number of calls before them.
     """
 
     runner: str = "auto"

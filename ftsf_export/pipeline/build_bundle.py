@@ -26,8 +26,15 @@ DEFAULT_TIMEOUT_S = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """How engines are built. ``timing_cache`` is a file that TensorRT reads and updates, ``plugin_kernels`` a folder of
-    kernels made ahead of time; see ``BuildRequest``."""
+    """How engines are built.
+
+    Attributes:
+        workspace_mib: limit of the compiler's scratch memory in MiB; None: its own.
+        timing_cache: a file that TensorRT reads and updates.
+        timeout_s: seconds after which a build is killed.
+        log_folder: where each build's verbose log is kept; None: nowhere.
+        plugin_kernels: a folder of kernels that were made ahead of time.
+    """
 
     workspace_mib: int | None = None
     timing_cache: Path | None = None
@@ -78,7 +85,14 @@ class GraphFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltEngine:
-    """An engine with its entry in the manifest, its sidecar's bytes, and what the types gate found."""
+    """An engine that was built.
+
+    Attributes:
+        engine: the file, and everything known about it.
+        entry: of the manifest.
+        sidecar: the bytes of the file beside the engine.
+        verdict: what the types gate found.
+    """
 
     engine: Engine
     entry: EngineEntry

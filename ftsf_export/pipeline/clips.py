@@ -21,7 +21,12 @@ LEAST_CLIPS = 2
 
 @dataclass(frozen=True)
 class JudgedClips:
-    """``values`` (n, F, C, H, W) float32, and what each of the n clips is."""
+    """The clips, and what they are.
+
+    Attributes:
+        values: (n, F, C, H, W) float32.
+        sources: what each of the n clips is, in words.
+    """
 
     values: npt.NDArray[np.float32]
     sources: tuple[str, ...]

@@ -97,7 +97,12 @@ def config_of_model(config: ExportConfig, model: FastTimeSformer) -> ExportConfi
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The bundle, and the record of the report that is in it."""
+    """What an export made.
+
+    Attributes:
+        bundle: on the disk.
+        report: the record of the report that is in it.
+    """
 
     bundle: Bundle
     report: Record

@@ -88,14 +88,13 @@ def make_graph(
         subject = Subject(ONNX_NAME, sha256_of(path))
         verdicts = [_about_the_bundles_graph(verdict, subject) for verdict in before]
         verdicts += judge.verdicts(path, precision, golden, record.taps)
-    opinions = [] if opinion is None else [opinion.verdict(eager, subject)]
     return GraphMade(
         subject=subject,
         record=record,
         model=architecture,
         golden=golden,
         reference=reference.whom,
-        verdicts=(*opinions, *verdicts),
+        verdicts=(*([] if opinion is None else [opinion.verdict(eager, subject)]), *verdicts),
     )
 
 

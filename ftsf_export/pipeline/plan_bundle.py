@@ -33,15 +33,21 @@ class GraphPlan:
     """A graph, compiled for a target, and read.
 
     Attributes:
-        builder, builder_version, target, precision: what compiled it, for what, in which precision.
+        builder: what compiled it.
+        builder_version: of the compiler.
+        target: the machine that it is about.
+        precision: of the graph.
         compiled_for: compute capabilities ("8.6"); the nearest ones where the target's own cannot be compiled for here.
         proxy: why it stands for the target only in part; "" where it is the target's own.
         batch: clips in one call.
-        attentions: modules whose attention was expected to become one kernel; ``fused``: those that did.
-        islands: what stays in FP32 by design.
+        build_seconds: how long the compiler took.
+        audit: the kernels, read and summed up.
+        attentions: modules whose attention was expected to become one kernel.
+        islands: scopes that stay in FP32 by design.
         costs: the linear attentions as compiled, and as plugins would do them.
         nodes: along what ("time", "space") they are nodes for plugins in the graph.
         trtexec: the equivalent command, to be typed inside the bundle.
+        verdicts: what the plan's gates found.
     """
 
     builder: str
@@ -234,7 +240,12 @@ def compiler_for(asked: Target, precision: str, tools: BuildTools | None = None)
 
 @dataclass(frozen=True)
 class EnginePlans:
-    """What was read, and the plan gates' verdicts; an engine whose plan could not be read has one that says why."""
+    """The plans of an export's engines.
+
+    Attributes:
+        plans: those that could be read.
+        verdicts: of the plans' gates; an engine whose plan could not be read has one that says why.
+    """
 
     plans: tuple[GraphPlan, ...]
     verdicts: tuple[Verdict, ...]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftsf_export.bundle import ONNX_NAME, CheckpointWeights, EngineEntry, Manifest
 from ftsf_export.config import Size
-from ftsf_export.errors import EnvironmentLacks
+from ftsf_export.errors import BundleError, EnvironmentLacks
 from ftsf_export.report import charts, figures
 from ftsf_export.report.measures import table_from_measures
 from ftsf_export.report.record import Command, Record
@@ -30,13 +30,23 @@ _VERIFY_AGAIN = Command(
 
 def render(record: Record) -> dict[str, bytes]:
     """Name -> content of the three files of a report. The page needs nothing else: styles inside, no script, no font,
-    no address. Raises EnvironmentLacks without Jinja2."""
-    shown = _view(record)
-    return {
-        "report.json": bytes_from_json(record.as_json()),
-        "report.md": _environment(escaped=False).get_template("report.md.j2").render(shown).encode(),
-        "report.html": _environment(escaped=True).get_template("report.html.j2").render(shown).encode(),
-    }
+    no address.
+
+    Raises EnvironmentLacks without Jinja2, BundleError for a record whose plans or timings, which are kept as another
+    room gave them, lack what is shown.
+    """
+    text, page = (_environment(escaped=escaped) for escaped in (False, True))
+    from jinja2 import UndefinedError
+
+    try:
+        shown = _view(record)
+        return {
+            "report.json": bytes_from_json(record.as_json()),
+            "report.md": text.get_template("report.md.j2").render(shown).encode(),
+            "report.html": page.get_template("report.html.j2").render(shown).encode(),
+        }
+    except (KeyError, TypeError, UndefinedError) as error:
+        raise BundleError(f"report.json: a plan or a timing of another version ({error}); export again") from error
 
 
 def _environment(*, escaped: bool) -> Environment:

@@ -17,9 +17,9 @@ import triton
 
 from ftsf_plugins import plugin_v3
 from ftsf_plugins.additive_attention.reference import additive_attention
-from ftsf_plugins.build import EPS, FEATURES, FRAMES, HEADS, TOKENS, WIDTH
 from ftsf_plugins.favor_attention.reference import favor_attention
 from ftsf_plugins.kernels import compiled_kernel
+from ftsf_plugins.prebuild import EPS, FEATURES, FRAMES, HEADS, TOKENS, WIDTH
 from ftsf_plugins.register import OPERATIONS
 from ftsf_plugins.rotary import Rotary
 from ftsf_plugins.stream import Stream

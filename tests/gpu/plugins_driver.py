@@ -15,11 +15,11 @@ import triton
 from ftsf_plugins.additive_attention.kernel import additive_attention_kernel
 from ftsf_plugins.additive_attention.launch import additive_launch
 from ftsf_plugins.additive_attention.reference import additive_attention
-from ftsf_plugins.build import EPS, FEATURES, FRAMES, HEADS, TOKENS, WIDTH
 from ftsf_plugins.favor_attention import kernel as favor
 from ftsf_plugins.favor_attention.launch import favor_launch
 from ftsf_plugins.favor_attention.reference import favor_attention
 from ftsf_plugins.launch import Turns
+from ftsf_plugins.prebuild import EPS, FEATURES, FRAMES, HEADS, TOKENS, WIDTH
 from ftsf_plugins.rotary import Rotary
 from ftsf_plugins.run import run
 from ftsf_plugins.stream import Stream

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from ftsf_plugins.additive_attention.launch import additive_launch
-from ftsf_plugins.build import OPERATIONS, kernels_to_compile, problems
 from ftsf_plugins.compile import TARGETS, CompiledKernel, CompileError, Resources, used, without_hidden_parameters
 from ftsf_plugins.favor_attention.launch import favor_launch
 from ftsf_plugins.kernels import NoKernel, prebuilt_kernel
 from ftsf_plugins.launch import Turns
+from ftsf_plugins.prebuild import OPERATIONS, kernels_to_compile, problems
 from ftsf_plugins.stream import Stream
 
 PTX = """.version 8.6
@@ -90,7 +90,7 @@ def test_every_operation_type_and_target_has_its_job() -> None:
 def build(*arguments: str) -> subprocess.CompletedProcess[str]:
     """As scripts/build-plugins does it."""
     return subprocess.run(
-        [sys.executable, "-m", "ftsf_plugins.build", *arguments],
+        [sys.executable, "-m", "ftsf_plugins.prebuild", *arguments],
         capture_output=True, text=True, timeout=300, env=dict(os.environ),
     )  # fmt: skip
 

@@ -296,6 +296,12 @@ def test_a_record_of_another_shape_is_refused() -> None:
             record_from_bytes(json.dumps(wrong).encode(), "report.json")
 
 
+@pytest.mark.parametrize("wrong", [{"plans": ({},)}, {"timings": ({},)}, {"timings": ({"subject": {}},)}])
+def test_plans_and_timings_that_lack_what_is_shown_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(BundleError, match="a plan or a timing of another version"):
+        render(full_record(**wrong))
+
+
 def test_a_report_is_about_hashed_files() -> None:
     with pytest.raises(ValueError, match=r"no hash of model\.onnx"):
         Record(manifest=replace(manifest(), files={}))
