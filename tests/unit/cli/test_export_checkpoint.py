@@ -123,8 +123,9 @@ def test_a_disagreement_with_hugging_face_fails_its_gate(
     """With two maps of the same shape exchanged in our table of names, the second opinion says so."""
     from ftsf_export.checkpoint import names
 
-    exchanged = {**names._HUGGING_FACE_BLOCK, "temporal.norm": "layernorm_before", "whole.norm": "temporal_layernorm"}
-    monkeypatch.setattr(names, "_HUGGING_FACE_BLOCK", exchanged)
+    one, other = "temporal.norm", "whole.norm"
+    exchanged = {**names._IN_BLOCK, one: names._IN_BLOCK[other], other: names._IN_BLOCK[one]}
+    monkeypatch.setattr(names, "_IN_BLOCK", exchanged)
     said = say("export", "--checkpoint", pretrained, "--builder", "none", "-o", tmp_path / "out", "--json")
     assert said.code == 1
     assert said.json["error"].startswith("parity.huggingface failed for model.onnx: logits: rel_l2 ")

@@ -6,6 +6,7 @@ Letters: B clips, F frames, C channels, D width.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,11 @@ def _graph(
 
 @pytest.fixture(scope="session")
 def model_of() -> Callable[..., FastTimeSformer]:
-    """``model_of(depth=..., ...)``: float32, evaluation mode, every weight disturbed. Shared: leave it as it is.
+    """``model_of(depth=..., ...)``: float32, evaluation mode, every weight disturbed; a copy for each call.
 
     With ``disturbed=False`` fresh from the seed.
     """
-    return _model
+    return lambda **options: deepcopy(_model(**options))
 
 
 @pytest.fixture(scope="session")

@@ -124,8 +124,10 @@ run_in_child("served:with_a_grandchild", failed=lambda end: RunError(end.how), o
 @pytest.mark.parametrize("killed_by", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_nothing_outlives_a_parent(killed_by: signal.Signals, gone: Gone) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])}
+    # Started in the background, this process may ignore Ctrl-C, and whom it starts would too.
+    program = f"import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n{PARENT}"
     with subprocess.Popen(
-        [sys.executable, "-c", PARENT], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
