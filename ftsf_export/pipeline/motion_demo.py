@@ -1,4 +1,4 @@
-"""The demonstration of a training: a set that only the order of frames tells apart, and every mechanism learns it.
+"""The demonstration of a training: three mechanisms learn a set that only the order of frames tells apart.
 
 Each mechanism is trained from random weights, the linear ones also taught by the quadratic one; each result is
 exported and judged on the held-out videos.
