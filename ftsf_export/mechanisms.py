@@ -24,36 +24,24 @@ def loaded(place: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class PluginEntry:
-    """How a mechanism becomes one node that a TensorRT plugin computes.
+    """How a mechanism becomes one node that a TensorRT plugin computes."""
 
-    Attributes:
-        core: the node, a ``PluginCore``, as ``package.module:Class``.
-        operation: the plugin's ``Operation``, as ``package.module:name``.
-    """
-
-    core: str
-    operation: str
+    core: str  #: The node, a ``PluginCore``, as ``package.module:Class``.
+    operation: str  #: The plugin's ``Operation``, as ``package.module:name``.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mechanism:
-    """One attention mechanism, as it is exported.
+    """One attention mechanism, as it is exported."""
 
-    Attributes:
-        name: what ``--attn`` says, and the mechanism of that name in ``fast_timesformer``.
-        algebra: which equations hold for it: exact rewrites ask for this. "softmax": weights of pairs of tokens, by a
-            softmax of scalar products; "favor": weights by random features; "additive": tokens pooled by one query;
-            "other": none of these, only rewrites that hold for every mechanism are applied.
-        form: the export form for all tokens, ``package.module:Class``; it is called with ``AttentionParts``.
-        class_form: the same for the class token alone, which is all that the last block needs.
-        plugin: how it becomes one node; None where there is no plugin.
-    """
-
-    name: str
+    name: str  #: What ``--attn`` says, and the mechanism of that name in ``fast_timesformer``.
+    #: Which equations hold for it: exact rewrites ask for this. "softmax": weights of pairs of tokens, by a softmax of
+    #: scalar products; "favor": weights by random features; "additive": tokens pooled by one query; "other": none of
+    #: these, only rewrites that hold for every mechanism are applied.
     algebra: Algebra = "other"
-    form: str
-    class_form: str
-    plugin: PluginEntry | None = None
+    form: str  #: The export form for all tokens, ``package.module:Class``; it is called with ``AttentionParts``.
+    class_form: str  #: The same for the class token alone, which is all that the last block needs.
+    plugin: PluginEntry | None = None  #: How it becomes one node; None where there is no plugin.
 
     @property
     def module(self) -> Module:

@@ -24,44 +24,28 @@ class OnCpu(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What a graph may differ from eager PyTorch in FP32, and what a machine without a GPU can say of it.
+    """What a graph may differ from eager PyTorch in FP32, and what a machine without a GPU can say of it."""
 
-    Attributes:
-        rel_l2: limit of the relative L2 error of the logits and of every tap, in the worst clip; no unit.
-        least_top1: share of the held-out clips, from 0 to 1, whose best class must stay. Trained models are sure of
-            most clips; those in doubt between two classes may fall either way once the scores are rounded, the more
-            the fewer bits there are.
-        on_cpu: what ONNX Runtime does with it on a CPU.
-    """
-
-    rel_l2: float
+    rel_l2: float  #: Limit of the relative L2 error of the logits and of every tap, in the worst clip; no unit.
+    #: Share of the held-out clips, from 0 to 1, whose best class must stay. Trained models are sure of most clips;
+    #: those in doubt between two classes may fall either way once the scores are rounded, the more the fewer bits there
+    #: are.
     least_top1: float
-    on_cpu: OnCpu
+    on_cpu: OnCpu  #: What ONNX Runtime does with it on a CPU.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
-    """One precision.
+    """One precision."""
 
-    Attributes:
-        name: what ``--precision`` takes, and what every value of ours is called by.
-        element: the element type by its name in NumPy or ml_dtypes.
-        onnx: the element type by its name in ONNX (``onnx_ir.DataType``).
-        engine: the element type by its name in TensorRT (``tensorrt.DataType``).
-        bits: width of an element, in bits.
-        unit_roundoff: largest relative error of rounding to the type; for int8 relative to the largest number.
-        since: least compute capability of a GPU whose arithmetic knows it ("8.9").
-        proof: how a graph in it is judged; None while no stage makes one.
-    """
-
-    name: str
-    element: str
-    onnx: str
-    engine: str
-    bits: int
-    unit_roundoff: float
-    since: str
-    proof: Proof | None = None
+    name: str  #: What ``--precision`` takes, and what every value of ours is called by.
+    element: str  #: The element type by its name in NumPy or ml_dtypes.
+    onnx: str  #: The element type by its name in ONNX (``onnx_ir.DataType``).
+    engine: str  #: The element type by its name in TensorRT (``tensorrt.DataType``).
+    bits: int  #: Width of an element, in bits.
+    unit_roundoff: float  #: Largest relative error of rounding to the type; for int8 relative to the largest number.
+    since: str  #: Least compute capability of a GPU whose arithmetic knows it ("8.9").
+    proof: Proof | None = None  #: How a graph in it is judged; None while no stage makes one.
 
     @property
     def is_half(self) -> bool:

@@ -30,17 +30,11 @@ _Read = Callable[[Any, Any], Any]
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """What a value must be beyond its type.
+    """What a value must be beyond its type."""
 
-    Attributes:
-        expected: the rule in words, as an error says it ("a whole number of at least 1").
-        holds: whether a value keeps it.
-        schema: the same in the words of JSON Schema.
-    """
-
-    expected: str
-    holds: Callable[[Any], bool]
-    schema: Mapping[str, Any] = field(default_factory=dict)
+    expected: str  #: The rule in words, as an error says it ("a whole number of at least 1").
+    holds: Callable[[Any], bool]  #: Whether a value keeps it.
+    schema: Mapping[str, Any] = field(default_factory=dict)  #: The same in the words of JSON Schema.
 
 
 def at_least(least: int) -> Rule:

@@ -38,24 +38,15 @@ HUGGING_FACE = "HF TimeSformer"
 
 @dataclass
 class Row:
-    """One export.
+    """One export."""
 
-    Attributes:
-        name: for people.
-        path: its FP32 graph.
-        input: the name of that graph's input.
-        export_s: how long the export took, in seconds.
-        nodes: of the FP32 graph.
-        plan: what TensorRT for RTX makes of the graph in fp16.
-        latency_ms: median milliseconds of a call of the FP32 graph, by runtime; None where that is not installed.
-    """
-
-    name: str
-    path: Path
-    input: str
-    export_s: float
-    nodes: int
-    plan: Audit
+    name: str  #: For people.
+    path: Path  #: Its FP32 graph.
+    input: str  #: The name of that graph's input.
+    export_s: float  #: How long the export took, in seconds.
+    nodes: int  #: Of the FP32 graph.
+    plan: Audit  #: What TensorRT for RTX makes of the graph in fp16.
+    #: Median milliseconds of a call of the FP32 graph, by runtime; None where that is not installed.
     latency_ms: dict[str, float | None]
 
     def cells(self) -> tuple[str, ...]:

@@ -33,46 +33,27 @@ _INTERVAL_NS = 200_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class GpuSample:
-    """One reading; None for what the device does not tell.
+    """One reading; None for what the device does not tell."""
 
-    Attributes:
-        sm_clock_mhz: clock of the multiprocessors.
-        memory_clock_mhz: clock of the memory.
-        temperature_c: in degrees Celsius.
-        power_w: in watts.
-        memory_used_bytes: of the whole device, other processes included.
-        throttle_reasons: why its clocks are lower than they could be.
-    """
-
-    sm_clock_mhz: int | None = None
-    memory_clock_mhz: int | None = None
-    temperature_c: int | None = None
-    power_w: float | None = None
-    memory_used_bytes: int | None = None
-    throttle_reasons: tuple[str, ...] | None = None
+    sm_clock_mhz: int | None = None  #: Clock of the multiprocessors.
+    memory_clock_mhz: int | None = None  #: Clock of the memory.
+    temperature_c: int | None = None  #: In degrees Celsius.
+    power_w: float | None = None  #: In watts.
+    memory_used_bytes: int | None = None  #: Of the whole device, other processes included.
+    throttle_reasons: tuple[str, ...] | None = None  #: Why its clocks are lower than they could be.
 
 
 @dataclass(frozen=True, kw_only=True)
 class GpuTrace:
-    """The readings of one benchmark.
+    """The readings of one benchmark."""
 
-    Attributes:
-        device: the GPU's name.
-        driver: the driver's version.
-        samples: readings between the timed calls, and the last.
-        before: read before the engine is loaded.
-        after: read when the last call has ended.
-        lowest: each figure's least between the timed calls, and every throttle reason that was seen.
-        highest: each figure's most, and the same reasons.
-    """
-
-    device: str
-    driver: str
-    samples: int
-    before: GpuSample
-    after: GpuSample
-    lowest: GpuSample
-    highest: GpuSample
+    device: str  #: The GPU's name.
+    driver: str  #: The driver's version.
+    samples: int  #: Readings between the timed calls, and the last.
+    before: GpuSample  #: Read before the engine is loaded.
+    after: GpuSample  #: Read when the last call has ended.
+    lowest: GpuSample  #: Each figure's least between the timed calls, and every throttle reason that was seen.
+    highest: GpuSample  #: Each figure's most, and the same reasons.
 
     def warnings(self) -> list[str]:
         seen = [reason for reason in self.highest.throttle_reasons or () if reason in _THROTTLES]

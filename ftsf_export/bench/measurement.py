@@ -31,24 +31,16 @@ BACKENDS = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT", "rtx": "Tenso
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What to run and how to sum it up.
+    """What to run and how to sum it up."""
 
-    Attributes:
-        backend: one of BACKENDS.
-        file: the ONNX file or the engine.
-        shapes: output name -> shape that must come out.
-        subject: what the timing is about. For an engine the heading is the GPU's name; who measures, and loads the
-            library, adds its name and version.
-        schedule: how long to measure.
-        threads: of ONNX Runtime; None: its own choice.
-    """
-
-    backend: str
-    file: Path
-    shapes: Shapes
+    backend: str  #: One of BACKENDS.
+    file: Path  #: The ONNX file or the engine.
+    shapes: Shapes  #: Output name -> shape that must come out.
+    #: What the timing is about. For an engine the heading is the GPU's name; who measures, and loads the library, adds
+    #: its name and version.
     subject: TimedFile
-    schedule: Schedule
-    threads: int | None = None
+    schedule: Schedule  #: How long to measure.
+    threads: int | None = None  #: Of ONNX Runtime; None: its own choice.
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:

@@ -24,18 +24,12 @@ class Schedule:
     """When there are enough samples, and when warm-up ends. Raises ConfigError with every bad field.
 
     Warm-up is for what happens once: lazy allocation, kernels compiled at their first use, clocks that ramp up.
-
-    Attributes:
-        iterations: timed calls, at least.
-        seconds: of timed calls, at least.
-        warmup: calls before the first timed one, at least.
-        warmup_seconds: of calls before the first timed one, at least.
     """
 
-    iterations: int = 10
-    seconds: float = 3.0
-    warmup: int = 3
-    warmup_seconds: float = 0.5
+    iterations: int = 10  #: Timed calls, at least.
+    seconds: float = 3.0  #: Of timed calls, at least.
+    warmup: int = 3  #: Calls before the first timed one, at least.
+    warmup_seconds: float = 0.5  #: Of calls before the first timed one, at least.
 
     def __post_init__(self) -> None:
         problems = [
@@ -54,19 +48,12 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """What the clock said.
+    """What the clock said."""
 
-    Attributes:
-        warmup_iterations: calls before the first timed one.
-        latency_ms: one a timed call, in milliseconds.
-        device_ms: the same by the device's own clock, as many; None where it has none.
-        elapsed_s: seconds from the first timed call to the end of the last, with what happened between calls.
-    """
-
-    warmup_iterations: int
-    latency_ms: tuple[float, ...]
-    device_ms: tuple[float, ...] | None
-    elapsed_s: float
+    warmup_iterations: int  #: Calls before the first timed one.
+    latency_ms: tuple[float, ...]  #: One a timed call, in milliseconds.
+    device_ms: tuple[float, ...] | None  #: The same by the device's own clock, as many; None where it has none.
+    elapsed_s: float  #: Seconds from the first timed call to the end of the last, with what happened between calls.
 
 
 def collect(

@@ -19,30 +19,18 @@ class LatencySummary:
 
     Percentiles interpolate linearly between order statistics (type 7 of Hyndman and Fan 1996, NumPy's "linear"):
     of n sorted samples x_0 .. x_(n-1), p is the value at rank p/100 * (n - 1).
-
-    Attributes:
-        count: of the samples.
-        mean_ms: of all samples.
-        std_ms: sample standard deviation (over n - 1; 0 for one sample).
-        min_ms: the fastest call.
-        p50_ms: the median.
-        p90_ms: 90th percentile.
-        p95_ms: 95th percentile.
-        p99_ms: 99th percentile.
-        max_ms: the slowest call.
-        slow_outliers: samples beyond Tukey's outer fence; they are in every figure here.
     """
 
-    count: int
-    mean_ms: float
-    std_ms: float
-    min_ms: float
-    p50_ms: float
-    p90_ms: float
-    p95_ms: float
-    p99_ms: float
-    max_ms: float
-    slow_outliers: int
+    count: int  #: Of the samples.
+    mean_ms: float  #: Of all samples.
+    std_ms: float  #: Sample standard deviation (over n - 1; 0 for one sample).
+    min_ms: float  #: The fastest call.
+    p50_ms: float  #: The median.
+    p90_ms: float  #: 90th percentile.
+    p95_ms: float  #: 95th percentile.
+    p99_ms: float  #: 99th percentile.
+    max_ms: float  #: The slowest call.
+    slow_outliers: int  #: Samples beyond Tukey's outer fence; they are in every figure here.
 
 
 def summary_from_latencies(latencies_ms: Sequence[float]) -> LatencySummary:

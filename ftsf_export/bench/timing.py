@@ -17,58 +17,37 @@ _ENOUGH_FOR_P99 = 100
 
 @dataclass(frozen=True, kw_only=True)
 class TimedFile:
-    """What is measured, and how.
+    """What is measured, and how."""
 
-    Attributes:
-        heading: where and by what, for example ``CPU (ONNX Runtime)`` or ``NVIDIA L4 (TensorRT 11.1.0, CUDA graph)``.
-        file: the measured file, relative to the bundle.
-        sha256: its hash.
-        weights: where they come from; random ones are said with every figure.
-        precision: of the file; what the machine really computes in is said in ``notes`` where it differs.
-        batch: clips a call.
-        clip_s: seconds of video that one clip stands for; None when it is not known.
-        clip_assumption: how ``clip_s`` was found.
-        conditions: what else the figures depend on: providers, threads, CUDA graph, input and output memory.
-        notes: what a reader must know before believing the figures.
-    """
-
+    #: Where and by what, for example ``CPU (ONNX Runtime)`` or ``NVIDIA L4 (TensorRT 11.1.0, CUDA graph)``.
     heading: str
-    file: str
-    sha256: str
-    weights: str
-    precision: str
-    batch: int
-    clip_s: float | None
-    clip_assumption: str
+    file: str  #: The measured file, relative to the bundle.
+    sha256: str  #: Its hash.
+    weights: str  #: Where they come from; random ones are said with every figure.
+    precision: str  #: Of the file; what the machine really computes in is said in ``notes`` where it differs.
+    batch: int  #: Clips a call.
+    clip_s: float | None  #: Seconds of video that one clip stands for; None when it is not known.
+    clip_assumption: str  #: How ``clip_s`` was found.
+    #: What else the figures depend on: providers, threads, CUDA graph, input and output memory.
     conditions: Mapping[str, str]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  #: What a reader must know before believing the figures.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """How fast one file ran on one machine, one call at a time: the next starts when the last one has ended.
+    """How fast one file ran on one machine, one call at a time: the next starts when the last one has ended."""
 
-    Attributes:
-        subject: what was measured, and how.
-        warmup_iterations: calls before the first timed one.
-        elapsed_s: seconds from the first timed call to the end of the last.
-        latency: from inputs in host memory to outputs in host memory.
-        device: the computation alone, by the device's own clock; None on a CPU.
-        clips_per_s: the clips of all timed calls over the time that those calls took.
-        video_s_per_s: above 1 is faster than real time for clips laid end to end; None where ``clip_s`` is.
-        peak_rss_bytes: the most memory that the measuring process ever held, its libraries and the loading included.
-        gpu: the GPU's state meanwhile; None where it is not known.
-    """
-
-    subject: TimedFile
-    warmup_iterations: int
-    elapsed_s: float
-    latency: LatencySummary
-    device: LatencySummary | None
-    clips_per_s: float
+    subject: TimedFile  #: What was measured, and how.
+    warmup_iterations: int  #: Calls before the first timed one.
+    elapsed_s: float  #: Seconds from the first timed call to the end of the last.
+    latency: LatencySummary  #: From inputs in host memory to outputs in host memory.
+    device: LatencySummary | None  #: The computation alone, by the device's own clock; None on a CPU.
+    clips_per_s: float  #: The clips of all timed calls over the time that those calls took.
+    #: Above 1 is faster than real time for clips laid end to end; None where ``clip_s`` is.
     video_s_per_s: float | None
+    #: The most memory that the measuring process ever held, its libraries and the loading included.
     peak_rss_bytes: int | None
-    gpu: GpuTrace | None
+    gpu: GpuTrace | None  #: The GPU's state meanwhile; None where it is not known.
 
     @property
     def heading(self) -> str:

@@ -30,24 +30,17 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Golden:
-    """Reference values.
+    """Reference values."""
 
-    Attributes:
-        clip: (n, F, C, H, W) float32, normalised as the manifest says.
-        logits: (n, classes) float32, eager FP32.
-        sources: n descriptions ("noise seed 0", "bigbuckbunny.mp4 frames 0..112").
-        labels: n known labels, or None.
-        taps: name -> (n, S) float32, the eager tap at ``sample_positions`` of one clip's flattened values.
-        weights: name of each constant of ``model.onnx`` -> SHA-256 (hexadecimal) of its type, shape and values when it
-            was exported; empty when none were recorded. Reference outputs alone cannot tell a weight whose part in
-            them is smaller than half precision rounds.
-    """
-
-    clip: Floats
-    logits: Floats
-    sources: tuple[str, ...]
-    labels: tuple[str, ...] | None = None
+    clip: Floats  #: (n, F, C, H, W) float32, normalised as the manifest says.
+    logits: Floats  #: (n, classes) float32, eager FP32.
+    sources: tuple[str, ...]  #: N descriptions ("noise seed 0", "bigbuckbunny.mp4 frames 0..112").
+    labels: tuple[str, ...] | None = None  #: N known labels, or None.
+    #: Name -> (n, S) float32, the eager tap at ``sample_positions`` of one clip's flattened values.
     taps: Mapping[str, Floats] = field(default_factory=dict)
+    #: Name of each constant of ``model.onnx`` -> SHA-256 (hexadecimal) of its type, shape and values when it was
+    #: exported; empty when none were recorded. Reference outputs alone cannot tell a weight whose part in them is
+    #: smaller than half precision rounds.
     weights: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

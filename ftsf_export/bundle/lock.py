@@ -18,15 +18,10 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True)
 class DirectoryLock:
-    """The lock of one directory.
+    """The lock of one directory."""
 
-    Attributes:
-        descriptor: of the open directory; the lock lasts until it is closed.
-        exclusive: whether others are kept out; False where the file system (or Windows) knows no such lock.
-    """
-
-    descriptor: int
-    exclusive: bool
+    descriptor: int  #: Of the open directory; the lock lasts until it is closed.
+    exclusive: bool  #: Whether others are kept out; False where the file system (or Windows) knows no such lock.
 
     def release(self) -> None:
         os.close(self.descriptor)

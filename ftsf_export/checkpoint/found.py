@@ -23,56 +23,35 @@ FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """One checkpoint on this machine, understood but not read.
+    """One checkpoint on this machine, understood but not read."""
 
-    Attributes:
-        kind: for people: "Hugging Face", "facebookresearch/TimeSformer", "FastTimeSformer".
-        name: for people, without a path of the machine.
-        tensors: where the numbers lie.
-        model: the architecture as it was trained.
-        origins: name of each of the model's tensors -> where it lies in the file.
-        preprocessing: how frames became its input in training; TimeSformer's own where the file does not say.
-        set_aside: what in the file is not used, on purpose.
-        labels: names of the classes in the order of the logits, where the file has them.
-        revision: the hub's commit that it is.
-        warnings: what a user has to know.
-    """
-
-    kind: str
-    name: str
-    tensors: TensorFile
-    model: TimeSformerConfig
-    origins: dict[str, Origin]
+    kind: str  #: For people: "Hugging Face", "facebookresearch/TimeSformer", "FastTimeSformer".
+    name: str  #: For people, without a path of the machine.
+    tensors: TensorFile  #: Where the numbers lie.
+    model: TimeSformerConfig  #: The architecture as it was trained.
+    origins: dict[str, Origin]  #: Name of each of the model's tensors -> where it lies in the file.
+    #: How frames became its input in training; TimeSformer's own where the file does not say.
     preprocessing: Preprocessing
-    set_aside: tuple[str, ...] = ()
-    labels: tuple[str, ...] | None = None
-    revision: str = ""
-    warnings: tuple[str, ...] = ()
+    set_aside: tuple[str, ...] = ()  #: What in the file is not used, on purpose.
+    labels: tuple[str, ...] | None = None  #: Names of the classes in the order of the logits, where the file has them.
+    revision: str = ""  #: The hub's commit that it is.
+    warnings: tuple[str, ...] = ()  #: What a user has to know.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint that fits what was asked.
+    """A checkpoint that fits what was asked."""
 
-    Attributes:
-        found: the checkpoint as it is; ``found.model`` is the architecture as it was trained.
-        model: the architecture of the model to be made of it: another mechanism, frames or size where they were asked.
-        sha256: of the file of weights.
-        labels: names of the classes in the order of the logits; None when unknown.
-        preprocessing: how a video becomes the model's input, for the model's frames and size.
-        fresh: tensors of the model that the checkpoint does not have and that are drawn from the seed.
-        unused: what the checkpoint has beside, and is left alone on purpose.
-        warnings: what a user has to know.
-    """
-
-    found: Found
+    found: Found  #: The checkpoint as it is; ``found.model`` is the architecture as it was trained.
+    #: The architecture of the model to be made of it: another mechanism, frames or size where they were asked.
     model: TimeSformerConfig
-    sha256: str
-    labels: tuple[str, ...] | None
-    preprocessing: Preprocessing
+    sha256: str  #: Of the file of weights.
+    labels: tuple[str, ...] | None  #: Names of the classes in the order of the logits; None when unknown.
+    preprocessing: Preprocessing  #: How a video becomes the model's input, for the model's frames and size.
+    #: Tensors of the model that the checkpoint does not have and that are drawn from the seed.
     fresh: tuple[str, ...] = ()
-    unused: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()  #: What the checkpoint has beside, and is left alone on purpose.
+    warnings: tuple[str, ...] = ()  #: What a user has to know.
 
     @property
     def from_huggingface(self) -> bool:

@@ -24,15 +24,10 @@ _SMALL = (CONFIG_NAME, *PROCESSOR_NAMES)
 
 @dataclass(frozen=True)
 class HubId:
-    """A model on the hub.
+    """A model on the hub."""
 
-    Attributes:
-        name: "owner/name".
-        revision: a branch, a tag or a commit.
-    """
-
-    name: str
-    revision: str
+    name: str  #: "owner/name".
+    revision: str  #: A branch, a tag or a commit.
 
     @classmethod
     def parse(cls, text: str) -> HubId | None:
@@ -43,17 +38,11 @@ class HubId:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The files of one commit.
+    """The files of one commit."""
 
-    Attributes:
-        folder: where they lie on this machine.
-        commit: the commit's SHA-1.
-        fetched: whether the hub answered; otherwise the files were in the cache.
-    """
-
-    folder: Path
-    commit: str
-    fetched: bool
+    folder: Path  #: Where they lie on this machine.
+    commit: str  #: The commit's SHA-1.
+    fetched: bool  #: Whether the hub answered; otherwise the files were in the cache.
 
 
 def fetch(hub_id: HubId, on_progress: OnProgress = silent) -> Snapshot:

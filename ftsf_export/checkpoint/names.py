@@ -48,17 +48,11 @@ _HUGGING_FACE, _FACEBOOK = 0, 1
 
 @dataclass(frozen=True)
 class Origin:
-    """One of our tensors in a checkpoint.
+    """One of our tensors in a checkpoint."""
 
-    Attributes:
-        name: what the checkpoint calls it.
-        shape: its shape there.
-        convert: makes ours of it.
-    """
-
-    name: str
-    shape: Shape
-    convert: Callable[[Tensor], Tensor]
+    name: str  #: What the checkpoint calls it.
+    shape: Shape  #: Its shape there.
+    convert: Callable[[Tensor], Tensor]  #: Makes ours of it.
 
 
 def huggingface_origins(model: TimeSformerConfig) -> dict[str, Origin]:

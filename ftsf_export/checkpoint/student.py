@@ -16,21 +16,13 @@ from ftsf_export.progress import OnProgress
 
 @dataclass(frozen=True)
 class Student:
-    """The model to be trained, where it starts, and whom it learns from.
+    """The model to be trained, where it starts, and whom it learns from."""
 
-    Attributes:
-        model: the model in float32, before its first step.
-        labels: the classes in the order of the logits.
-        checkpoint: what the model starts from; None for random weights.
-        teacher: the model that it is taught by; None where the labels alone teach it.
-        remarks: what a user has to know.
-    """
-
-    model: FastTimeSformer
-    labels: tuple[str, ...]
-    checkpoint: Checkpoint | None
-    teacher: FastTimeSformer | None
-    remarks: tuple[str, ...]
+    model: FastTimeSformer  #: The model in float32, before its first step.
+    labels: tuple[str, ...]  #: The classes in the order of the logits.
+    checkpoint: Checkpoint | None  #: What the model starts from; None for random weights.
+    teacher: FastTimeSformer | None  #: The model that it is taught by; None where the labels alone teach it.
+    remarks: tuple[str, ...]  #: What a user has to know.
 
 
 def make_student(

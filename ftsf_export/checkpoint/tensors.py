@@ -35,22 +35,14 @@ _GROUPS = ("model_state", "state_dict", "model")
 
 @dataclass(frozen=True)
 class TensorFile:
-    """A file of named tensors, not read yet.
+    """A file of named tensors, not read yet."""
 
-    Attributes:
-        path: the file.
-        shapes: name -> shape.
-        metadata: text that a safetensors file holds beside its tensors.
-        group: key of a pickle under which the tensors lie; empty where they are the whole of it.
-        prefix: what every name in the file starts with; ``shapes`` are without it.
-        beside: what else the pickle holds: key -> its text, or a description of what it is.
-    """
-
-    path: Path
-    shapes: Mapping[str, Shape]
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    group: str = ""
-    prefix: str = ""
+    path: Path  #: The file.
+    shapes: Mapping[str, Shape]  #: Name -> shape.
+    metadata: Mapping[str, str] = field(default_factory=dict)  #: Text that a safetensors file holds beside its tensors.
+    group: str = ""  #: Key of a pickle under which the tensors lie; empty where they are the whole of it.
+    prefix: str = ""  #: What every name in the file starts with; ``shapes`` are without it.
+    #: What else the pickle holds: key -> its text, or a description of what it is.
     beside: Mapping[str, str] = field(default_factory=dict)
 
     def read(self) -> dict[str, Tensor]:

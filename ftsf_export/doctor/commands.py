@@ -24,17 +24,11 @@ _MENDS = {
 
 @dataclass(frozen=True)
 class Need:
-    """One thing that a command needs: all items of any one of the ways.
+    """One thing that a command needs: all items of any one of the ways."""
 
-    Attributes:
-        ways: Names of packages, and of the abilities above.
-        mend: How to get it, as the end of a sentence.
-        purpose: The part of the work that needs it; empty when the whole command does.
-    """
-
-    ways: tuple[tuple[str, ...], ...]
-    mend: str
-    purpose: str = ""
+    ways: tuple[tuple[str, ...], ...]  #: Names of packages, and of the abilities above.
+    mend: str  #: How to get it, as the end of a sentence.
+    purpose: str = ""  #: The part of the work that needs it; empty when the whole command does.
 
     def met(self, abilities: Set[str]) -> bool:
         """Whether all items of one way are there."""
@@ -48,17 +42,11 @@ class Need:
 
 @dataclass(frozen=True)
 class Lack:
-    """What is not here, with one way to get all of it.
+    """What is not here, with one way to get all of it."""
 
-    Attributes:
-        items: Names of packages and abilities, or the release that is here and cannot be used.
-        mend: How to get them all, as the end of a sentence.
-        purpose: The part of the work that needs them; empty when the whole command does.
-    """
-
-    items: tuple[str, ...]
-    mend: str
-    purpose: str = ""
+    items: tuple[str, ...]  #: Names of packages and abilities, or the release that is here and cannot be used.
+    mend: str  #: How to get them all, as the end of a sentence.
+    purpose: str = ""  #: The part of the work that needs them; empty when the whole command does.
 
     def sentence(self) -> str:
         """Items, purpose and mend, as the end of a sentence."""
@@ -67,17 +55,11 @@ class Lack:
 
 @dataclass(frozen=True)
 class Readiness:
-    """One command on this machine.
+    """One command on this machine."""
 
-    Attributes:
-        command: Name of the command.
-        lacks: What keeps it from running.
-        limits: What keeps it only from a part of its work.
-    """
-
-    command: str
-    lacks: tuple[Lack, ...]
-    limits: tuple[Lack, ...]
+    command: str  #: Name of the command.
+    lacks: tuple[Lack, ...]  #: What keeps it from running.
+    limits: tuple[Lack, ...]  #: What keeps it only from a part of its work.
 
     @property
     def ready(self) -> bool:

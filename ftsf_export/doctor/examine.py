@@ -36,17 +36,11 @@ Probe = Callable[[str], "ProbeResult"]
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What one library answered in a process of its own.
+    """What one library answered in a process of its own."""
 
-    Attributes:
-        name: Name of the library, or ``driver``.
-        problem: Why it does not work; empty when it does.
-        answer: What it says of itself, as JSON: versions, providers, GPUs.
-    """
-
-    name: str
-    problem: str
-    answer: Mapping[str, Any]
+    name: str  #: Name of the library, or ``driver``.
+    problem: str  #: Why it does not work; empty when it does.
+    answer: Mapping[str, Any]  #: What it says of itself, as JSON: versions, providers, GPUs.
 
     @property
     def works(self) -> bool:
@@ -56,21 +50,13 @@ class ProbeResult:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Everything that doctor found.
+    """Everything that doctor found."""
 
-    Attributes:
-        machine: Python, system, processor and memory.
-        packages: Every package that setup.py names for users.
-        probes: The driver, and every library that is installed, by name.
-        problems: Faults to mend, one sentence each; what merely is not there is none.
-        commands: Every command with what it lacks here.
-    """
-
-    machine: Machine
-    packages: tuple[Finding, ...]
-    probes: Mapping[str, ProbeResult]
-    problems: tuple[str, ...]
-    commands: tuple[Readiness, ...]
+    machine: Machine  #: Python, system, processor and memory.
+    packages: tuple[Finding, ...]  #: Every package that setup.py names for users.
+    probes: Mapping[str, ProbeResult]  #: The driver, and every library that is installed, by name.
+    problems: tuple[str, ...]  #: Faults to mend, one sentence each; what merely is not there is none.
+    commands: tuple[Readiness, ...]  #: Every command with what it lacks here.
 
     @property
     def gpus(self) -> tuple[Mapping[str, Any], ...]:

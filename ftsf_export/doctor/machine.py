@@ -14,22 +14,14 @@ _CPU_INFO = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True)
 class Machine:
-    """The computer that this process runs on.
+    """The computer that this process runs on."""
 
-    Attributes:
-        python: version of Python.
-        executable: path of Python.
-        system: operating system, as in "Linux-6.8.0-x86_64-with-glibc2.39".
-        processor: the processor's name.
-        cpus: how many logical processors this process may run on.
-        memory_bytes: physical memory, or the container's limit where that is less; None where it cannot be read.
-    """
-
-    python: str
-    executable: str
-    system: str
-    processor: str
-    cpus: int
+    python: str  #: Version of Python.
+    executable: str  #: Path of Python.
+    system: str  #: Operating system, as in "Linux-6.8.0-x86_64-with-glibc2.39".
+    processor: str  #: The processor's name.
+    cpus: int  #: How many logical processors this process may run on.
+    #: Physical memory, or the container's limit where that is less; None where it cannot be read.
     memory_bytes: int | None
 
 

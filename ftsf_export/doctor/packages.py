@@ -29,32 +29,20 @@ VersionOf = Callable[[str], str]
 
 @dataclass(frozen=True)
 class Package:
-    """One requirement of the distribution on this platform.
+    """One requirement of the distribution on this platform."""
 
-    Attributes:
-        name: Normalised name of the distribution, for example ``ml-dtypes``.
-        extra: The smallest extra that brings it; ``""`` is the core.
-        specifier: The releases that the toolkit takes, as PEP 440 writes them, for example ``<19,>=14``.
-    """
-
-    name: str
-    extra: str
-    specifier: str
+    name: str  #: Normalised name of the distribution, for example ``ml-dtypes``.
+    extra: str  #: The smallest extra that brings it; ``""`` is the core.
+    specifier: str  #: The releases that the toolkit takes, as PEP 440 writes them, for example ``<19,>=14``.
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A package as it is on this machine.
+    """A package as it is on this machine."""
 
-    Attributes:
-        package: The requirement that it is held against.
-        version: The installed release; None when the package is not installed.
-        problem: Why the installed release cannot be used; empty when it can, and when none is installed.
-    """
-
-    package: Package
-    version: str | None
-    problem: str = ""
+    package: Package  #: The requirement that it is held against.
+    version: str | None  #: The installed release; None when the package is not installed.
+    problem: str = ""  #: Why the installed release cannot be used; empty when it can, and when none is installed.
 
     @property
     def usable(self) -> bool:

@@ -34,27 +34,16 @@ _MOVING_KINDS = re.compile(r"reformat|shuffle|copy|slice|concat|noop|cast", re.I
 
 @dataclass(frozen=True, kw_only=True)
 class KernelFacts:
-    """One kernel, read.
+    """One kernel, read."""
 
-    Attributes:
-        kernel: as the plan lists it.
-        kind: one of ``KINDS``.
-        module: the model's module that it works for; a kernel that spans several belongs to its product's.
-        moved_bytes: its inputs, constants and outputs.
-        flops: of the products behind it.
-        runs_in: element type of those products' operands; "" where it has none.
-        least_s: roofline bound by the card's data sheet, in seconds; None without a card.
-        limited_by: "memory" or "arithmetic", whichever sets the bound; "" without a card.
-    """
-
-    kernel: Kernel
-    kind: str
-    module: Scope
-    moved_bytes: int
-    flops: int
-    runs_in: str
-    least_s: float | None
-    limited_by: str
+    kernel: Kernel  #: As the plan lists it.
+    kind: str  #: One of ``KINDS``.
+    module: Scope  #: The model's module that it works for; a kernel that spans several belongs to its product's.
+    moved_bytes: int  #: Its inputs, constants and outputs.
+    flops: int  #: Of the products behind it.
+    runs_in: str  #: Element type of those products' operands; "" where it has none.
+    least_s: float | None  #: Roofline bound by the card's data sheet, in seconds; None without a card.
+    limited_by: str  #: "memory" or "arithmetic", whichever sets the bound; "" without a card.
 
     def group(self, view: str) -> str:
         """The row that it belongs to. By module, the same module of all blocks is one row."""
@@ -84,19 +73,12 @@ class KernelFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class KernelTotals:
-    """Several kernels, summed up.
+    """Several kernels, summed up."""
 
-    Attributes:
-        kernels: how many they are.
-        moved_bytes: of all of them.
-        flops: of the products behind them.
-        least_s: the sum of their bounds, in seconds; None without a card.
-    """
-
-    kernels: int
-    moved_bytes: int
-    flops: int
-    least_s: float | None
+    kernels: int  #: How many they are.
+    moved_bytes: int  #: Of all of them.
+    flops: int  #: Of the products behind them.
+    least_s: float | None  #: The sum of their bounds, in seconds; None without a card.
 
     @classmethod
     def of(cls, kernels: Sequence[KernelFacts]) -> KernelTotals:
@@ -123,21 +105,14 @@ def _ms(seconds: float | None) -> float | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """A plan, read.
+    """A plan, read."""
 
-    Attributes:
-        kernels: in the order of execution.
-        memory: what the engine will allocate.
-        card: whose data sheet the bounds are from; None where there is none for the target.
-        unplaced: products of the network behind no kernel (folded away, or under another's name).
-        unread: lines of the plan that could not be read.
-    """
-
-    kernels: tuple[KernelFacts, ...]
-    memory: Memory
-    card: Card | None
+    kernels: tuple[KernelFacts, ...]  #: In the order of execution.
+    memory: Memory  #: What the engine will allocate.
+    card: Card | None  #: Whose data sheet the bounds are from; None where there is none for the target.
+    #: Products of the network behind no kernel (folded away, or under another's name).
     unplaced: tuple[Product, ...] = ()
-    unread: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()  #: Lines of the plan that could not be read.
 
     @property
     def moved_bytes(self) -> int:

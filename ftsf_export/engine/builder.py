@@ -34,17 +34,11 @@ _MENDS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Engine(Built):
-    """A compiled engine and what is known about it.
+    """A compiled engine and what is known about it."""
 
-    Attributes:
-        request: what was asked; its output is the plan file, with no header of ours.
-        build_seconds: from the request to the file.
-        plan: kernels and memory, as the builder told them.
-    """
-
-    request: BuildRequest
-    build_seconds: float
-    plan: Plan
+    request: BuildRequest  #: What was asked; its output is the plan file, with no header of ours.
+    build_seconds: float  #: From the request to the file.
+    plan: Plan  #: Kernels and memory, as the builder told them.
 
     def sidecar(self) -> dict[str, Any]:
         """What stands beside the engine file: no time and no path, so that the same build says the same."""

@@ -19,17 +19,11 @@ _GIGA, _TERA = 1e9, 1e12
 
 @dataclass(frozen=True)
 class Card:
-    """Data-sheet figures of one card.
+    """Data-sheet figures of one card."""
 
-    Attributes:
-        name: of the product.
-        bytes_per_s: of its memory.
-        flops_per_s: element type -> dense operations a second.
-    """
-
-    name: str
-    bytes_per_s: float
-    flops_per_s: Mapping[str, float] = field(hash=False)
+    name: str  #: Of the product.
+    bytes_per_s: float  #: Of its memory.
+    flops_per_s: Mapping[str, float] = field(hash=False)  #: Element type -> dense operations a second.
 
     def least_s(self, moved_bytes: int, flops: int, dtype: str) -> tuple[float, str]:
         """The least time that memory and arithmetic allow, and which of the two sets it.

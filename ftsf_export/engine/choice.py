@@ -15,17 +15,11 @@ from ftsf_export.runners.flavour import INSTALLS, MODULES
 
 @dataclass(frozen=True)
 class BuildTools:
-    """What can compile on one machine.
+    """What can compile on one machine."""
 
-    Attributes:
-        gpu_capability: compute capability of the first GPU ("8.6"); None without a usable driver and GPU.
-        rtx_installed: whether TensorRT for RTX is there.
-        tensorrt_installed: whether TensorRT is there.
-    """
-
-    gpu_capability: str | None
-    rtx_installed: bool
-    tensorrt_installed: bool
+    gpu_capability: str | None  #: Compute capability of the first GPU ("8.6"); None without a usable driver and GPU.
+    rtx_installed: bool  #: Whether TensorRT for RTX is there.
+    tensorrt_installed: bool  #: Whether TensorRT is there.
 
 
 def build_tools_here() -> BuildTools:
@@ -40,28 +34,18 @@ def build_tools_here() -> BuildTools:
 
 @dataclass(frozen=True)
 class EngineToBuild:
-    """One engine to build here.
+    """One engine to build here."""
 
-    Attributes:
-        builder: "rtx" or "tensorrt".
-        target: what it is built for.
-    """
-
-    builder: str
-    target: Target
+    builder: str  #: "rtx" or "tensorrt".
+    target: Target  #: What it is built for.
 
 
 @dataclass(frozen=True)
 class Deferred:
-    """An engine that can only be built elsewhere.
+    """An engine that can only be built elsewhere."""
 
-    Attributes:
-        target: what it is for.
-        reason: why it is not built here, in words.
-    """
-
-    target: Target
-    reason: str
+    target: Target  #: What it is for.
+    reason: str  #: Why it is not built here, in words.
 
     def command(self, bundle: str) -> str:
         """What to type where it can be built: on the machine itself, unless only TensorRT for RTX covers the target."""
@@ -70,15 +54,10 @@ class Deferred:
 
 @dataclass(frozen=True)
 class BuildPlanChoice:
-    """What becomes of the targets that were asked for.
+    """What becomes of the targets that were asked for."""
 
-    Attributes:
-        to_build: the engines that are built here.
-        deferred: those that are left for another machine.
-    """
-
-    to_build: tuple[EngineToBuild, ...]
-    deferred: tuple[Deferred, ...] = ()
+    to_build: tuple[EngineToBuild, ...]  #: The engines that are built here.
+    deferred: tuple[Deferred, ...] = ()  #: Those that are left for another machine.
 
 
 def resolve(builder: str, targets: Sequence[str], precision: str, tools: BuildTools) -> BuildPlanChoice:

@@ -75,17 +75,11 @@ def dtype_named(words: str) -> str:
 
 @dataclass(frozen=True)
 class Tensor:
-    """An operand or result of a kernel.
+    """An operand or result of a kernel."""
 
-    Attributes:
-        name: the compiler's.
-        dims: in elements, -1 where the batch is dynamic; none for a scalar.
-        dtype: our name of its element type.
-    """
-
-    name: str
-    dims: tuple[int, ...]
-    dtype: str
+    name: str  #: The compiler's.
+    dims: tuple[int, ...]  #: In elements, -1 where the batch is dynamic; none for a scalar.
+    dtype: str  #: Our name of its element type.
 
     @property
     def elements(self) -> int | None:
@@ -103,25 +97,15 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Kernel:
-    """One line of the plan that does work on the GPU.
+    """One line of the plan that does work on the GPU."""
 
-    Attributes:
-        name: the compiler's.
-        kind: the compiler's own word (kgen, gemm, runtime_fusion, ...).
-        inputs: what it reads that other kernels, or the caller, wrote.
-        constants: weights; they are read like inputs.
-        outputs: what it writes.
-        nodes: names of the ONNX nodes behind it.
-        tactic: the compiler's implementation, where it says one.
-    """
-
-    name: str
-    kind: str
-    inputs: tuple[Tensor, ...]
-    constants: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    nodes: tuple[str, ...]
-    tactic: str
+    name: str  #: The compiler's.
+    kind: str  #: The compiler's own word (kgen, gemm, runtime_fusion, ...).
+    inputs: tuple[Tensor, ...]  #: What it reads that other kernels, or the caller, wrote.
+    constants: tuple[Tensor, ...]  #: Weights; they are read like inputs.
+    outputs: tuple[Tensor, ...]  #: What it writes.
+    nodes: tuple[str, ...]  #: Names of the ONNX nodes behind it.
+    tactic: str  #: The compiler's implementation, where it says one.
 
     @property
     def moved_bytes(self) -> int | None:
@@ -154,17 +138,11 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Memory:
-    """What the engine will allocate, by the builder's log; None where the log does not say.
+    """What the engine will allocate, by the builder's log; None where the log does not say."""
 
-    Attributes:
-        activation_bytes: of the values between kernels.
-        scratch_bytes: of the kernel that needs the most beside them.
-        weights_bytes: of the constants.
-    """
-
-    activation_bytes: int | None = None
-    scratch_bytes: int | None = None
-    weights_bytes: int | None = None
+    activation_bytes: int | None = None  #: Of the values between kernels.
+    scratch_bytes: int | None = None  #: Of the kernel that needs the most beside them.
+    weights_bytes: int | None = None  #: Of the constants.
 
 
 _UNKNOWN_MEMORY = Memory()
@@ -172,17 +150,11 @@ _UNKNOWN_MEMORY = Memory()
 
 @dataclass(frozen=True)
 class Plan:
-    """The compiled graph.
+    """The compiled graph."""
 
-    Attributes:
-        kernels: in the order of execution.
-        memory: what the engine will allocate.
-        unread: layer lines that the grammar did not know.
-    """
-
-    kernels: tuple[Kernel, ...]
-    memory: Memory = _UNKNOWN_MEMORY
-    unread: tuple[str, ...] = ()
+    kernels: tuple[Kernel, ...]  #: In the order of execution.
+    memory: Memory = _UNKNOWN_MEMORY  #: What the engine will allocate.
+    unread: tuple[str, ...] = ()  #: Layer lines that the grammar did not know.
 
     @property
     def moved_bytes(self) -> int | None:

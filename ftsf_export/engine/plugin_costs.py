@@ -57,24 +57,17 @@ def _operation(mechanism: str) -> Operation:
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionCost:
-    """The attentions of one kind, from the packed product to the input of the output projection.
+    """The attentions of one kind, from the packed product to the input of the output projection."""
 
-    Attributes:
-        along: "time" or "space".
-        module: where they are, ``blocks.*.temporal.attn``.
-        attentions: how many of them a plugin can compute: not the last block's where its class token alone asks.
-        compiled: kernels of the plan that work for them. What the compiler fused into the products before and after is
-            not among them.
-        plugin: one kernel each, as modelled; its bytes count what every program reads, held in a cache or not.
-        bound_bytes: the packed stream once and the output once.
-    """
-
-    along: Along
-    module: Scope
-    attentions: int
+    along: Along  #: "time" or "space".
+    module: Scope  #: Where they are, ``blocks.*.temporal.attn``.
+    attentions: int  #: How many of them a plugin can compute: not the last block's where its class token alone asks.
+    #: Kernels of the plan that work for them. What the compiler fused into the products before and after is not among
+    #: them.
     compiled: KernelTotals
+    #: One kernel each, as modelled; its bytes count what every program reads, held in a cache or not.
     plugin: KernelTotals
-    bound_bytes: int
+    bound_bytes: int  #: The packed stream once and the output once.
 
     @property
     def plugin_is_better(self) -> bool:

@@ -16,40 +16,26 @@ class CompilerRefusal(BuildError):
 
 @dataclass(frozen=True, kw_only=True)
 class BuildRequest:
-    """One engine to build.
+    """One engine to build."""
 
-    Attributes:
-        onnx_path: a strongly typed graph: the precision is in it.
-        builder: "rtx" or "tensorrt".
-        target: the machine that will run it.
-        precision: what the graph was made in; the build sets no precision of its own, the types gate judges by it.
-        batch: clips in one call; the optimization profile of a dynamic graph.
-        input_name: of the graph's input.
-        clip_shape: of the graph's input for one clip (F, C, H, W).
-        output: where the engine goes; written whole or not at all.
-        workspace_mib: limit of the compiler's scratch memory, in MiB; None is its own default.
-        timing_cache: a file read before and updated after; None for none. Only TensorRT measures kernels.
-        tf32: whether FP32 products may round their operands to TF32; off means true FP32.
-        plugins: operations of ``ftsf_plugins`` that TensorRT is to know; empty: their nodes' functions are compiled.
-        plugin_kernels: a folder of ``scripts/build-plugins``, for a machine without Triton; None: Triton compiles.
-        timeout_s: seconds after which the build, and nothing else, is killed.
-        log_path: where the builder's verbose log grows, line by line, and is kept; None keeps it for the error message.
-    """
-
-    onnx_path: Path
-    builder: str
-    target: Target
-    precision: str
-    batch: BatchRange
-    input_name: str
-    clip_shape: tuple[int, ...]
-    output: Path
-    workspace_mib: int | None = None
+    onnx_path: Path  #: A strongly typed graph: the precision is in it.
+    builder: str  #: "rtx" or "tensorrt".
+    target: Target  #: The machine that will run it.
+    precision: str  #: What the graph was made in; the build sets no precision of its own, the types gate judges by it.
+    batch: BatchRange  #: Clips in one call; the optimization profile of a dynamic graph.
+    input_name: str  #: Of the graph's input.
+    clip_shape: tuple[int, ...]  #: Of the graph's input for one clip (F, C, H, W).
+    output: Path  #: Where the engine goes; written whole or not at all.
+    workspace_mib: int | None = None  #: Limit of the compiler's scratch memory, in MiB; None is its own default.
+    #: A file read before and updated after; None for none. Only TensorRT measures kernels.
     timing_cache: Path | None = None
-    tf32: bool = False
+    tf32: bool = False  #: Whether FP32 products may round their operands to TF32; off means true FP32.
+    #: Operations of ``ftsf_plugins`` that TensorRT is to know; empty: their nodes' functions are compiled.
     plugins: tuple[str, ...] = ()
+    #: A folder of ``scripts/build-plugins``, for a machine without Triton; None: Triton compiles.
     plugin_kernels: Path | None = None
-    timeout_s: float = 3600.0
+    timeout_s: float = 3600.0  #: Seconds after which the build, and nothing else, is killed.
+    #: Where the builder's verbose log grows, line by line, and is kept; None keeps it for the error message.
     log_path: Path | None = None
 
     @property
@@ -65,37 +51,22 @@ class BuildRequest:
 
 @dataclass(frozen=True)
 class Product:
-    """A matrix product, convolution or attention of the parsed network, before the compiler: its types are law.
+    """A matrix product, convolution or attention of the parsed network, before the compiler: its types are law."""
 
-    Attributes:
-        node: the ONNX node's name.
-        kind: the network's layer type.
-        types: element types of its operands.
-        flops: its multiplications and additions at the network's shapes; None where one of them is dynamic.
-    """
-
-    node: str
-    kind: str
-    types: tuple[str, ...]
+    node: str  #: The ONNX node's name.
+    kind: str  #: The network's layer type.
+    types: tuple[str, ...]  #: Element types of its operands.
+    #: Its multiplications and additions at the network's shapes; None where one of them is dynamic.
     flops: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What the worker says of a finished build.
+    """What the worker says of a finished build."""
 
-    Attributes:
-        builder_version: of the compiler.
-        tf32: whether FP32 products may round to TF32, read back from the configuration that was compiled.
-        products: of the parsed network.
-        sha256: of the engine.
-        size_bytes: of the engine.
-        plugins: "aot": the engine holds its plugins; "v3": who loads it registers them first; "": it has none.
-    """
-
-    builder_version: str
-    tf32: bool
-    products: tuple[Product, ...]
-    sha256: str
-    size_bytes: int
-    plugins: str = ""
+    builder_version: str  #: Of the compiler.
+    tf32: bool  #: Whether FP32 products may round to TF32, read back from the configuration that was compiled.
+    products: tuple[Product, ...]  #: Of the parsed network.
+    sha256: str  #: Of the engine.
+    size_bytes: int  #: Of the engine.
+    plugins: str = ""  #: "aot": the engine holds its plugins; "v3": who loads it registers them first; "": it has none.

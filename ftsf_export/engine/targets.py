@@ -29,21 +29,14 @@ BUILDERS = ("rtx", "tensorrt")
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """One machine, or one family of them.
+    """One machine, or one family of them."""
 
-    Attributes:
-        name: what ``--target`` takes.
-        title: the machine in words.
-        capabilities: compute capabilities that one engine must cover ("8.6").
-        tensorrt: the TensorRT that the machine's software ships, where the user has no choice ("10.3"); else "".
-        arm: an Arm system on chip, for which TensorRT for RTX has no runtime.
-    """
-
-    name: str
-    title: str
-    capabilities: tuple[str, ...]
+    name: str  #: What ``--target`` takes.
+    title: str  #: The machine in words.
+    capabilities: tuple[str, ...]  #: Compute capabilities that one engine must cover ("8.6").
+    #: The TensorRT that the machine's software ships, where the user has no choice ("10.3"); else "".
     tensorrt: str = ""
-    arm: bool = False
+    arm: bool = False  #: An Arm system on chip, for which TensorRT for RTX has no runtime.
 
     @property
     def precisions(self) -> tuple[str, ...]:

@@ -25,15 +25,10 @@ _FEW_BLOCKS = 3
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network costs.
+    """What a network costs."""
 
-    Attributes:
-        flops: multiplications and additions of its products, for one clip.
-        parameters: how many numbers are held as weights.
-    """
-
-    flops: int
-    parameters: int
+    flops: int  #: Multiplications and additions of its products, for one clip.
+    parameters: int  #: How many numbers are held as weights.
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.flops + other.flops, self.parameters + other.parameters)
@@ -51,31 +46,20 @@ class Saving:
 
     Where it is zero, the rewrite spares copies and kernels, which only a plan shows. Savings of two rewrites that work
     on the same product do not add up.
-
-    Attributes:
-        name: of the rewrite.
-        summary: what the rewrite does, in one line.
-        saved: the difference of the two costs.
     """
 
-    name: str
-    summary: str
-    saved: Cost
+    name: str  #: Of the rewrite.
+    summary: str  #: What the rewrite does, in one line.
+    saved: Cost  #: The difference of the two costs.
 
 
 @dataclass(frozen=True)
 class WorkCount:
-    """One clip through the eager model and through the graph.
+    """One clip through the eager model and through the graph."""
 
-    Attributes:
-        eager: what the model costs as it is.
-        graph: what the graph costs with its rewrites.
-        savings: what each of them saves, by name.
-    """
-
-    eager: Cost
-    graph: Cost
-    savings: tuple[Saving, ...]
+    eager: Cost  #: What the model costs as it is.
+    graph: Cost  #: What the graph costs with its rewrites.
+    savings: tuple[Saving, ...]  #: What each of them saves, by name.
 
 
 def measure_work(

@@ -33,23 +33,18 @@ ONE_CLIP = BatchRange(1, 1, 1)
 class GraphOptions:
     """How the graph is made.
 
-    Attributes:
-        batch: clips in one call; a range makes dimension 0 dynamic.
-        opset: of the standard domain.
-        attention_operator: softmax attention as one ``Attention`` node (opset 23 or later, half precision only:
-            TensorRT has no FP32 kernel for it).
-        rewrites: names of the exact rewrites to apply.
-        plugins: which linear attentions are one node of the domain ``ftsf``: along "time", "space" or both.
-        normalisation: the graph's input is pixels, which it normalises so; None: a clip that is normalised.
-
     Raises ValueError for a rewrite that does not exist, and for an opset without the operator that is asked for.
     """
 
-    batch: BatchRange = ONE_CLIP
-    opset: int = 20
+    batch: BatchRange = ONE_CLIP  #: Clips in one call; a range makes dimension 0 dynamic.
+    opset: int = 20  #: Of the standard domain.
+    #: Softmax attention as one ``Attention`` node (opset 23 or later, half precision only: TensorRT has no FP32 kernel
+    #: for it).
     attention_operator: bool = False
-    rewrites: Rewrites = ALL
+    rewrites: Rewrites = ALL  #: Names of the exact rewrites to apply.
+    #: Which linear attentions are one node of the domain ``ftsf``: along "time", "space" or both.
     plugins: frozenset[str] = frozenset()
+    #: The graph's input is pixels, which it normalises so; None: a clip that is normalised.
     normalisation: Normalisation | None = None
 
     def __post_init__(self) -> None:

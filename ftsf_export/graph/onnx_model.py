@@ -18,23 +18,14 @@ MODULE_KEY = "ftsf.module"
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxModel:
-    """A checked or yet unchecked ONNX model in memory.
+    """A checked or yet unchecked ONNX model in memory."""
 
-    Attributes:
-        model: the graph; input ``clip`` (B, F, C, H, W), output ``logits`` (B, classes), both float32.
-        precision: of products and pointwise work outside the islands.
-        opset: of the standard domain.
-        taps: the named values inside that parity compares, in network order.
-        islands: where the graph stays FP32 and why; in an FP32 graph, where it would.
-        rewrites: names of the exact rewrites in it.
-    """
-
-    model: ir.Model
-    precision: str
-    opset: int
-    taps: tuple[TapSpec, ...]
-    islands: tuple[Island, ...]
-    rewrites: tuple[str, ...]
+    model: ir.Model  #: The graph; input ``clip`` (B, F, C, H, W), output ``logits`` (B, classes), both float32.
+    precision: str  #: Of products and pointwise work outside the islands.
+    opset: int  #: Of the standard domain.
+    taps: tuple[TapSpec, ...]  #: The named values inside that parity compares, in network order.
+    islands: tuple[Island, ...]  #: Where the graph stays FP32 and why; in an FP32 graph, where it would.
+    rewrites: tuple[str, ...]  #: Names of the exact rewrites in it.
 
     @property
     def node_count(self) -> int:

@@ -24,17 +24,11 @@ OWN_ATTRIBUTES = ("tokens", "along", "axes", "split_order", "merge_order")
 
 @dataclass(frozen=True)
 class PluginOp:
-    """An operation as the graph knows it.
+    """An operation as the graph knows it."""
 
-    Attributes:
-        name: of the operation, in the domain ``ftsf``.
-        inputs: their names, in order.
-        half: those of them that take the graph's precision; the others stay FP32.
-    """
-
-    name: str
-    inputs: tuple[str, ...]
-    half: tuple[str, ...]
+    name: str  #: Of the operation, in the domain ``ftsf``.
+    inputs: tuple[str, ...]  #: Their names, in order.
+    half: tuple[str, ...]  #: Those of them that take the graph's precision; the others stay FP32.
 
     def stays_fp32(self, slot: int) -> bool:
         return self.inputs[slot] not in self.half

@@ -19,16 +19,11 @@ REFERENCE = ".npz"
 
 @dataclass(frozen=True)
 class Gate:
-    """A question that is asked of a file.
+    """A question that is asked of a file."""
 
-    Attributes:
-        name: what users see.
-        judges: the kind of file that it is asked of: ``GRAPH``, ``ENGINE`` or ``REFERENCE``.
-        stands_in_for: what its verdicts are a proxy for ("fp16 on a GPU"); "" where they are about the thing itself.
-    """
-
-    name: str
-    judges: str
+    name: str  #: What users see.
+    judges: str  #: The kind of file that it is asked of: ``GRAPH``, ``ENGINE`` or ``REFERENCE``.
+    #: What its verdicts are a proxy for ("fp16 on a GPU"); "" where they are about the thing itself.
     stands_in_for: str = ""
 
     def verdict(self, subject: Subject, status: Status, reason: str = "", measures: Iterable[Measure] = ()) -> Verdict:

@@ -102,20 +102,15 @@ CORE = "core"
 
 @dataclass(frozen=True)
 class Branch:
-    """One of the attention branches of a block.
+    """One of the attention branches of a block."""
 
-    Attributes:
-        name: the module's name below its block.
-        along: whether tokens of one position attend to each other over the frames ("time"), or tokens of one frame, in
-            joint attention of the whole clip ("space").
-        axes: how many coordinates of a token its rotary positions are made of: the frame; row and column; all three.
-        holds_class: whether the class token takes part.
-    """
-
-    name: str
+    name: str  #: The module's name below its block.
+    #: Whether tokens of one position attend to each other over the frames ("time"), or tokens of one frame, in joint
+    #: attention of the whole clip ("space").
     along: Along
+    #: How many coordinates of a token its rotary positions are made of: the frame; row and column; all three.
     axes: int
-    holds_class: bool = True
+    holds_class: bool = True  #: Whether the class token takes part.
 
     def attention(self, block: int | str) -> Scope:
         """The attention of this branch in that block; ``*`` for that of every block."""

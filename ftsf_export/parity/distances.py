@@ -25,53 +25,36 @@ _ELEMENTS = {precision.element for precision in PRECISIONS.values()}
 
 @dataclass(frozen=True)
 class Figure:
-    """A distance, and where it was met.
+    """A distance, and where it was met."""
 
-    Attributes:
-        value: the distance; its unit is that of the field of ``Distance`` that holds it.
-        index: where in the output the largest difference sits, clip first.
-    """
-
-    value: float
-    index: Index
+    value: float  #: The distance; its unit is that of the field of ``Distance`` that holds it.
+    index: Index  #: Where in the output the largest difference sits, clip first.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distance:
-    """How far the candidate's value of one output is from the reference's.
+    """How far the candidate's value of one output is from the reference's."""
 
-    Attributes:
-        max_abs: largest absolute difference, in the output's own unit.
-        rel_l2: L2 norm of the difference over L2 norm of the reference, in the worst clip; no unit. Where the reference
-            is zero throughout, it is 0 if the candidate is zero too, else infinite.
-        spread_error: largest absolute difference over the standard deviation of the reference, both within one
-            clip, in the worst clip; no unit. Unlike an L2 norm it does not average one wrong class away among hundreds
-            of right ones.
-        cosine: cosine of the angle between the two in the worst clip, from -1 to 1; 1 where both are zero, 0 where one
-            of them is.
-    """
-
-    max_abs: Figure
+    max_abs: Figure  #: Largest absolute difference, in the output's own unit.
+    #: L2 norm of the difference over L2 norm of the reference, in the worst clip; no unit. Where the reference is zero
+    #: throughout, it is 0 if the candidate is zero too, else infinite.
     rel_l2: Figure
+    #: Largest absolute difference over the standard deviation of the reference, both within one clip, in the worst
+    #: clip; no unit. Unlike an L2 norm it does not average one wrong class away among hundreds of right ones.
     spread_error: Figure
+    #: Cosine of the angle between the two in the worst clip, from -1 to 1; 1 where both are zero, 0 where one of them
+    #: is.
     cosine: Figure
 
 
 @dataclass(frozen=True)
 class NonFinite:
-    """NaN or infinite values of one side.
+    """NaN or infinite values of one side."""
 
-    Attributes:
-        side: "reference" or "candidate".
-        count: how many such values there are.
-        size: of how many values in all.
-        index: where the first of them is, clip first.
-    """
-
-    side: str
-    count: int
-    size: int
-    index: Index
+    side: str  #: "reference" or "candidate".
+    count: int  #: How many such values there are.
+    size: int  #: Of how many values in all.
+    index: Index  #: Where the first of them is, clip first.
 
     def sentence(self) -> str:
         where = f"the first at {list(self.index)}"
@@ -80,18 +63,12 @@ class NonFinite:
 
 @dataclass(frozen=True)
 class Flip:
-    """A clip whose best class differs.
+    """A clip whose best class differs."""
 
-    Attributes:
-        clip: its place among the clips.
-        reference_class: the class that the reference puts first.
-        candidate_class: the class that the candidate puts first.
-        gap: how much higher the reference scores its own first class than the candidate's, in units of the logits.
-    """
-
-    clip: int
-    reference_class: int
-    candidate_class: int
+    clip: int  #: Its place among the clips.
+    reference_class: int  #: The class that the reference puts first.
+    candidate_class: int  #: The class that the candidate puts first.
+    #: How much higher the reference scores its own first class than the candidate's, in units of the logits.
     gap: float
 
 

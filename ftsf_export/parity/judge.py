@@ -31,30 +31,21 @@ from ftsf_export.verdict import SHARE, Bound, Measure, Status, Subject, Verdict
 
 @dataclass(frozen=True)
 class Pair:
-    """One output of both sides, clips along the first axis.
+    """One output of both sides, clips along the first axis."""
 
-    Attributes:
-        reference: what the trusted side gives.
-        candidate: what the judged side gives.
-    """
-
-    reference: Array
-    candidate: Array
+    reference: Array  #: What the trusted side gives.
+    candidate: Array  #: What the judged side gives.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How far a graph or an engine may be from its reference.
+    """How far a graph or an engine may be from its reference."""
 
-    Attributes:
-        rel_l2: limit of the relative L2 error of the logits and of every tap, in the worst clip; no unit.
-        tie: two scores of the reference that are closer than this share of the clip's largest score are a tie, which
-            the precision does not resolve.
-        max_abs: limit of the largest absolute error of the logits, in their own unit; None: not judged.
-    """
-
-    rel_l2: float
+    rel_l2: float  #: Limit of the relative L2 error of the logits and of every tap, in the worst clip; no unit.
+    #: Two scores of the reference that are closer than this share of the clip's largest score are a tie, which the
+    #: precision does not resolve.
     tie: float
+    #: Limit of the largest absolute error of the logits, in their own unit; None: not judged.
     max_abs: float | None = None
 
     @property

@@ -26,25 +26,15 @@ RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
 
 @dataclass(frozen=True, kw_only=True)
 class BenchRequest:
-    """What to measure. Raises ConfigError with every bad field.
+    """What to measure. Raises ConfigError with every bad field."""
 
-    Attributes:
-        runner: one of RUNNERS.
-        batch: clips a call; None: the bundle's usual number.
-        threads: of ONNX Runtime, in one operator; None: its own choice.
-        source_fps: frames a second of the videos that clips are cut from.
-        seconds: the least time of the timed calls.
-        iterations: the least number of timed calls.
-        warmup: the least number of calls before them.
-    """
-
-    runner: str = "auto"
-    batch: int | None = None
-    threads: int | None = None
-    source_fps: float = 30.0
-    seconds: float = Schedule.seconds
-    iterations: int = Schedule.iterations
-    warmup: int = Schedule.warmup
+    runner: str = "auto"  #: One of RUNNERS.
+    batch: int | None = None  #: Clips a call; None: the bundle's usual number.
+    threads: int | None = None  #: Of ONNX Runtime, in one operator; None: its own choice.
+    source_fps: float = 30.0  #: Frames a second of the videos that clips are cut from.
+    seconds: float = Schedule.seconds  #: The least time of the timed calls.
+    iterations: int = Schedule.iterations  #: The least number of timed calls.
+    warmup: int = Schedule.warmup  #: The least number of calls before them.
 
     def __post_init__(self) -> None:
         problems = []
@@ -69,17 +59,11 @@ class BenchRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchResult:
-    """What was measured.
+    """What was measured."""
 
-    Attributes:
-        bundle: with the figures in its report.
-        timings: one a file and way of running it.
-        stale: why the report stays as it was; "" where it has the figures.
-    """
-
-    bundle: Bundle
-    timings: tuple[Timing, ...]
-    stale: str
+    bundle: Bundle  #: With the figures in its report.
+    timings: tuple[Timing, ...]  #: One a file and way of running it.
+    stale: str  #: Why the report stays as it was; "" where it has the figures.
 
 
 def benchmark(

@@ -26,44 +26,26 @@ DEFAULT_TIMEOUT_S = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """How engines are built.
+    """How engines are built."""
 
-    Attributes:
-        workspace_mib: limit of the compiler's scratch memory in MiB; None: its own.
-        timing_cache: a file that TensorRT reads and updates.
-        timeout_s: seconds after which a build is killed.
-        log_folder: where each build's verbose log is kept; None: nowhere.
-        plugin_kernels: a folder of kernels that were made ahead of time.
-    """
-
-    workspace_mib: int | None = None
-    timing_cache: Path | None = None
-    timeout_s: float = DEFAULT_TIMEOUT_S
-    log_folder: Path | None = None
-    plugin_kernels: Path | None = None
+    workspace_mib: int | None = None  #: Limit of the compiler's scratch memory in MiB; None: its own.
+    timing_cache: Path | None = None  #: A file that TensorRT reads and updates.
+    timeout_s: float = DEFAULT_TIMEOUT_S  #: Seconds after which a build is killed.
+    log_folder: Path | None = None  #: Where each build's verbose log is kept; None: nowhere.
+    plugin_kernels: Path | None = None  #: A folder of kernels that were made ahead of time.
 
 
 @dataclass(frozen=True, kw_only=True)
 class GraphFacts:
-    """What a build must know of a graph, from a bundle or from an export that is not a bundle yet.
+    """What a build must know of a graph, from a bundle or from an export that is not a bundle yet."""
 
-    Attributes:
-        onnx_path: the graph.
-        precision: of the graph.
-        batch: clips in one call.
-        input_name: of the graph's input.
-        clip_shape: of the input without the batch (F, C, H, W).
-        islands: scopes that stay in FP32.
-        plugins: the attention mechanism whose attentions are nodes for plugins; "" where none are.
-    """
-
-    onnx_path: Path
-    precision: str
-    batch: BatchRange
-    input_name: str
-    clip_shape: tuple[int, ...]
-    islands: tuple[str, ...] = ()
-    plugins: str = ""
+    onnx_path: Path  #: The graph.
+    precision: str  #: Of the graph.
+    batch: BatchRange  #: Clips in one call.
+    input_name: str  #: Of the graph's input.
+    clip_shape: tuple[int, ...]  #: Of the input without the batch (F, C, H, W).
+    islands: tuple[str, ...] = ()  #: Scopes that stay in FP32.
+    plugins: str = ""  #: The attention mechanism whose attentions are nodes for plugins; "" where none are.
 
     def operations(self, builder: str) -> tuple[str, ...]:
         """The plugins' operations that ``builder`` is to know."""
@@ -85,19 +67,12 @@ class GraphFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltEngine:
-    """An engine that was built.
+    """An engine that was built."""
 
-    Attributes:
-        engine: the file, and everything known about it.
-        entry: of the manifest.
-        sidecar: the bytes of the file beside the engine.
-        verdict: what the types gate found.
-    """
-
-    engine: Engine
-    entry: EngineEntry
-    sidecar: bytes
-    verdict: Verdict
+    engine: Engine  #: The file, and everything known about it.
+    entry: EngineEntry  #: Of the manifest.
+    sidecar: bytes  #: The bytes of the file beside the engine.
+    verdict: Verdict  #: What the types gate found.
 
 
 def figures_of(built: Iterable[BuiltEngine]) -> dict[str, EngineFigures]:
@@ -112,19 +87,12 @@ def figures_of(built: Iterable[BuiltEngine]) -> dict[str, EngineFigures]:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildResult:
-    """What a build came to.
+    """What a build came to."""
 
-    Attributes:
-        bundle: as it is now, with the engines.
-        built: what was built here.
-        deferred: what has to be built elsewhere.
-        stale: why the bundle's report stays as it was; "" where it shows the engines.
-    """
-
-    bundle: Bundle
-    built: tuple[BuiltEngine, ...]
-    deferred: tuple[Deferred, ...]
-    stale: str = ""
+    bundle: Bundle  #: As it is now, with the engines.
+    built: tuple[BuiltEngine, ...]  #: What was built here.
+    deferred: tuple[Deferred, ...]  #: What has to be built elsewhere.
+    stale: str = ""  #: Why the bundle's report stays as it was; "" where it shows the engines.
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

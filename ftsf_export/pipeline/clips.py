@@ -21,15 +21,10 @@ LEAST_CLIPS = 2
 
 @dataclass(frozen=True)
 class JudgedClips:
-    """The clips, and what they are.
+    """The clips, and what they are."""
 
-    Attributes:
-        values: (n, F, C, H, W) float32.
-        sources: what each of the n clips is, in words.
-    """
-
-    values: npt.NDArray[np.float32]
-    sources: tuple[str, ...]
+    values: npt.NDArray[np.float32]  #: (n, F, C, H, W) float32.
+    sources: tuple[str, ...]  #: What each of the n clips is, in words.
 
 
 def judged_clips(how: Preprocessing, *, seed: int, videos: Sequence[Path] = ()) -> JudgedClips:

@@ -97,15 +97,10 @@ def config_of_model(config: ExportConfig, model: FastTimeSformer) -> ExportConfi
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What an export made.
+    """What an export made."""
 
-    Attributes:
-        bundle: on the disk.
-        report: the record of the report that is in it.
-    """
-
-    bundle: Bundle
-    report: Record
+    bundle: Bundle  #: On the disk.
+    report: Record  #: The record of the report that is in it.
 
 
 def run_export(

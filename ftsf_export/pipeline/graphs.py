@@ -38,22 +38,14 @@ _FP32_NAME = "model.fp32.onnx"
 
 @dataclass(frozen=True, kw_only=True)
 class GraphMade:
-    """What is known of ``model.onnx``.
+    """What is known of ``model.onnx``."""
 
-    Attributes:
-        subject: the file that was written.
-        record: what the graph is.
-        model: the architecture that it was made from.
-        golden: the reference values, as they are in ``golden.npz``.
-        reference: whose logits the golden values hold.
-        verdicts: parity of the FP32 graph that a half-precision one was converted from, and of ``model.onnx``.
-    """
-
-    subject: Subject
-    record: GraphRecord
-    model: TimeSformerConfig
-    golden: Golden
-    reference: str
+    subject: Subject  #: The file that was written.
+    record: GraphRecord  #: What the graph is.
+    model: TimeSformerConfig  #: The architecture that it was made from.
+    golden: Golden  #: The reference values, as they are in ``golden.npz``.
+    reference: str  #: Whose logits the golden values hold.
+    #: Parity of the FP32 graph that a half-precision one was converted from, and of ``model.onnx``.
     verdicts: tuple[Verdict, ...]
 
 

@@ -28,15 +28,10 @@ _CALL = 64
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Clips and their right answers.
+    """Clips and their right answers."""
 
-    Attributes:
-        values: (n, F, C, H, W) float32, on the disk.
-        classes: (n,) places in the labels; None where they are not known.
-    """
-
-    values: npt.NDArray[np.float32]
-    classes: npt.NDArray[np.int64] | None
+    values: npt.NDArray[np.float32]  #: (n, F, C, H, W) float32, on the disk.
+    classes: npt.NDArray[np.int64] | None  #: (n,) places in the labels; None where they are not known.
 
     def logits_of(self, runner: Any, *, batch: BatchRange) -> npt.NDArray[Any]:
         """(n, L) of one runner. Raises as ``outputs_of``."""

@@ -33,17 +33,11 @@ _TAUGHT = ("fastformer", "performer")
 
 @dataclass(frozen=True)
 class Demonstrated:
-    """One mechanism that was trained and exported.
+    """One mechanism that was trained and exported."""
 
-    Attributes:
-        name: the mechanism, with "-taught" where a teacher helped.
-        trained: what the training made.
-        bundle: its export.
-    """
-
-    name: str
-    trained: Finetuned
-    bundle: Bundle
+    name: str  #: The mechanism, with "-taught" where a teacher helped.
+    trained: Finetuned  #: What the training made.
+    bundle: Bundle  #: Its export.
 
 
 def motion_demo(

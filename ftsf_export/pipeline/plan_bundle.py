@@ -30,41 +30,24 @@ from ftsf_export.verdict import Subject, Verdict, failing
 
 @dataclass(frozen=True, kw_only=True)
 class GraphPlan:
-    """A graph, compiled for a target, and read.
+    """A graph, compiled for a target, and read."""
 
-    Attributes:
-        builder: what compiled it.
-        builder_version: of the compiler.
-        target: the machine that it is about.
-        precision: of the graph.
-        compiled_for: compute capabilities ("8.6"); the nearest ones where the target's own cannot be compiled for here.
-        proxy: why it stands for the target only in part; "" where it is the target's own.
-        batch: clips in one call.
-        build_seconds: how long the compiler took.
-        audit: the kernels, read and summed up.
-        attentions: modules whose attention was expected to become one kernel.
-        islands: scopes that stay in FP32 by design.
-        costs: the linear attentions as compiled, and as plugins would do them.
-        nodes: along what ("time", "space") they are nodes for plugins in the graph.
-        trtexec: the equivalent command, to be typed inside the bundle.
-        verdicts: what the plan's gates found.
-    """
-
-    builder: str
-    builder_version: str
-    target: str
-    precision: str
+    builder: str  #: What compiled it.
+    builder_version: str  #: Of the compiler.
+    target: str  #: The machine that it is about.
+    precision: str  #: Of the graph.
+    #: Compute capabilities ("8.6"); the nearest ones where the target's own cannot be compiled for here.
     compiled_for: tuple[str, ...]
-    proxy: str
-    batch: int
-    build_seconds: float
-    audit: Audit
-    attentions: tuple[Scope, ...]
-    islands: tuple[str, ...]
-    costs: tuple[AttentionCost, ...]
-    nodes: tuple[str, ...]
-    trtexec: str
-    verdicts: tuple[Verdict, ...]
+    proxy: str  #: Why it stands for the target only in part; "" where it is the target's own.
+    batch: int  #: Clips in one call.
+    build_seconds: float  #: How long the compiler took.
+    audit: Audit  #: The kernels, read and summed up.
+    attentions: tuple[Scope, ...]  #: Modules whose attention was expected to become one kernel.
+    islands: tuple[str, ...]  #: Scopes that stay in FP32 by design.
+    costs: tuple[AttentionCost, ...]  #: The linear attentions as compiled, and as plugins would do them.
+    nodes: tuple[str, ...]  #: Along what ("time", "space") they are nodes for plugins in the graph.
+    trtexec: str  #: The equivalent command, to be typed inside the bundle.
+    verdicts: tuple[Verdict, ...]  #: What the plan's gates found.
 
     @property
     def fused(self) -> tuple[Scope, ...]:
@@ -240,15 +223,10 @@ def compiler_for(asked: Target, precision: str, tools: BuildTools | None = None)
 
 @dataclass(frozen=True)
 class EnginePlans:
-    """The plans of an export's engines.
+    """The plans of an export's engines."""
 
-    Attributes:
-        plans: those that could be read.
-        verdicts: of the plans' gates; an engine whose plan could not be read has one that says why.
-    """
-
-    plans: tuple[GraphPlan, ...]
-    verdicts: tuple[Verdict, ...]
+    plans: tuple[GraphPlan, ...]  #: Those that could be read.
+    verdicts: tuple[Verdict, ...]  #: Of the plans' gates; an engine whose plan could not be read has one that says why.
 
 
 def plans_of(

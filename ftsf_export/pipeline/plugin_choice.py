@@ -31,15 +31,10 @@ _ANYWHERE = "rtx-30"
 
 @dataclass(frozen=True, kw_only=True)
 class PluginChoice:
-    """Which attentions become nodes for plugins, and what that was decided by.
+    """Which attentions become nodes for plugins, and what that was decided by."""
 
-    Attributes:
-        nodes: the choice with its reason in words.
-        costs: each kind of attention as compiled and as a plugin, where a plan was read.
-    """
-
-    nodes: PluginNodes
-    costs: tuple[AttentionCost, ...] = ()
+    nodes: PluginNodes  #: The choice with its reason in words.
+    costs: tuple[AttentionCost, ...] = ()  #: Each kind of attention as compiled and as a plugin, where a plan was read.
 
 
 def takes_plugins(choice: BuildPlanChoice) -> Target | None:

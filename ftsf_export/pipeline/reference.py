@@ -30,34 +30,21 @@ _OURS = "eager FastTimeSformer"
 
 @dataclass(frozen=True)
 class Reference:
-    """What a graph's outputs are held against.
+    """What a graph's outputs are held against."""
 
-    Attributes:
-        logits: (n, classes) float32.
-        taps: name -> (n, S) float32, the modules' outputs at their sampled positions.
-        held_out: logits of the held-out clips; None where there are none.
-        whom: whose logits these are.
-    """
-
-    logits: Any
-    taps: dict[str, Any]
-    held_out: Any = None
-    whom: str = _OURS
+    logits: Any  #: (n, classes) float32.
+    taps: dict[str, Any]  #: Name -> (n, S) float32, the modules' outputs at their sampled positions.
+    held_out: Any = None  #: Logits of the held-out clips; None where there are none.
+    whom: str = _OURS  #: Whose logits these are.
 
 
 @dataclass(frozen=True)
 class Opinion:
-    """What Hugging Face's model makes of the clips.
+    """What Hugging Face's model makes of the clips."""
 
-    Attributes:
-        logits: (n, classes); None where it could not be asked.
-        whom: the model, with the version of its library.
-        reason: why it could not be asked; "" where it was.
-    """
-
-    logits: Any
-    whom: str = ""
-    reason: str = ""
+    logits: Any  #: (n, classes); None where it could not be asked.
+    whom: str = ""  #: The model, with the version of its library.
+    reason: str = ""  #: Why it could not be asked; "" where it was.
 
     def as_reference(self, eager: Reference) -> Reference:
         """``eager`` with these logits in the place of its own, where there are any."""

@@ -50,33 +50,21 @@ _NEEDED_FOR_VIDEO = ("av", "PIL")
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedExport:
-    """An export as it will be done: what was asked, and what follows from it and from this machine.
+    """An export as it will be done: what was asked, and what follows from it and from this machine."""
 
-    Attributes:
-        asked: the request as it was written.
-        config: the same with the model's fields of the checkpoint, where it brings its architecture.
-        output: where the bundle goes.
-        opset: of the standard domain.
-        attention_operator: softmax attention is one ``Attention`` node.
-        choice: what is built here, and what is left for another machine.
-        preprocessing: how a video becomes the graph's input.
-        rewrites: names of the exact rewrites.
-        normalisation: of the graph's own, where it takes pixels; ``preprocessing`` then has none.
-        plugins: along what ("time", "space") attentions are nodes; with ``auto`` that is known once a plan was read.
-        checkpoint: what is known of it; None for random weights.
-    """
-
-    asked: ExportConfig
-    config: ExportConfig
-    output: Path
-    opset: int
-    attention_operator: bool
-    choice: BuildPlanChoice
-    preprocessing: Preprocessing
-    rewrites: tuple[str, ...]
+    asked: ExportConfig  #: The request as it was written.
+    config: ExportConfig  #: The same with the model's fields of the checkpoint, where it brings its architecture.
+    output: Path  #: Where the bundle goes.
+    opset: int  #: Of the standard domain.
+    attention_operator: bool  #: Softmax attention is one ``Attention`` node.
+    choice: BuildPlanChoice  #: What is built here, and what is left for another machine.
+    preprocessing: Preprocessing  #: How a video becomes the graph's input.
+    rewrites: tuple[str, ...]  #: Names of the exact rewrites.
+    #: Of the graph's own, where it takes pixels; ``preprocessing`` then has none.
     normalisation: Normalisation | None = None
+    #: Along what ("time", "space") attentions are nodes; with ``auto`` that is known once a plan was read.
     plugins: tuple[str, ...] = ()
-    checkpoint: Checkpoint | None = None
+    checkpoint: Checkpoint | None = None  #: What is known of it; None for random weights.
 
     @property
     def weights(self) -> Weights:

@@ -30,25 +30,17 @@ TRAIN, HELD_OUT = "train", "val"
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneRequest:
-    """What to train and on what.
+    """What to train and on what."""
 
-    Attributes:
-        data: a folder with ``train/CLASS/*.mp4`` and, where held-out accuracy is wanted, ``val/CLASS/*.mp4``.
-        output: the safetensors file to write; beside it, in a folder called ``.training``, the state to go on from.
-        config: the model, as for an export; ``config.checkpoint`` is what it starts from.
-        teacher: a checkpoint to distil from; the student starts from it unless ``config.checkpoint`` is given.
-        stride: frames of a video apart; None: the checkpoint's, else about ten seconds a clip.
-        resume: go on from the state that is there; without it a state that is there is refused.
-        overwrite: replace ``output``.
-    """
-
-    data: Path
+    data: Path  #: A folder with ``train/CLASS/*.mp4`` and, where held-out accuracy is wanted, ``val/CLASS/*.mp4``.
+    #: The safetensors file to write; beside it, in a folder called ``.training``, the state to go on from.
     output: Path
-    config: ExportConfig
+    config: ExportConfig  #: The model, as for an export; ``config.checkpoint`` is what it starts from.
+    #: A checkpoint to distil from; the student starts from it unless ``config.checkpoint`` is given.
     teacher: str | None = None
-    stride: int | None = None
-    resume: bool = False
-    overwrite: bool = False
+    stride: int | None = None  #: Frames of a video apart; None: the checkpoint's, else about ten seconds a clip.
+    resume: bool = False  #: Go on from the state that is there; without it a state that is there is refused.
+    overwrite: bool = False  #: Replace ``output``.
 
     @property
     def state_folder(self) -> Path:
@@ -58,19 +50,12 @@ class FinetuneRequest:
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What a training made.
+    """What a training made."""
 
-    Attributes:
-        output: the file of weights.
-        labels: the classes in the order of the logits.
-        remarks: what a user has to know of the start.
-        epochs: the epochs that were done in this process.
-    """
-
-    output: Path
-    labels: tuple[str, ...]
-    remarks: tuple[str, ...]
-    epochs: tuple[Epoch, ...]
+    output: Path  #: The file of weights.
+    labels: tuple[str, ...]  #: The classes in the order of the logits.
+    remarks: tuple[str, ...]  #: What a user has to know of the start.
+    epochs: tuple[Epoch, ...]  #: The epochs that were done in this process.
 
     @property
     def accuracy(self) -> float | None:

@@ -29,19 +29,13 @@ INSTALL = "pip install 'ftsf-export[onnx]'"
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyResult:
-    """What was found.
+    """What was found."""
 
-    Attributes:
-        bundle: the bundle, with the verdicts recorded in it.
-        verdicts: one for each gate, those that were not run too.
-        unrecorded: why the verdicts could not be written into the bundle; "" when they were, or were not to be.
-        stale: why the bundle's report stays as it was; "" where it shows the verdicts.
-    """
-
-    bundle: Bundle
-    verdicts: tuple[Verdict, ...]
+    bundle: Bundle  #: The bundle, with the verdicts recorded in it.
+    verdicts: tuple[Verdict, ...]  #: One for each gate, those that were not run too.
+    #: Why the verdicts could not be written into the bundle; "" when they were, or were not to be.
     unrecorded: str = ""
-    stale: str = ""
+    stale: str = ""  #: Why the bundle's report stays as it was; "" where it shows the verdicts.
 
     @property
     def failing(self) -> tuple[Verdict, ...]:

@@ -23,14 +23,10 @@ _LENGTH_BYTES = 8
 
 @dataclass(frozen=True)
 class Message:
-    """What one side hands to the other.
+    """What one side hands to the other."""
 
-    Attributes:
-        value: anything that JSON can say; tuples arrive as lists.
-        arrays: name -> array of numbers, booleans or text, which arrives with its type and shape, in this order.
-    """
-
-    value: Any = None
+    value: Any = None  #: Anything that JSON can say; tuples arrive as lists.
+    #: Name -> array of numbers, booleans or text, which arrives with its type and shape, in this order.
     arrays: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
 

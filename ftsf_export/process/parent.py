@@ -36,19 +36,12 @@ _HAS_GROUPS = hasattr(os, "waitid")
 
 @dataclass(frozen=True)
 class Ending:
-    """Why a child gave no answer.
+    """Why a child gave no answer."""
 
-    Attributes:
-        how: what happened, to follow the child's name: "failed", "died (SIGABRT)", "died (exit status 1)".
-        said: its last words, on one line.
-        details: the traceback where there is one, and the end of what it printed.
-        timed_out: whether it was killed at the time limit.
-    """
-
-    how: str
-    said: str
-    details: str
-    timed_out: bool = False
+    how: str  #: What happened, to follow the child's name: "failed", "died (SIGABRT)", "died (exit status 1)".
+    said: str  #: Its last words, on one line.
+    details: str  #: The traceback where there is one, and the end of what it printed.
+    timed_out: bool = False  #: Whether it was killed at the time limit.
 
 
 class Child:

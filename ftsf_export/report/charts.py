@@ -65,15 +65,10 @@ def stacked_bars(rows: Mapping[str, Mapping[str, float]], *, title: str, unit: s
 
 @dataclass(frozen=True)
 class Series:
-    """A line of a chart.
+    """A line of a chart."""
 
-    Attributes:
-        name: a key of ``COLOURS``.
-        points: (x, y) in order of x, in the units of the axes.
-    """
-
-    name: str
-    points: tuple[tuple[float, float], ...]
+    name: str  #: A key of ``COLOURS``.
+    points: tuple[tuple[float, float], ...]  #: (x, y) in order of x, in the units of the axes.
 
 
 def line_chart(series: Sequence[Series], *, title: str, x_name: str, y_name: str, said: str) -> str:

@@ -11,47 +11,29 @@ from ftsf_export.verdict import Bound, Measure
 
 @dataclass(frozen=True)
 class Column:
-    """One metric.
+    """One metric."""
 
-    Attributes:
-        metric: its name.
-        unit: of its values and limits.
-        limit: the one that all judged cells share; None when nothing is judged, or when they differ.
-    """
-
-    metric: str
-    unit: str
-    limit: float | None
+    metric: str  #: Its name.
+    unit: str  #: Of its values and limits.
+    limit: float | None  #: The one that all judged cells share; None when nothing is judged, or when they differ.
 
 
 @dataclass(frozen=True)
 class Row:
-    """One output.
+    """One output."""
 
-    Attributes:
-        output: its name.
-        cells: its measures in the order of the columns, None where the metric was not taken.
-        worst: the measure that failed, or takes most of its limit.
-        share: of its limit that it takes, from 0 to infinity.
-    """
-
-    output: str
-    cells: tuple[Measure | None, ...]
-    worst: Measure
-    share: float
+    output: str  #: Its name.
+    cells: tuple[Measure | None, ...]  #: Its measures in the order of the columns, None where the metric was not taken.
+    worst: Measure  #: The measure that failed, or takes most of its limit.
+    share: float  #: Of its limit that it takes, from 0 to infinity.
 
 
 @dataclass(frozen=True)
 class MeasureTable:
-    """The measures of one verdict.
+    """The measures of one verdict."""
 
-    Attributes:
-        columns: the metrics, in the order in which they were taken.
-        rows: the outputs, the worst first.
-    """
-
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]  #: The metrics, in the order in which they were taken.
+    rows: tuple[Row, ...]  #: The outputs, the worst first.
 
 
 def table_from_measures(measures: Sequence[Measure]) -> MeasureTable:

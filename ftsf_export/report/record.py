@@ -20,70 +20,42 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Something to type.
+    """Something to type."""
 
-    Attributes:
-        title: what it is for.
-        command: the line to be typed inside the bundle.
-        reason: why it was not done already; "" where it can be done again.
-    """
-
-    title: str
-    command: str
-    reason: str = ""
+    title: str  #: What it is for.
+    command: str  #: The line to be typed inside the bundle.
+    reason: str = ""  #: Why it was not done already; "" where it can be done again.
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineFigures:
-    """What the manifest does not hold of an engine.
+    """What the manifest does not hold of an engine."""
 
-    Attributes:
-        sha256: of the engine that the figures are about.
-        build_seconds: how long its build took.
-        built: its sidecar: builder, kernels, bytes, layers.
-    """
-
-    sha256: Sha256
-    build_seconds: float
-    built: Values
+    sha256: Sha256  #: Of the engine that the figures are about.
+    build_seconds: float  #: How long its build took.
+    built: Values  #: Its sidecar: builder, kernels, bytes, layers.
 
 
 @dataclass(frozen=True)
 class StageTime:
-    """How long a stage of the export took.
+    """How long a stage of the export took."""
 
-    Attributes:
-        stage: its name.
-        seconds: of wall time.
-        peak_rss_bytes: of this process up to the stage's end, without children; None where unknown.
-    """
-
-    stage: str
-    seconds: float
-    peak_rss_bytes: Count | None
+    stage: str  #: Its name.
+    seconds: float  #: Of wall time.
+    peak_rss_bytes: Count | None  #: Of this process up to the stage's end, without children; None where unknown.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Everything that a report shows.
+    """Everything that a report shows."""
 
-    Attributes:
-        manifest: the bundle's, without the report's own files.
-        engines: engine file -> its figures.
-        plans: what the compiler made of the graph, ``GraphPlan.as_dict()``, one an engine.
-        timings: ``Timing`` in JSON; each is shown under its own heading.
-        gpu_benchmark: why there are no figures of a GPU; shown unless ``timings`` holds some.
-        stages: of the export, in order.
-        commands: what can be done with the bundle, beside verifying it.
-    """
-
-    manifest: Manifest
-    engines: Mapping[str, EngineFigures] = field(default_factory=dict)
-    plans: tuple[Values, ...] = ()
-    timings: tuple[Values, ...] = ()
-    gpu_benchmark: str = NO_GPU
-    stages: tuple[StageTime, ...] = ()
-    commands: tuple[Command, ...] = ()
+    manifest: Manifest  #: The bundle's, without the report's own files.
+    engines: Mapping[str, EngineFigures] = field(default_factory=dict)  #: Engine file -> its figures.
+    plans: tuple[Values, ...] = ()  #: What the compiler made of the graph, ``GraphPlan.as_dict()``, one an engine.
+    timings: tuple[Values, ...] = ()  #: ``Timing`` in JSON; each is shown under its own heading.
+    gpu_benchmark: str = NO_GPU  #: Why there are no figures of a GPU; shown unless ``timings`` holds some.
+    stages: tuple[StageTime, ...] = ()  #: Of the export, in order.
+    commands: tuple[Command, ...] = ()  #: What can be done with the bundle, beside verifying it.
 
     def __post_init__(self) -> None:
         if ONNX_NAME not in self.manifest.files:

@@ -21,21 +21,13 @@ _TEXT_BYTES = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """One GPU of this machine.
+    """One GPU of this machine."""
 
-    Attributes:
-        name: the product's, as in "NVIDIA L4".
-        capability: its compute capability, as in "8.9"; everywhere in this house it is written so.
-        memory_bytes: all of its memory.
-        driver_version: of the driver, as in "580.65.06"; empty where NVML does not tell it.
-        cuda_version: the newest CUDA that the driver runs, as in "13.0".
-    """
-
-    name: str
-    capability: str
-    memory_bytes: int
-    driver_version: str
-    cuda_version: str
+    name: str  #: The product's, as in "NVIDIA L4".
+    capability: str  #: Its compute capability, as in "8.9"; everywhere in this house it is written so.
+    memory_bytes: int  #: All of its memory.
+    driver_version: str  #: Of the driver, as in "580.65.06"; empty where NVML does not tell it.
+    cuda_version: str  #: The newest CUDA that the driver runs, as in "13.0".
 
 
 def gpus() -> tuple[Gpu, ...]:

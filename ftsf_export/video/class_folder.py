@@ -13,17 +13,11 @@ SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """The videos of a folder, and their classes.
+    """The videos of a folder, and their classes."""
 
-    Attributes:
-        path: the folder.
-        names: of the class folders, sorted.
-        files: each video and the name of its class, sorted by class and name.
-    """
-
-    path: Path
-    names: tuple[str, ...]
-    files: tuple[tuple[Path, str], ...]
+    path: Path  #: The folder.
+    names: tuple[str, ...]  #: Of the class folders, sorted.
+    files: tuple[tuple[Path, str], ...]  #: Each video and the name of its class, sorted by class and name.
 
     def indexed(self, labels: Sequence[str]) -> tuple[tuple[Path, int], ...]:
         """Each video and its class's place in ``labels``. Raises VideoError for a class that is not among them."""

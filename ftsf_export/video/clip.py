@@ -19,15 +19,10 @@ from ftsf_export.video.sample import sample
 
 @dataclass(frozen=True)
 class Clip:
-    """The frames of one video that a model sees.
+    """The frames of one video that a model sees."""
 
-    Attributes:
-        values: x_FCHW float32, normalised.
-        source: for people: "bigbuckbunny.mp4 frames 2..128 step 18".
-    """
-
-    values: npt.NDArray[np.float32]
-    source: str
+    values: npt.NDArray[np.float32]  #: X_FCHW float32, normalised.
+    source: str  #: For people: "bigbuckbunny.mp4 frames 2..128 step 18".
 
 
 def clip_from_video(path: str | Path, how: Preprocessing) -> Clip:

@@ -30,17 +30,12 @@ Frame = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class FrameIndex:
-    """The frames of a video that really decode.
+    """The frames of a video that really decode."""
 
-    Attributes:
-        path: the video.
-        timestamps: one a frame, in decoded order, in units of ``time_base``; None where the container has none.
-        time_base: in seconds.
-    """
-
-    path: Path
+    path: Path  #: The video.
+    #: One a frame, in decoded order, in units of ``time_base``; None where the container has none.
     timestamps: tuple[int | None, ...]
-    time_base: Fraction
+    time_base: Fraction  #: In seconds.
 
     def __len__(self) -> int:
         return len(self.timestamps)

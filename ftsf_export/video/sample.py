@@ -12,17 +12,11 @@ from ftsf_export.errors import VideoError
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which frames make a clip.
+    """Which frames make a clip."""
 
-    Attributes:
-        indices: of the frames, in order.
-        stride: how many frames of the video they are apart.
-        clamped: whether the video was too short for the stride that was asked for.
-    """
-
-    indices: tuple[int, ...]
-    stride: int
-    clamped: bool = False
+    indices: tuple[int, ...]  #: Of the frames, in order.
+    stride: int  #: How many frames of the video they are apart.
+    clamped: bool = False  #: Whether the video was too short for the stride that was asked for.
 
     def __str__(self) -> str:
         if len(self.indices) == 1:

@@ -12,21 +12,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Mechanism:
-    """One way for tokens to attend to each other.
+    """One way for tokens to attend to each other."""
 
-    Attributes:
-        name: what ``attn_mechanism`` says.
-        module: where its module is, ``package.module:Class``; a subclass of ``fast_timesformer.attention.Attention``.
-        adds_queries: the queries are added to the output, so that all heads together are as wide as a token.
-        has_features: it draws random features; the options ``performer_...`` and ``ortho_scaling`` are for it alone.
-        has_weights: it forms attention weights, which ``attn_dropout`` can drop.
-    """
-
-    name: str
+    name: str  #: What ``attn_mechanism`` says.
+    #: Where its module is, ``package.module:Class``; a subclass of ``fast_timesformer.attention.Attention``.
     module: str
+    #: The queries are added to the output, so that all heads together are as wide as a token.
     adds_queries: bool = False
+    #: It draws random features; the options ``performer_...`` and ``ortho_scaling`` are for it alone.
     has_features: bool = False
-    has_weights: bool = True
+    has_weights: bool = True  #: It forms attention weights, which ``attn_dropout`` can drop.
 
     @property
     def attention(self) -> type[Attention]:

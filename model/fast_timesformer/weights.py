@@ -32,17 +32,12 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True)
 class Description:
-    """What a file says of its model.
+    """What a file says of its model."""
 
-    Attributes:
-        config: the architecture.
-        labels: names of the classes in the order of the logits; None where they were not given.
-        preprocessing: how frames become its input (mean, std, resize_short_side, resample, stride); None where it was
-            not given.
-    """
-
-    config: TimeSformerConfig
+    config: TimeSformerConfig  #: The architecture.
+    #: Names of the classes in the order of the logits; None where they were not given.
     labels: tuple[str, ...] | None = None
+    #: How frames become its input (mean, std, resize_short_side, resample, stride); None where it was not given.
     preprocessing: Mapping[str, Any] | None = None
 
 

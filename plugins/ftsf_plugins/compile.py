@@ -26,21 +26,13 @@ class CompileError(Exception):
 
 @dataclass(frozen=True)
 class Multiprocessor:
-    """What one multiprocessor offers (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability").
+    """What a multiprocessor offers (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability")."""
 
-    Attributes:
-        threads: at a time.
-        blocks: at a time.
-        shared_kib: shared memory of all its blocks, in KiB.
-        block_shared_kib: shared memory of one block, in KiB.
-        registers: of all its threads.
-    """
-
-    threads: int
-    blocks: int
-    shared_kib: int
-    block_shared_kib: int
-    registers: int = 65536
+    threads: int  #: At a time.
+    blocks: int  #: At a time.
+    shared_kib: int  #: Shared memory of all its blocks, in KiB.
+    block_shared_kib: int  #: Shared memory of one block, in KiB.
+    registers: int = 65536  #: Of all its threads.
 
 
 # Ampere: A100, RTX 30 and Orin; Ada; Hopper; Thor; RTX 50.
@@ -57,19 +49,12 @@ TARGETS: dict[int, Multiprocessor] = {
 
 @dataclass(frozen=True)
 class Resources:
-    """What one block of a kernel takes.
+    """What one block of a kernel takes."""
 
-    Attributes:
-        registers: of one thread.
-        spill_bytes: of one thread.
-        shared_bytes: shared memory, in bytes.
-        threads: of the block.
-    """
-
-    registers: int
-    spill_bytes: int
-    shared_bytes: int
-    threads: int
+    registers: int  #: Of one thread.
+    spill_bytes: int  #: Of one thread.
+    shared_bytes: int  #: Shared memory, in bytes.
+    threads: int  #: Of the block.
 
     def blocks(self, target: int) -> int:
         """How many blocks run at once on a multiprocessor of the compute capability ``target``; 0: not one."""
@@ -88,21 +73,13 @@ class Resources:
 
 @dataclass(frozen=True)
 class CompiledKernel:
-    """One kernel for one target; its code takes exactly the arguments of its ``Launch``.
+    """One kernel for one target; its code takes exactly the arguments of its ``Launch``."""
 
-    Attributes:
-        name: of its entry.
-        target: compute capability, as in 87.
-        ptx: its code before NVIDIA's assembler.
-        cubin: its machine code.
-        resources: what one block of it takes.
-    """
-
-    name: str
-    target: int
-    ptx: str
-    cubin: bytes
-    resources: Resources
+    name: str  #: Of its entry.
+    target: int  #: Compute capability, as in 87.
+    ptx: str  #: Its code before NVIDIA's assembler.
+    cubin: bytes  #: Its machine code.
+    resources: Resources  #: What one block of it takes.
 
 
 def compiled(kernel: Any, launch: Launch, element: ElementType, stream: Stream, target: int) -> CompiledKernel:

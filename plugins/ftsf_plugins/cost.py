@@ -11,17 +11,11 @@ from ftsf_plugins.stream import Stream
 
 @dataclass(frozen=True)
 class Moved:
-    """What one launch loads and stores.
+    """What one launch loads and stores."""
 
-    Attributes:
-        bound_bytes: the packed stream once and the output once.
-        stream_bytes: what the kernel moves of the two.
-        constant_bytes: weights, omega, positions and frequencies, which every program reads and the cache holds.
-    """
-
-    bound_bytes: int
-    stream_bytes: int
-    constant_bytes: int
+    bound_bytes: int  #: The packed stream once and the output once.
+    stream_bytes: int  #: What the kernel moves of the two.
+    constant_bytes: int  #: Weights, omega, positions and frequencies, which every program reads and the cache holds.
 
     @property
     def ratio(self) -> float:

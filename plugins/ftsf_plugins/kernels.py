@@ -22,19 +22,12 @@ class NoKernel(Exception):
 
 @dataclass(frozen=True)
 class MachineCode:
-    """Machine code of one kernel, with what its launch must know.
+    """Machine code of one kernel, with what its launch must know."""
 
-    Attributes:
-        name: of its entry.
-        cubin: the code.
-        threads: of one block.
-        shared_bytes: shared memory of one block, in bytes.
-    """
-
-    name: str
-    cubin: bytes
-    threads: int
-    shared_bytes: int
+    name: str  #: Of its entry.
+    cubin: bytes  #: The code.
+    threads: int  #: Of one block.
+    shared_bytes: int  #: Shared memory of one block, in bytes.
 
 
 def kernel_of(launch: Launch) -> Any:

@@ -17,15 +17,10 @@ WIDTHS = range(32, 129, 2)
 
 @dataclass(frozen=True)
 class Turns:
-    """What a kernel must know of the rotation. Raises ValueError naming the wrong field.
+    """What a kernel must know of the rotation. Raises ValueError naming the wrong field."""
 
-    Attributes:
-        axes: A; 0 is no rotation.
-        pairs: which elements turn together, see ``Rotary``.
-    """
-
-    axes: int
-    pairs: Pairs = "neighbours"
+    axes: int  #: A; 0 is no rotation.
+    pairs: Pairs = "neighbours"  #: Which elements turn together, see ``Rotary``.
 
     def __post_init__(self) -> None:
         if self.axes < 0:
@@ -39,29 +34,17 @@ class Turns:
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel with its constants. Its arguments are the input tensors, the scalars and the output tensor.
+    """One kernel with its constants. Its arguments are the input tensors, the scalars and the output tensor."""
 
-    Attributes:
-        kernel: the name of its function.
-        inputs: names of the input tensors, in order.
-        scalars: names of the 32-bit integers, in order.
-        constants: name -> value of each argument that it is compiled for.
-        groups: sequences that one program takes.
-        columns: columns of a head's values that one program takes.
-        warps: of one program.
-        stages: loads that are under way at once, of Triton's software pipelining.
-        most_registers: what the assembler may give to a thread.
-    """
-
-    kernel: str
-    inputs: tuple[str, ...]
-    scalars: tuple[str, ...]
-    constants: Mapping[str, int | float]
-    groups: int
-    columns: int
-    warps: int
-    stages: int = 2
-    most_registers: int = 255
+    kernel: str  #: The name of its function.
+    inputs: tuple[str, ...]  #: Names of the input tensors, in order.
+    scalars: tuple[str, ...]  #: Names of the 32-bit integers, in order.
+    constants: Mapping[str, int | float]  #: Name -> value of each argument that it is compiled for.
+    groups: int  #: Sequences that one program takes.
+    columns: int  #: Columns of a head's values that one program takes.
+    warps: int  #: Of one program.
+    stages: int = 2  #: Loads that are under way at once, of Triton's software pipelining.
+    most_registers: int = 255  #: What the assembler may give to a thread.
 
     def grid(self, stream: Stream, batch: int) -> tuple[int, int, int]:
         """Programs along sequences, heads, columns."""

@@ -12,37 +12,23 @@ from ftsf_plugins.stream import Stream
 
 @dataclass(frozen=True)
 class AttentionLaunch:
-    """The kernel of one attention.
+    """The kernel of one attention."""
 
-    Attributes:
-        stream: how the attention's tokens lie.
-        launch: the kernel, with its constants.
-        features: M of FAVOR+; 0 for another attention.
-    """
-
-    stream: Stream
-    launch: Launch
-    features: int = 0
+    stream: Stream  #: How the attention's tokens lie.
+    launch: Launch  #: The kernel, with its constants.
+    features: int = 0  #: M of FAVOR+; 0 for another attention.
 
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation that a plugin computes; its one output has the element type of its packed stream.
+    """An operation that a plugin computes; its one output has the element type of its packed stream."""
 
-    Attributes:
-        name: the operator type of its nodes.
-        inputs: their names in order, the packed stream first.
-        like_stream: the inputs that have the stream's element type; the others are FP32.
-        attributes: name -> type, in the order of the registration.
-        elements: element types that there are kernels for.
-        launched: the kernel for a node's attributes and the stream's element type; raises ValueError.
-    """
-
-    name: str
-    inputs: tuple[str, ...]
-    like_stream: tuple[str, ...]
-    attributes: Mapping[str, type]
-    elements: tuple[ElementType, ...]
+    name: str  #: The operator type of its nodes.
+    inputs: tuple[str, ...]  #: Their names in order, the packed stream first.
+    like_stream: tuple[str, ...]  #: The inputs that have the stream's element type; the others are FP32.
+    attributes: Mapping[str, type]  #: Name -> type, in the order of the registration.
+    elements: tuple[ElementType, ...]  #: Element types that there are kernels for.
+    #: The kernel for a node's attributes and the stream's element type; raises ValueError.
     launched: Callable[[Mapping[str, Any], ElementType], AttentionLaunch]
 
 

@@ -40,19 +40,12 @@ OPERATIONS = {"additive_attention": additive.OPERATION, "favor_attention": favor
 
 @dataclass(frozen=True)
 class KernelToCompile:
-    """One kernel to compile.
+    """One kernel to compile."""
 
-    Attributes:
-        operation: a name of OPERATIONS.
-        along: along what it attends.
-        element: the element type of its stream.
-        target: compute capability, as in 87.
-    """
-
-    operation: str
-    along: Along
-    element: ElementType
-    target: int
+    operation: str  #: A name of OPERATIONS.
+    along: Along  #: Along what it attends.
+    element: ElementType  #: The element type of its stream.
+    target: int  #: Compute capability, as in 87.
 
     @property
     def stem(self) -> str:

@@ -22,16 +22,11 @@ Pairs = Literal["neighbours", "halves"]
 
 @dataclass(frozen=True)
 class Rotary:
-    """A rotation. Raises ValueError where the shapes do not fit.
+    """A rotation. Raises ValueError where the shapes do not fit."""
 
-    Attributes:
-        positions: (N, A), float32.
-        frequencies: (A, I), float32, in turns a unit of position.
-        pairs: which elements turn together: "neighbours" (2i, 2i + 1) or those of the two "halves" (i, i + K / 2).
-    """
-
-    positions: Floats
-    frequencies: Floats
+    positions: Floats  #: (N, A), float32.
+    frequencies: Floats  #: (A, I), float32, in turns a unit of position.
+    #: Which elements turn together: "neighbours" (2i, 2i + 1) or those of the two "halves" (i, i + K / 2).
     pairs: Pairs = "neighbours"
 
     def __post_init__(self) -> None:

@@ -22,36 +22,22 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Strides:
-    """How many elements lie between neighbours.
+    """How many elements lie between neighbours."""
 
-    Attributes:
-        batch: from one batch entry to the next.
-        group: from one group to the next.
-        token: from one token to the next.
-    """
-
-    batch: int
-    group: int
-    token: int
+    batch: int  #: From one batch entry to the next.
+    group: int  #: From one group to the next.
+    token: int  #: From one token to the next.
 
 
 @dataclass(frozen=True)
 class Stream:
-    """A token stream; joint attention is one frame that holds all tokens. Raises ValueError naming the wrong field.
+    """A token stream; joint attention is one frame that holds all tokens. Raises ValueError naming the wrong field."""
 
-    Attributes:
-        frames: F.
-        tokens: T, of one frame.
-        heads: H.
-        width: K, of one head.
-        along: along what attention goes: "time" (N = F) or "space" (N = T).
-    """
-
-    frames: int
-    tokens: int
-    heads: int
-    width: int
-    along: Along
+    frames: int  #: F.
+    tokens: int  #: T, of one frame.
+    heads: int  #: H.
+    width: int  #: K, of one head.
+    along: Along  #: Along what attention goes: "time" (N = F) or "space" (N = T).
 
     def __post_init__(self) -> None:
         for name in ("frames", "tokens", "heads", "width"):

@@ -18,29 +18,19 @@ from ftsf_export.mechanisms import Mechanism, loaded
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionParts:
-    """What the form of an attention is made from. A form maps the normed stream (B, S, D) to (B, S, D).
+    """What the form of an attention is made from. A form maps the normed stream (B, S, D) to (B, S, D)."""
 
-    Attributes:
-        attention: the model's module.
-        qkv: its packed product, with the norm's gain and bias in it where that was chosen.
-        choices: what the rewrites have chosen.
-        tables: of the attending tokens, the class token included; None: no rotation.
-        fc: the linear map that follows, where it is to be part of the output projection.
-        frames: how a divided block's frames are joined, where the form is to take the class token's mean over frames.
-        is_class: which tokens in place are the class token, for the same; None where the frames' is not needed.
-        operator: softmax attention is the ONNX operator.
-        frames_apart: where the class token alone asks: each frame keeps one of its own.
-    """
-
-    attention: Attention
-    qkv: LinearMap
-    choices: Choices
-    tables: RotaryTables | None = None
-    fc: LinearMap | None = None
+    attention: Attention  #: The model's module.
+    qkv: LinearMap  #: Its packed product, with the norm's gain and bias in it where that was chosen.
+    choices: Choices  #: What the rewrites have chosen.
+    tables: RotaryTables | None = None  #: Of the attending tokens, the class token included; None: no rotation.
+    fc: LinearMap | None = None  #: The linear map that follows, where it is to be part of the output projection.
+    #: How a divided block's frames are joined, where the form is to take the class token's mean over frames.
     frames: Frames | None = None
+    #: Which tokens in place are the class token, for the same; None where the frames' is not needed.
     is_class: Tensor | None = None
-    operator: bool = False
-    frames_apart: bool = False
+    operator: bool = False  #: Softmax attention is the ONNX operator.
+    frames_apart: bool = False  #: Where the class token alone asks: each frame keeps one of its own.
 
     def projection(self) -> LinearMap:
         """The output projection as it is in the model."""

@@ -21,80 +21,46 @@ _NO_GRID = Grid(1, 1, 1, 1, "space")
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """Where a part of the network stands, and what it is in the model: all that a rewrite may depend on.
+    """Where a part of the network stands, and what it is in the model: all that a rewrite may depend on."""
 
-    Attributes:
-        part: the patch embedding, an attention with the norm before it, or an MLP with the norm before it.
-        algebra: of the attention's mechanism.
-        grid: which tokens attend to each other, frame after frame.
-        rotated: queries and keys are turned by rotary positions.
-        qkv_bias: the product of queries, keys and values has a bias.
-        features: number of random features of FAVOR+.
-        kernel: FAVOR+'s, "softmax" or "relu".
-        gated: the MLP is a GEGLU.
-        temporal: the attention over time of a divided block, which a linear map follows.
-        framed: the attention within frames of a divided block: every frame has a copy of the stream's class token.
-        last: in the last block.
-        one_clip: every call of the graph is one clip.
-        node: the attention is asked to be one node, which a plugin computes.
-        pixels: the graph takes pixels and normalises them.
-    """
-
+    #: The patch embedding, an attention with the norm before it, or an MLP with the norm before it.
     part: Literal["embedding", "attention", "mlp"]
-    algebra: Algebra = "other"
-    grid: Grid = _NO_GRID
-    rotated: bool = False
-    qkv_bias: bool = False
-    features: int = 0
-    kernel: str = "softmax"
-    gated: bool = False
-    temporal: bool = False
+    algebra: Algebra = "other"  #: Of the attention's mechanism.
+    grid: Grid = _NO_GRID  #: Which tokens attend to each other, frame after frame.
+    rotated: bool = False  #: Queries and keys are turned by rotary positions.
+    qkv_bias: bool = False  #: The product of queries, keys and values has a bias.
+    features: int = 0  #: Number of random features of FAVOR+.
+    kernel: str = "softmax"  #: FAVOR+'s, "softmax" or "relu".
+    gated: bool = False  #: The MLP is a GEGLU.
+    temporal: bool = False  #: The attention over time of a divided block, which a linear map follows.
+    #: The attention within frames of a divided block: every frame has a copy of the stream's class token.
     framed: bool = False
-    last: bool = False
-    one_clip: bool = True
-    node: bool = False
-    pixels: bool = False
+    last: bool = False  #: In the last block.
+    one_clip: bool = True  #: Every call of the graph is one clip.
+    node: bool = False  #: The attention is asked to be one node, which a plugin computes.
+    pixels: bool = False  #: The graph takes pixels and normalises them.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What the rewrites have chosen for one part of the network; the defaults are the model as it is.
+    """What the rewrites have chosen for one part of the network; the defaults are the model as it is."""
 
-    Attributes:
-        grid: which tokens attend to each other, in the order in which the graph holds them.
-        class_only: the class token alone is computed.
-        regrouped: the frames of a position lie side by side, not the tokens of a frame.
-        norm_in_product: the norm's gain and bias are in the product behind it.
-        order: of FAVOR+'s products.
-        halves: pairs of a rotation are elements of two halves, not neighbours.
-        scale_in_queries: the softmax scale is in the queries' weights.
-        apart: queries, keys and values are three products.
-        biases_moved: their biases are where a compiler does not have to copy for them.
-        values_last: the values' product comes after the mixture.
-        mean_first: the class token's mean over frames comes before the output projection.
-        keys_mean: the class token's mean over frames is that of the pooled keys.
-        pools_as_attention: additive attention's poolings are products of matrices.
-        fc_in_projection: the linear map behind the output projection is part of it.
-        gate_apart: a GEGLU's value and gate are two products.
-        pixels_in_embedding: the patch embedding's weights normalise the pixels.
-    """
-
-    grid: Grid
-    class_only: bool = False
-    regrouped: bool = False
-    norm_in_product: bool = False
-    order: Order = "features"
-    halves: bool = False
-    scale_in_queries: bool = False
-    apart: bool = False
-    biases_moved: bool = False
-    values_last: bool = False
-    mean_first: bool = False
-    keys_mean: bool = False
-    pools_as_attention: bool = False
-    fc_in_projection: bool = False
-    gate_apart: bool = False
-    pixels_in_embedding: bool = False
+    grid: Grid  #: Which tokens attend to each other, in the order in which the graph holds them.
+    class_only: bool = False  #: The class token alone is computed.
+    regrouped: bool = False  #: The frames of a position lie side by side, not the tokens of a frame.
+    norm_in_product: bool = False  #: The norm's gain and bias are in the product behind it.
+    order: Order = "features"  #: Of FAVOR+'s products.
+    halves: bool = False  #: Pairs of a rotation are elements of two halves, not neighbours.
+    scale_in_queries: bool = False  #: The softmax scale is in the queries' weights.
+    apart: bool = False  #: Queries, keys and values are three products.
+    biases_moved: bool = False  #: Their biases are where a compiler does not have to copy for them.
+    values_last: bool = False  #: The values' product comes after the mixture.
+    mean_first: bool = False  #: The class token's mean over frames comes before the output projection.
+    keys_mean: bool = False  #: The class token's mean over frames is that of the pooled keys.
+    pools_as_attention: bool = False  #: Additive attention's poolings are products of matrices.
+    fc_in_projection: bool = False  #: The linear map behind the output projection is part of it.
+    gate_apart: bool = False  #: A GEGLU's value and gate are two products.
+    pixels_in_embedding: bool = False  #: The patch embedding's weights normalise the pixels.
 
     def decomposed(self, site: Site) -> bool:
         """Whether the attention is made of standard operators. The class token alone needs no node."""

@@ -29,16 +29,11 @@ class ClassMask(nn.Module):
 
 @dataclass(frozen=True)
 class Frames:
-    """How the frames are joined and parted.
+    """How the frames are joined and parted."""
 
-    Attributes:
-        frames: F, how many there are.
-        tokens: T, tokens of each.
-        frame_major: each frame's tokens lie side by side, (F, T); otherwise the frames of each position, (T, F).
-    """
-
-    frames: int
-    tokens: int
+    frames: int  #: F, how many there are.
+    tokens: int  #: T, tokens of each.
+    #: Each frame's tokens lie side by side, (F, T); otherwise the frames of each position, (T, F).
     frame_major: bool = False
 
     def join(self, token_B1D: Tensor, patches_BND: Tensor, is_class: Tensor) -> Tensor:

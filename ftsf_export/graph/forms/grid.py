@@ -14,20 +14,13 @@ from ftsf_export.network.scope import Along
 
 @dataclass(frozen=True)
 class Grid:
-    """The stream as one attention sees it.
+    """The stream as one attention sees it."""
 
-    Attributes:
-        frames: F.
-        tokens: T, tokens of a frame.
-        heads: H.
-        width: K, width of a head.
-        along: attention goes along time, among the F tokens of a position, or along space, among the T of a frame.
-    """
-
-    frames: int
-    tokens: int
-    heads: int
-    width: int
+    frames: int  #: F.
+    tokens: int  #: T, tokens of a frame.
+    heads: int  #: H.
+    width: int  #: K, width of a head.
+    #: Attention goes along time, among the F tokens of a position, or along space, among the T of a frame.
     along: Along
 
     @property

@@ -21,19 +21,13 @@ _CORES: dict[Order, type[FavorCore]] = {"features": FeaturesCore, "weights": Wei
 
 @dataclass(frozen=True)
 class HeadsMaps:
-    """The products around a core.
+    """The products around a core."""
 
-    Attributes:
-        qkv: the packed product; None where it is apart.
-        apart: those of queries, keys and values; None where they are packed.
-        query_bias: added to the queries after the split into heads, (H, 1, K); None: nothing is.
-        out: the output projection, and what follows it.
-    """
-
-    qkv: LinearMap | None
+    qkv: LinearMap | None  #: The packed product; None where it is apart.
+    #: Those of queries, keys and values; None where they are packed.
     apart: tuple[LinearMap, LinearMap, LinearMap] | None
-    query_bias: Tensor | None
-    out: LinearMap
+    query_bias: Tensor | None  #: Added to the queries after the split into heads, (H, 1, K); None: nothing is.
+    out: LinearMap  #: The output projection, and what follows it.
 
     @classmethod
     def from_parts(cls, parts: AttentionParts) -> HeadsMaps:

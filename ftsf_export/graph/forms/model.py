@@ -182,17 +182,13 @@ class ExportForm(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class _Blocks:
-    """Makes the blocks of a model.
-
-    Attributes:
-        tables: rotary tables along space (over the clip in joint attention) and along time.
-        is_class: the class token's mask, by whether the frames are regrouped.
-    """
+    """Makes the blocks of a model."""
 
     model: FastTimeSformer
     rewrites: Rewrites
+    #: Rotary tables along space (over the clip in joint attention) and along time.
     tables: dict[Along, RotaryTables | None]
-    is_class: dict[bool, Tensor]
+    is_class: dict[bool, Tensor]  #: The class token's mask, by whether the frames are regrouped.
     operator: bool
     one_clip: bool
     plugins: frozenset[str]

@@ -41,21 +41,13 @@ ALL: Rewrites = frozenset(ORDER)
 
 @dataclass(frozen=True, kw_only=True)
 class Rewrite:
-    """One exact rewrite.
+    """One exact rewrite."""
 
-    Attributes:
-        name: by which it is switched on and off.
-        summary: what it does, in one line for the report.
-        equation: what makes it exact.
-        applies: whether it is of use at a site, after the choices made so far.
-        effect: the choices so far with its own.
-    """
-
-    name: str
-    summary: str
-    equation: str
-    applies: Callable[[Site, Choices], bool]
-    effect: Callable[[Site, Choices], Choices]
+    name: str  #: By which it is switched on and off.
+    summary: str  #: What it does, in one line for the report.
+    equation: str  #: What makes it exact.
+    applies: Callable[[Site, Choices], bool]  #: Whether it is of use at a site, after the choices made so far.
+    effect: Callable[[Site, Choices], Choices]  #: The choices so far with its own.
 
 
 def rewrite_named(name: str) -> Rewrite:

@@ -29,15 +29,10 @@ LIMIT = 4.0
 
 @dataclass(frozen=True)
 class Projected:
-    """What one attention made of its tokens.
+    """What one attention made of its tokens."""
 
-    Attributes:
-        attention: the attention.
-        qkv: queries, keys and values, (B, N, 3 H K).
-    """
-
-    attention: PerformerAttention
-    qkv: Tensor
+    attention: PerformerAttention  #: The attention.
+    qkv: Tensor  #: Queries, keys and values, (B, N, 3 H K).
 
     def excess(self) -> Tensor:
         """Mean over queries and keys of what |x'|^2 = |x|^2 / sqrt K has above LIMIT. The rotation changes no norm."""

@@ -35,17 +35,11 @@ _SEEDS_APART = 1_000_003
 
 @dataclass(frozen=True)
 class Motion:
-    """Which clips. Raises ValueError naming the field: the square needs room to move at its greatest speed.
+    """Which clips. Raises ValueError naming the field: the square needs room to move at its greatest speed."""
 
-    Attributes:
-        directions: classes, 4 or 8.
-        frames: frames of a clip.
-        size: height and width of a frame in pixels.
-    """
-
-    directions: int = 4
-    frames: int = 4
-    size: int = 32
+    directions: int = 4  #: Classes, 4 or 8.
+    frames: int = 4  #: Frames of a clip.
+    size: int = 32  #: Height and width of a frame in pixels.
 
     def __post_init__(self) -> None:
         if self.directions not in COUNTS:

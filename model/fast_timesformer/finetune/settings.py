@@ -32,15 +32,11 @@ class Distillation:
     """Learning from a teacher's logits: loss = (1 - weight) cross-entropy + weight T^2 KL + hidden_weight hidden.
 
     Raises ValueError naming every wrong field when made.
-
-    Attributes:
-        temperature: T, which softens the scores of both.
-        weight: the teacher's share in the loss, 0 to 1.
-        hidden_weight: weight of the difference between the streams after each block (``hidden_loss``); 0: none.
     """
 
-    temperature: float = 2.0
-    weight: float = 0.5
+    temperature: float = 2.0  #: T, which softens the scores of both.
+    weight: float = 0.5  #: The teacher's share in the loss, 0 to 1.
+    #: Weight of the difference between the streams after each block (``hidden_loss``); 0: none.
     hidden_weight: float = 0.0
 
     def __post_init__(self) -> None:
@@ -50,42 +46,26 @@ class Distillation:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """One training. Raises ValueError naming every wrong field when made.
+    """One training. Raises ValueError naming every wrong field when made."""
 
-    Attributes:
-        epochs: how often each clip is seen.
-        batch: clips in one step.
-        rate: the highest learning rate of AdamW; it falls as a cosine.
-        warmup: the share of all steps, 0 to 1, over which the learning rate rises.
-        weight_decay: of matrices; biases, norms and tokens have none.
-        clip_norm: the gradient's greatest L2 norm.
-        precision: fp32, bf16 (autocast) or fp16 (autocast and a scaled loss; on a GPU only).
-        device: "cpu", "cuda" or "cuda:1".
-        seed: of the order of the clips, and of dropout, stochastic depth and redrawn projections.
-        redraw_every: steps after which FAVOR+ draws its projections anew (0: never). Not in the last quarter of the
-            training: the weights have to settle on the projection that is saved with them.
-        favor_weight: of what the queries and keys of FAVOR+ are too long by (``favor_loss``); 0: let them grow.
-        flip: mirrors half of the clips left to right. Wrong where left and right are classes.
-        save_every: steps between checkpoints (0: at the end of each epoch alone).
-        workers: processes that prepare clips; 0: this one.
-        distillation: how a teacher's answers count; None where there is no teacher.
-    """
-
-    epochs: int = 10
-    batch: int = 16
-    rate: float = 5e-4
-    warmup: float = 0.1
-    weight_decay: float = 0.05
-    clip_norm: float = 1.0
-    precision: str = "bf16"
-    device: str = "cpu"
-    seed: int = 0
+    epochs: int = 10  #: How often each clip is seen.
+    batch: int = 16  #: Clips in one step.
+    rate: float = 5e-4  #: The highest learning rate of AdamW; it falls as a cosine.
+    warmup: float = 0.1  #: The share of all steps, 0 to 1, over which the learning rate rises.
+    weight_decay: float = 0.05  #: Of matrices; biases, norms and tokens have none.
+    clip_norm: float = 1.0  #: The gradient's greatest L2 norm.
+    precision: str = "bf16"  #: Fp32, bf16 (autocast) or fp16 (autocast and a scaled loss; on a GPU only).
+    device: str = "cpu"  #: "cpu", "cuda" or "cuda:1".
+    seed: int = 0  #: Of the order of the clips, and of dropout, stochastic depth and redrawn projections.
+    #: Steps after which FAVOR+ draws its projections anew (0: never). Not in the last quarter of the training: the
+    #: weights have to settle on the projection that is saved with them.
     redraw_every: int = 1000
+    #: Of what the queries and keys of FAVOR+ are too long by (``favor_loss``); 0: let them grow.
     favor_weight: float = 0.1
-    flip: bool = False
-    save_every: int = 0
-    workers: int = 0
-    distillation: Distillation | None = None
+    flip: bool = False  #: Mirrors half of the clips left to right. Wrong where left and right are classes.
+    save_every: int = 0  #: Steps between checkpoints (0: at the end of each epoch alone).
+    workers: int = 0  #: Processes that prepare clips; 0: this one.
+    distillation: Distillation | None = None  #: How a teacher's answers count; None where there is no teacher.
 
     def __post_init__(self) -> None:
         problems = wrong_fields(self, _RULES)

@@ -29,17 +29,11 @@ class StateError(ValueError):
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What goes on besides the weights.
+    """What goes on besides the weights."""
 
-    Attributes:
-        step: steps done.
-        settings: what the training was, in plain values.
-        values: state of optimizer, scaler and random numbers, in tensors and plain values.
-    """
-
-    step: int
-    settings: dict[str, Any]
-    values: dict[str, Any]
+    step: int  #: Steps done.
+    settings: dict[str, Any]  #: What the training was, in plain values.
+    values: dict[str, Any]  #: State of optimizer, scaler and random numbers, in tensors and plain values.
 
 
 def save_state(folder: Path, model: FastTimeSformer, state: TrainingState) -> None:

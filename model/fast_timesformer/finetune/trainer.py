@@ -38,19 +38,13 @@ class TrainingDiverged(RuntimeError):
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the clips.
+    """One pass over the clips."""
 
-    Attributes:
-        number: from 1.
-        loss: mean over the steps done in this process.
-        accuracy: share of the held-out clips whose best class is right, from 0 to 1; None without held-out clips.
-        seconds: how long it took.
-    """
-
-    number: int
-    loss: float
+    number: int  #: From 1.
+    loss: float  #: Mean over the steps done in this process.
+    #: Share of the held-out clips whose best class is right, from 0 to 1; None without held-out clips.
     accuracy: float | None
-    seconds: float
+    seconds: float  #: How long it took.
 
 
 class Trainer:
