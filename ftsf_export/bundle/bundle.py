@@ -27,6 +27,7 @@ from ftsf_export.bundle.update import (
     write_pending,
 )
 from ftsf_export.errors import BundleError
+from ftsf_export.network.scope import CLIP, LOGITS
 from ftsf_export.verdict import Status, Verdict
 
 if TYPE_CHECKING:
@@ -129,8 +130,8 @@ def record(
 def check_golden(golden: Golden, manifest: Manifest, source: str) -> None:
     """Raises BundleError when the golden values do not have the manifest's shapes and taps."""
     for name, spec, got in (
-        ("clip", manifest.inputs[0], golden.clip.shape),
-        ("logits", manifest.outputs[0], golden.logits.shape),
+        (CLIP, manifest.inputs[0], golden.clip.shape),
+        (LOGITS, manifest.outputs[0], golden.logits.shape),
     ):
         if tuple(spec.shape[1:]) != got[1:] or len(spec.shape) != len(got):
             raise BundleError(f"{source}: {name}: expected clips of shape {spec.shape[1:]}, got {got[1:]}")

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftsf_export.errors import BundleError
+from ftsf_export.network.scope import CLIP, LOGITS
 
 MAX_SAMPLES = 4096
 TAP_PREFIX = "tap/"
@@ -86,7 +87,7 @@ def write_golden(
         taps={name: np.asarray(values) for name, values in taps.items()},
         weights=dict(weights or {}),
     )
-    arrays: dict[str, Any] = {"clip": golden.clip, "logits": golden.logits}
+    arrays: dict[str, Any] = {CLIP: golden.clip, LOGITS: golden.logits}
     arrays["sources"] = np.asarray(golden.sources, dtype=np.str_)
     if golden.labels is not None:
         arrays["labels"] = np.asarray(golden.labels, dtype=np.str_)
@@ -107,13 +108,13 @@ def read_golden(source: str | Path | IO[bytes], name: str = "golden.npz") -> Gol
             arrays = {info.filename.removesuffix(".npy"): _array(archive, info) for info in archive.infolist()}
     except _UNREADABLE as error:
         raise BundleError(f"{name}: not a readable NumPy archive ({error}); write the bundle again") from error
-    missing = [key for key in ("clip", "logits", "sources") if key not in arrays]
+    missing = [key for key in (CLIP, LOGITS, "sources") if key not in arrays]
     if missing:
         raise BundleError(f"{name}: array {missing[0]!r} is missing; write the bundle again")
     try:
         return Golden(
-            clip=arrays.pop("clip"),
-            logits=arrays.pop("logits"),
+            clip=arrays.pop(CLIP),
+            logits=arrays.pop(LOGITS),
             sources=_texts("sources", arrays.pop("sources")),
             labels=_texts("labels", arrays.pop("labels")) if "labels" in arrays else None,
             weights=_weights(arrays),
@@ -141,7 +142,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[Any]:
 
 def _tap_name(key: str) -> str:
     if not key.startswith(TAP_PREFIX):
-        raise ValueError(f"array {key!r} is unknown: expected clip, logits, sources, labels or {TAP_PREFIX}<name>")
+        raise ValueError(f"array {key!r} is unknown: expected {CLIP}, {LOGITS}, sources, labels or {TAP_PREFIX}<name>")
     return key[len(TAP_PREFIX) :]
 
 
@@ -157,7 +158,7 @@ def _golden_problem(golden: Golden) -> str:
         return "expected at least one clip, got none"
     if len(golden.sources) != clips or (golden.labels is not None and len(golden.labels) != clips):
         return f"expected {clips} sources, and as many labels if any; got {len(golden.sources)}"
-    arrays = {"clip": (golden.clip, 5), "logits": (golden.logits, 2)}
+    arrays = {CLIP: (golden.clip, 5), LOGITS: (golden.logits, 2)}
     arrays.update({TAP_PREFIX + name: (values, 2) for name, values in golden.taps.items()})
     for name, (values, rank) in arrays.items():
         if values.dtype != np.float32 or values.ndim != rank or len(values) != clips or not values.size:

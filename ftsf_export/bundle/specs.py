@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from fast_timesformer.config import TimeSformerConfig
+from ftsf_export.network.scope import ALONGS
 from ftsf_export.strict_json import Count, Positive, Rule, Sha256, one_of
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ class PluginNodes:
         reason: why these.
     """
 
-    along: tuple[Annotated[str, one_of("time", "space")], ...] = ()
+    along: tuple[Annotated[str, one_of(*ALONGS)], ...] = ()
     reason: str = "none asked for"
 
 

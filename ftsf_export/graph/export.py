@@ -17,10 +17,11 @@ from ftsf_export.graph.node_names import name_all
 from ftsf_export.graph.node_scopes import keep_scopes_only, scope_of
 from ftsf_export.graph.onnx_model import OnnxModel
 from ftsf_export.graph.plugin_functions import functions_of
-from ftsf_export.graph.plugin_ops import ALONGS, DOMAIN, DOMAIN_VERSION
+from ftsf_export.graph.plugin_ops import DOMAIN, DOMAIN_VERSION
 from ftsf_export.graph.rewrite import ALL, Rewrites
 from ftsf_export.graph.trace import trace
 from ftsf_export.graph.unroll import constant_names, unroll
+from ftsf_export.network.scope import ALONGS
 from ftsf_export.precision import FP32
 
 # The ``Attention`` operator is there from this opset on.

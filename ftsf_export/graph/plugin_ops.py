@@ -16,8 +16,6 @@ from dataclasses import dataclass
 
 DOMAIN = "ftsf"
 DOMAIN_VERSION = 1
-# Whichever attentions are asked for: along time, and along space (within frames, or over the whole clip).
-ALONGS = ("time", "space")
 # What attentions of one model may differ in, and a body may not depend on but through a reference.
 OWN_ATTRIBUTES = ("tokens", "along", "axes", "split_order", "merge_order")
 

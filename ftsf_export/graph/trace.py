@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import ExportError
 from ftsf_export.graph.forms.model import ExportForm
-from ftsf_export.network.scope import BLOCKS, CLIP, LOGITS
+from ftsf_export.network.scope import CLIP, LOGITS
 
 
 def trace(form: ExportForm, clip_shape: tuple[int, ...], batch: BatchRange, opset: int) -> ir.Model:
@@ -76,10 +76,10 @@ def _two_blocks(form: ExportForm) -> ExportForm:
     """A copy of ``form`` with its first and last block and random constants, drawn from a generator of its own."""
     blocks = list(form.blocks)
     kept = blocks if len(blocks) < 2 else [blocks[0], blocks[-1]]
-    short = copy.copy(form)
-    # A module's copy shares the dict of its children; replacing the blocks must not reach the original.
-    short._modules = {**form._modules, BLOCKS: nn.ModuleList(kept)}
-    short = copy.deepcopy(short).float()
+    # The copy of all blocks is that of these two; what they share with the rest of the form they share in the copy too.
+    copies: dict[int, object] = {}
+    copies[id(form.blocks)] = nn.ModuleList(copy.deepcopy(kept, copies))
+    short = copy.deepcopy(form, copies).float()
     generator = torch.Generator().manual_seed(0)
     for parameter in short.parameters():
         parameter.data = torch.rand(parameter.shape, generator=generator)

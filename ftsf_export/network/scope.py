@@ -10,13 +10,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Literal
+from typing import Literal, get_args
 
 # The graph's one input and its one output.
 CLIP = "clip"
 LOGITS = "logits"
 
+# Along what tokens attend to each other.
 Along = Literal["time", "space"]
+ALONGS: tuple[Along, ...] = get_args(Along)
 
 _ANY = "*"
 _SEPARATORS = re.compile(r"[./]")

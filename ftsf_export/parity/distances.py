@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftsf_export.errors import GateFailed
+from ftsf_export.network.scope import LOGITS
 from ftsf_export.precision import PRECISIONS
 
 Array = NDArray[Any]
@@ -142,7 +143,7 @@ def flips(reference_nc: Array, candidate_nc: Array) -> tuple[Flip, ...]:
 
     Classes that the candidate holds equal (half precision rounds close scores to one value) are not a flip.
     """
-    check_comparable("logits", reference_nc, candidate_nc)
+    check_comparable(LOGITS, reference_nc, candidate_nc)
     expected, found = (np.asarray(array, dtype=np.float64) for array in (reference_nc, candidate_nc))
     best, got = expected.argmax(axis=1), found.argmax(axis=1)
     return tuple(
@@ -157,7 +158,7 @@ def top_k_overlap(reference_nc: Array, candidate_nc: Array, k: int) -> float:
 
     With fewer than k classes, all of them count. Shapes (n, c).
     """
-    check_comparable("logits", reference_nc, candidate_nc)
+    check_comparable(LOGITS, reference_nc, candidate_nc)
     k = min(k, reference_nc.shape[1])
     expected, got = (
         np.argsort(-np.asarray(a, dtype=np.float64), axis=1, kind="stable") for a in (reference_nc, candidate_nc)

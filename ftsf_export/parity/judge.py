@@ -110,7 +110,7 @@ def _check_names(pairs: Mapping[str, Pair], taps: Sequence[str]) -> None:
 
 def _logits_measures(pair: Pair, found: Distance, limits: Limits) -> tuple[list[Measure], bool]:
     if pair.reference.ndim != 2:
-        raise GateFailed(f"logits: expected shape (clips, classes), got {pair.reference.shape}")
+        raise GateFailed(f"{LOGITS}: expected shape (clips, classes), got {pair.reference.shape}")
     flipped = flips(pair.reference, pair.candidate)
     measures = [
         _measure(LOGITS, "rel_l2", found.rel_l2, limits.rel_l2),

@@ -11,7 +11,7 @@ so that regrouping costs a stride and no transpose.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class Stream:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if self.width % 2:
             raise ValueError(f"width: expected an even number (rotary pairs), got {self.width}")
-        if self.along not in ("time", "space"):
+        if self.along not in get_args(Along):
             raise ValueError(f"along: expected 'time' or 'space', got {self.along!r}")
 
     @property

@@ -15,18 +15,18 @@ from torch import Tensor, nn
 from ftsf_export.network.scope import Scope
 
 
-class Island(nn.Module):
-    """Base of the modules that stay FP32. ``reason`` says why, for the manifest and the report."""
+class IslandModule(nn.Module):
+    """A module whose nodes stay FP32; the base of all islands."""
 
-    reason: ClassVar[str]
+    reason: ClassVar[str]  #: Why half precision does not do here, for the manifest and the report.
 
 
 def islands_of(module: nn.Module) -> dict[Scope, str]:
     """Path of every island below ``module`` -> its reason."""
-    return {Scope(path): child.reason for path, child in module.named_modules() if isinstance(child, Island)}
+    return {Scope(path): child.reason for path, child in module.named_modules() if isinstance(child, IslandModule)}
 
 
-class SoftmaxOverTokens(Island):
+class SoftmaxOverTokens(IslandModule):
     """softmax over one token axis of additive attention's logits."""
 
     reason = (
@@ -42,7 +42,7 @@ class SoftmaxOverTokens(Island):
         return torch.softmax(logits, dim=self.axis)
 
 
-class FeatureExponential(Island):
+class FeatureExponential(IslandModule):
     """exp(difference - |x'|^2 / 2) + eps of FAVOR+.
 
     Args of forward: tokens ``x`` (..., N, K); ``difference`` (..., N, M), their projections less the stabiliser.
@@ -84,7 +84,7 @@ class QueryFeatures(FeatureExponential):
         return torch.exp(difference - (half_square - factor)) + self.eps * torch.exp(factor)
 
 
-class PairMix(Island):
+class PairMix(IslandModule):
     """FAVOR+ of few tokens from both tokens' exponents: values mixed by weights that sum to one.
 
     Args of forward: queries and keys side by side, ``x`` (2, B, N, G, H, K) and ``difference`` (2, B, N, G, H, M),
@@ -108,7 +108,7 @@ class PairMix(Island):
         return cast(Tensor, mixed) / cast(Tensor, sum(weights))
 
 
-class Quotient(Island):
+class Quotient(IslandModule):
     """numerator (..., N, K) / denominator (..., N, 1) of FAVOR+."""
 
     reason = (
@@ -120,7 +120,7 @@ class Quotient(Island):
         return numerator / denominator
 
 
-class Shares(Island):
+class Shares(IslandModule):
     """FAVOR+ weights (..., N, N) divided by their sum over the keys."""
 
     reason = Quotient.reason
@@ -129,7 +129,7 @@ class Shares(Island):
         return weights / weights.sum(dim=-1, keepdim=True)
 
 
-class FeatureDenominator(Island):
+class FeatureDenominator(IslandModule):
     """phi(q) . mean_n phi(k_n): features (..., N, M) of queries and keys -> (..., N, 1)."""
 
     reason = Quotient.reason

@@ -123,12 +123,12 @@ class ExportForm(nn.Module):
         config = model.config
         self.frames_apart = config.attn_type == "space"
         self.class_tokens = config.frames if self.frames_apart else 1
-        tables_space, tables_time = _tables(model)
+        tables = _tables(model)
         regrouped, frame_major = ClassMask(1 + config.num_patches), ClassMask(1 + config.num_patches)
         blocks = _Blocks(
             model=model,
             rewrites=rewrites,
-            tables={"space": tables_space, "time": tables_time},
+            tables=tables,
             is_class={True: regrouped.is_class, False: frame_major.is_class},
             operator=operator,
             one_clip=one_clip,
@@ -136,14 +136,12 @@ class ExportForm(nn.Module):
         )
         made = [blocks.block(index) for index in range(config.depth)]
         # What all blocks share comes first: a shared constant is known by its first name.
-        self.rotary_space = None if tables_space is None else tables_space.shared()
-        self.rotary_time = None if tables_time is None else tables_time.shared()
+        self.rotary_space = tables["space"].shared() if tables else None
+        self.rotary_time = tables["time"].shared() if tables else None
         self.frame_major, self.frames = frame_major, regrouped
-        pixels = Site(part="embedding", pixels=normalisation is not None)
-        folded = choices_for(pixels, rewrites).pixels_in_embedding
-        self.pixels: PixelsForm | None = None
-        if normalisation is not None and not folded:
-            self.pixels = PixelsForm(normalisation, model.head.weight.detach())
+        folded = choices_for(Site(part="embedding", pixels=normalisation is not None), rewrites).pixels_in_embedding
+        pixels = None if folded else normalisation
+        self.pixels = None if pixels is None else PixelsForm(pixels, model.head.weight.detach())
         self.patch_embed = PatchEmbedForm(model, normalisation if folded else None)
         self.tokens = TokensTable(model, self.class_tokens)
         self.blocks = nn.ModuleList(made)
@@ -186,8 +184,8 @@ class _Blocks:
 
     model: FastTimeSformer
     rewrites: Rewrites
-    #: Rotary tables along space (over the clip in joint attention) and along time.
-    tables: dict[Along, RotaryTables | None]
+    #: Rotary tables along space (over the clip in joint attention) and along time; none without rotation.
+    tables: dict[Along, RotaryTables]
     is_class: dict[bool, Tensor]  #: The class token's mask, by whether the frames are regrouped.
     operator: bool
     one_clip: bool
@@ -241,7 +239,7 @@ class _Blocks:
             attention=branch.attn,
             qkv=qkv,
             choices=choices,
-            tables=self.tables["time" if site.temporal else "space"],
+            tables=self.tables.get("time" if site.temporal else "space"),
             fc=fc,
             frames=frames,
             is_class=is_class,
@@ -251,13 +249,13 @@ class _Blocks:
         return norm, attention_form(mechanism_named(self.model.config.attn_mechanism), site, parts)
 
 
-def _tables(model: FastTimeSformer) -> tuple[RotaryTables | None, RotaryTables | None]:
+def _tables(model: FastTimeSformer) -> dict[Along, RotaryTables]:
     """Tables over a frame's tokens (over the clip's in joint attention), and over the frames."""
     if model.rotary is None:
-        return None, None
+        return {}
     rotary = model.rotary
     if model.config.attn_type == "joint":
         space = RotaryTables(*rotary.joint_NK(), prefix=1, angles=joint_angles(rotary))
     else:
         space = RotaryTables(*rotary.space_PK(), prefix=1, angles=space_angles(rotary))
-    return space, RotaryTables(*rotary.time_FK(), prefix=0, angles=time_angles(rotary))
+    return {"space": space, "time": RotaryTables(*rotary.time_FK(), prefix=0, angles=time_angles(rotary))}

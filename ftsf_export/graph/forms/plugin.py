@@ -19,7 +19,7 @@ from fast_timesformer.attention import FastAttention, PerformerAttention
 from ftsf_export.graph.forms.additive import AdditivePool
 from ftsf_export.graph.forms.attention import AttentionParts
 from ftsf_export.graph.forms.grid import Grid
-from ftsf_export.graph.forms.island import FeatureExponential, Island, Quotient, Shares
+from ftsf_export.graph.forms.island import FeatureExponential, IslandModule, Quotient, Shares
 from ftsf_export.graph.forms.linear_map import LinearMap, columns
 from ftsf_export.graph.forms.rotation import RotaryTables
 from ftsf_export.graph.plugin_ops import ADDITIVE, DOMAIN, DOMAIN_VERSION, FAVOR, PluginOp
@@ -57,7 +57,7 @@ class PluginForm(nn.Module):
         return out + rest
 
 
-class Angles(Island):
+class Angles(IslandModule):
     """Positions (N, A) and frequencies (A, I; turns a unit of position) -> cosines and sines (N, I)."""
 
     reason = "angles are whole turns and a fraction: half precision rounds the fraction away"
@@ -69,7 +69,7 @@ class Angles(Island):
         return torch.cos(angles), torch.sin(angles)
 
 
-class FeatureSums(Island):
+class FeatureSums(IslandModule):
     """Sum over the keys of their features (..., N, M), kept (..., 1, M)."""
 
     reason = Quotient.reason
@@ -78,7 +78,7 @@ class FeatureSums(Island):
         return phi_k.sum(dim=-2, keepdim=True)
 
 
-class FeatureWeights(Island):
+class FeatureWeights(IslandModule):
     """Weights of the features for every query, summing to one: features (..., N, M), key sums (..., 1, M)."""
 
     reason = Quotient.reason
