@@ -95,14 +95,16 @@ FP8 = Precision(
     name="fp8", element="float8_e4m3fn", onnx="FLOAT8E4M3FN", engine="FP8", bits=8, unit_roundoff=2.0**-4, since="8.9"
 )
 PRECISIONS: dict[str, Precision] = {one.name: one for one in (FP32, FP16, BF16, INT8, FP8)}
-# The name of a row, as a field of a file in which no other text may stand.
-PrecisionName = Annotated[str, one_of(*PRECISIONS)]
 HALVES = tuple(name for name, one in PRECISIONS.items() if one.is_half)
 
 
 def offered() -> tuple[str, ...]:
     """Names of those that a stage makes; the others are known, so that a target can say whether it has them."""
     return tuple(name for name, one in PRECISIONS.items() if one.proof is not None)
+
+
+# The name of a precision that a graph can have, as a field of a file in which no other text may stand.
+PrecisionName = Annotated[str, one_of(*offered())]
 
 
 def precision_named(name: str) -> Precision:

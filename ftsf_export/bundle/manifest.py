@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -132,8 +132,22 @@ class Manifest:
         for name in ("inputs", "outputs"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: expected at least one tensor, got none")
-        if problem := self.batch.problem():
+        if problem := self.batch.problem() or "; ".join(self._contradictions()):
             raise ValueError(problem)
+
+    def _contradictions(self) -> Iterator[str]:
+        """What two fields say differently: an engine and the graph, or the request and what was made.
+
+        A model that a caller gave takes the place of the one that was asked for.
+        """
+        for engine in self.engines:
+            if engine.precision != self.precision:
+                yield f"engines: {engine.file}: expected {self.precision} as the graph is, got {engine.precision}"
+        pairs = {} if isinstance(self.weights, GivenWeights) else self.asked.disagreements(self.model)
+        pairs.update({name: (getattr(self.asked, name), getattr(self, name)) for name in ("precision", "batch")})
+        for name, (asked, made) in pairs.items():
+            if name in self.asked.given and asked != made:
+                yield f"asked: {name}: expected {made} as was made, got {asked}"
 
     @property
     def random_weights(self) -> bool:

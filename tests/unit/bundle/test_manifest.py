@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 
 from fast_timesformer.config import TimeSformerConfig
-from ftsf_export.bundle import CheckpointWeights, EngineEntry, FileEntry, Island, Manifest, TapSpec, TensorSpec
+from ftsf_export.bundle import (
+    CheckpointWeights,
+    EngineEntry,
+    FileEntry,
+    GivenWeights,
+    Island,
+    Manifest,
+    TapSpec,
+    TensorSpec,
+)
 from ftsf_export.bundle.manifest import json_from_manifest
 from ftsf_export.config import BatchRange, ExportConfig
 from ftsf_export.errors import BundleError
@@ -168,8 +177,15 @@ def object_of_no_field() -> list[object]:
         (("verdicts", 0, "status"), "passed", "passed against its evidence"),
         (("verdicts", 0, "subject", "sha256"), "ab", "a file and its SHA-256"),
         (("verdicts", 0, "measures", 0, "bound"), "about", "at_most, at_least"),
-        (("precision",), "fp64", "fp32, fp16, bf16, int8, fp8"),
-        (("engines", 0, "precision"), "half", "fp32, fp16, bf16, int8, fp8"),
+        (("precision",), "fp64", "precision: expected one of fp32, fp16, bf16, got 'fp64'"),
+        (("precision",), "int8", "precision: expected one of fp32, fp16, bf16, got 'int8'"),
+        (("engines", 0, "precision"), "half", "engines[0].precision: expected one of fp32, fp16, bf16, got 'half'"),
+        (("engines", 0, "precision"), "bf16", "engines/rtx-rtx-fp16.engine: expected fp16 as the graph is, got bf16"),
+        (("asked", "frames"), 16, "asked: frames: expected 8 as was made, got 16"),
+        (("asked", "size"), "96x128", "asked: size: expected 224 as was made, got 96x128"),
+        (("asked", "attn"), "regular", "asked: attn: expected fastformer as was made, got regular"),
+        (("asked", "precision"), "fp32", "asked: precision: expected fp16 as was made, got fp32"),
+        (("asked", "batch"), "2", "asked: batch: expected 1:4:8 as was made, got 2"),
         (("verdicts", 0, "measures", 0, "value"), "large", "measures[0].value"),
         (("verdicts", 0, "measures", 0, "worst_index"), [-1], "measures[0].worst_index[0]"),
         (("weights", "from"), "a hat", "random, checkpoint, caller"),
@@ -225,9 +241,16 @@ def test_random_weights_are_known_as_such() -> None:
 def test_weights_trained_in_another_mechanism_need_fine_tuning() -> None:
     manifest = full_manifest()
     assert not manifest.need_fine_tuning
-    swapped = replace(manifest, model=replace(manifest.model, attn_mechanism="performer"))
+    swapped = replace(manifest, asked=ExportConfig(), model=replace(manifest.model, attn_mechanism="performer"))
     assert swapped.need_fine_tuning
     assert "performer attention in the place of fastformer" in swapped.weights_described
+
+
+def test_a_callers_own_model_takes_the_place_of_what_was_asked() -> None:
+    model = replace(small_manifest().model, depth=3)
+    assert small_manifest(model=model, weights=GivenWeights()).model.depth == 3
+    with pytest.raises(ValueError, match="asked: depth: expected 3 as was made, got 12"):
+        small_manifest(model=model)
 
 
 def test_another_schema_is_refused_in_one_sentence() -> None:
@@ -248,7 +271,8 @@ def test_every_wrong_field_is_said_at_once() -> None:
 
 def test_what_was_asked_is_kept_as_it_was_written() -> None:
     asked = ExportConfig(attn="regular", size="240x320", batch="1:2:4", checkpoint="/data/w.pt")  # type: ignore[arg-type]
-    back = Manifest.from_bytes(small_manifest(asked=asked).to_bytes()).asked
+    model = replace(small_manifest().model, attn_mechanism="regular", height=240, width=320)
+    back = Manifest.from_bytes(small_manifest(asked=asked, model=model).to_bytes()).asked
     assert back.written() == {"attn": "regular", "size": "240x320", "batch": "1:2:4", "checkpoint": "w.pt"}
     assert back.given == asked.given
 
