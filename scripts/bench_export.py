@@ -16,7 +16,8 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,14 @@ from ftsf_export.engine.audit import Audit, audit
 from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.targets import target_named
 from ftsf_export.mechanisms import MECHANISMS
+from ftsf_export.network.scope import CLIP, LOGITS
 from ftsf_export.pipeline.build_bundle import GraphFacts
 from ftsf_export.pipeline.plan_bundle import compile_at
+from ftsf_export.precision import FP16, FP32
 
 TARGET = "rtx-30"
 FULL: dict[str, Any] = {"frames": 8, "size": "224", "dim": 512, "depth": 12}
 QUICK: dict[str, Any] = {"frames": 4, "size": "64", "dim": 128, "depth": 2, "num_classes": 10}
-HUGGING_FACE = "HF TimeSformer"
 
 
 @dataclass
@@ -41,23 +43,22 @@ class Row:
     """One export."""
 
     name: str  #: For people.
-    path: Path  #: Its FP32 graph.
-    input: str  #: The name of that graph's input.
+    path: Path  #: Its FP32 graph, whose input is the clip.
     export_s: float  #: How long the export took, in seconds.
     nodes: int  #: Of the FP32 graph.
     plan: Audit  #: What TensorRT for RTX makes of the graph in fp16.
     #: Median milliseconds of a call of the FP32 graph, by runtime; None where that is not installed.
-    latency_ms: dict[str, float | None]
+    latency_ms: dict[str, float | None] = field(default_factory=dict)
 
-    def cells(self) -> tuple[str, ...]:
+    def line(self) -> str:
         plan = self.plan
         figures = (f"{self.export_s:.1f}", f"{self.nodes:,}", f"{plan.flops / 1e9:,.2f}", f"{len(plan.kernels):,}")
         moved = (f"{plan.moved_bytes / 1e6:,.1f}", str(len(plan.fused_attentions)))
         times = ("not installed" if ms is None else f"{ms:,.1f}" for ms in self.latency_ms.values())
-        return (self.name, *figures, *moved, *times)
+        return _table_line((self.name, *figures, *moved, *times))
 
     def as_dict(self) -> dict[str, Any]:
-        kept = {name: getattr(self, name) for name in ("name", "export_s", "nodes", "latency_ms")}
+        kept = {name: value for name, value in vars(self).items() if name != "path"}
         return {**kept, "plan": self.plan.as_dict()}
 
 
@@ -77,7 +78,10 @@ def main() -> None:
     if arguments.sweep is not None:
         bench_sizes.sweep(arguments.sweep, arguments.attn, sizes, quick=arguments.quick)
         return
-    rows = compare(arguments.attn, sizes, rounds=arguments.rounds, hugging_face=not arguments.no_hugging_face)
+    exports: list[Callable[[Path], list[Row]]] = [partial(_fast_timesformer, attn, sizes) for attn in arguments.attn]
+    if not arguments.no_hugging_face:
+        exports.append(partial(_hugging_face, sizes))
+    rows = compare(exports, sizes, arguments.rounds)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps([row.as_dict() for row in rows], indent=1) + "\n", encoding="utf-8")
 
@@ -98,23 +102,18 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def compare(attns: Sequence[str], sizes: dict[str, Any], *, rounds: int, hugging_face: bool) -> list[Row]:
+def compare(exports: Sequence[Callable[[Path], list[Row]]], sizes: dict[str, Any], rounds: int) -> list[Row]:
     """Exports, compiles and times everything, and prints the table row by row."""
     print(f"FP32 exports; plans in fp16 for {TARGET} (SM86), batch 1; {sizes}", flush=True)
     print(_table_line(HEAD), flush=True)
-    rows = []
+    config, rows = ExportConfig(**sizes), []
+    clip = np.random.default_rng(0).standard_normal((1, *_clip_shape(config)), dtype=np.float32)
     with tempfile.TemporaryDirectory(prefix="ftsf-bench-") as folder:
-        groups: list[Callable[[Path], list[Row]]] = [
-            lambda place, attn=attn: _fast_timesformer(attn, sizes, place) for attn in attns
-        ]
-        if hugging_face:
-            groups.append(lambda place: _hugging_face(sizes, place))
-        for group in groups:
-            made = group(Path(folder))
-            config = ExportConfig(**sizes)
-            _time_in_turns(made, (1, config.frames, 3, config.size.height, config.size.width), rounds)
+        for export in exports:
+            made = export(Path(folder))
+            _time_in_turns(made, clip, rounds)
             for row in made:
-                print(_table_line(row.cells()), flush=True)
+                print(row.line(), flush=True)
                 row.path.unlink()
             rows += made
     return rows
@@ -123,6 +122,11 @@ def compare(attns: Sequence[str], sizes: dict[str, Any], *, rounds: int, hugging
 def _table_line(cells: Sequence[str]) -> str:
     name, *figures = cells
     return f"{name:<28}" + "".join(f"{cell:>16}" if i > 5 else f"{cell:>11}" for i, cell in enumerate(figures))
+
+
+def _clip_shape(config: ExportConfig) -> tuple[int, ...]:
+    """(F, C, H, W)."""
+    return config.frames, config.channels, config.size.height, config.size.width
 
 
 def _fast_timesformer(attn: str, sizes: dict[str, Any], folder: Path) -> list[Row]:
@@ -147,19 +151,10 @@ def _hugging_face(sizes: dict[str, Any], folder: Path) -> list[Row]:
     theirs = TimesformerForVideoClassification(their_config).eval()
     weights = folder / "hugging-face"
     theirs.save_pretrained(weights)
+    theirs.config.return_dict = False  # a tuple of the logits alone, which torch.onnx.export takes as it is
     config = ExportConfig(checkpoint=weights, frames=sizes["frames"], size=Size(side, side))
-
-    class Logits(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = theirs
-
-        def forward(self, clip: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.model(clip).logits
-            return logits
-
-    ours = _ours(f"{HUGGING_FACE}, ours", load_model(config), config, folder)
-    return [ours, _plain(f"{HUGGING_FACE}, plain", Logits().eval(), config, folder)]
+    ours = _ours("HF TimeSformer, ours", load_model(config), config, folder)
+    return [ours, _plain("HF TimeSformer, plain", theirs, config, folder)]
 
 
 def _ours(name: str, model: Any, config: ExportConfig, folder: Path) -> Row:
@@ -173,26 +168,25 @@ def _ours(name: str, model: Any, config: ExportConfig, folder: Path) -> Row:
 def _plain(name: str, module: Any, config: ExportConfig, folder: Path) -> Row:
     import torch
 
-    from ftsf_export.graph.onnx_model import MODULE_KEY, OnnxModel
+    from ftsf_export.graph.node_scopes import put_scope
+    from ftsf_export.graph.onnx_model import OnnxModel
+    from ftsf_export.graph.trace import converted
+    from ftsf_export.network.scope import WHOLE
 
-    clip = torch.zeros(1, config.frames, config.channels, config.size.height, config.size.width)
     started = time.monotonic()
-    program = torch.onnx.export(
-        module, (clip,), dynamo=True, opset_version=20, input_names=["clip"], output_names=["logits"], verbose=False
-    )
+    model = converted(module, (torch.zeros(1, *_clip_shape(config)),), 20, None, inputs=[CLIP], output=LOGITS)
     seconds = time.monotonic() - started
-    assert program is not None
-    for node in program.model.graph:
-        # No islands, so the module says nothing; the precision pass wants the key.
-        node.metadata_props[MODULE_KEY] = ""
-    graph = OnnxModel(model=program.model, precision="fp32", opset=20, taps=(), islands=(), rewrites=())
+    for node in model.graph:
+        # There are no islands to look for, but the precision pass asks each node for its module.
+        put_scope(node, WHOLE)
+    graph = OnnxModel(model=model, precision=FP32.name, opset=20, taps=(), islands=(), rewrites=())
     return _row(name, graph, config, folder, seconds)
 
 
 def _row(name: str, graph: Any, config: ExportConfig, folder: Path, seconds: float) -> Row:
     path = folder / f"{name.replace(', ', '-').replace(' ', '-')}.onnx"
     graph.save(path)
-    return Row(name, path, "clip", seconds, graph.node_count, planned(graph, config, folder), {})
+    return Row(name, path, seconds, graph.node_count, planned(graph, config, folder))
 
 
 def planned(graph: Any, config: ExportConfig, folder: Path) -> Audit:
@@ -200,25 +194,24 @@ def planned(graph: Any, config: ExportConfig, folder: Path) -> Audit:
     from ftsf_export.graph.precision import to_precision
 
     target, half = target_named(TARGET), folder / "half.onnx"
-    to_precision(graph, "fp16").save(half)
+    to_precision(graph, FP16.name).save(half)
     facts = GraphFacts(
         onnx_path=half,
-        precision="fp16",
+        precision=FP16.name,
         batch=BatchRange(1, 1, 1),
-        input_name="clip",
-        clip_shape=(config.frames, config.channels, config.size.height, config.size.width),
+        input_name=CLIP,
+        clip_shape=_clip_shape(config),
     )
     engine = compile_at(facts, "rtx", target)
     half.unlink()
     return audit(engine.plan, engine.products, card=card_of(target))
 
 
-def _time_in_turns(rows: Sequence[Row], shape: tuple[int, ...], rounds: int) -> None:
+def _time_in_turns(rows: Sequence[Row], clip: np.ndarray, rounds: int) -> None:
     """Median milliseconds of each row's FP32 graph, by runtime; None where the runtime is not installed."""
-    clip = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     for runtime, load in (("onnxruntime", _onnxruntime), ("openvino", _openvino)):
         try:
-            calls = [load(row.path, row.input) for row in rows]
+            calls = [load(row.path) for row in rows]
         except ImportError:
             calls = []
         times: list[list[float]] = [[] for _ in calls]
@@ -232,18 +225,18 @@ def _time_in_turns(rows: Sequence[Row], shape: tuple[int, ...], rounds: int) -> 
             row.latency_ms[runtime] = statistics.median(times[number]) * 1e3 if calls else None
 
 
-def _onnxruntime(path: Path, name: str) -> Callable[[np.ndarray], Any]:
+def _onnxruntime(path: Path) -> Callable[[np.ndarray], Any]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda clip: session.run(None, {name: clip})
+    return lambda clip: session.run(None, {CLIP: clip})
 
 
-def _openvino(path: Path, name: str) -> Callable[[np.ndarray], Any]:
+def _openvino(path: Path) -> Callable[[np.ndarray], Any]:
     import openvino
 
     compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda clip: compiled({name: clip})
+    return lambda clip: compiled({CLIP: clip})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from bench_export import QUICK, planned
 from ftsf_export.checkpoint.load import load_model
 from ftsf_export.config import ExportConfig, Size
 from ftsf_export.graph.export import GraphOptions, export_onnx
+from ftsf_export.mechanisms import MECHANISMS
 from ftsf_export.report.charts import Series, line_chart, standalone
 
 SWEEP_PX, QUICK_SWEEP_PX = (112, 160, 224, 320, 448), (32, 64)
@@ -50,32 +52,39 @@ def _export_seconds(model: Any) -> float:
 def sweep(folder: Path, attns: Sequence[str], sizes: dict[str, Any], *, quick: bool) -> None:
     """Bytes and work of each mechanism over the frame's side; charts and figures go into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[dict[str, Any]]] = {attn: [] for attn in attns}
     print(f"{'':<12}{'px':>6}{'tokens':>8}{'kernels':>9}{'MB moved':>11}{'GEMM GFLOP':>12}{'bound ms':>10}", flush=True)
     for attn in attns:
         for side in QUICK_SWEEP_PX if quick else SWEEP_PX:
             config = ExportConfig(attn=attn, **{**sizes, "size": Size(side, side)})
             plan = planned(export_onnx(load_model(config), GraphOptions()), config, folder)
-            tokens = config.architecture.num_tokens
-            row = {"px": side, "tokens": tokens, "moved_mb": plan.moved_bytes / 1e6, "gflop": plan.flops / 1e9}
-            found.setdefault(attn, []).append(
-                {**row, "kernels": len(plan.kernels), "least_ms": (plan.least_s or 0) * 1e3}
-            )
-            figures = f"{plan.moved_bytes / 1e6:>11,.1f}{plan.flops / 1e9:>12,.2f}{(plan.least_s or 0) * 1e3:>10.3f}"
-            print(f"{attn:<12}{side:>6}{tokens:>8,}{len(plan.kernels):>9}{figures}", flush=True)
+            row = {
+                "px": side,
+                "tokens": config.architecture.num_tokens,
+                "kernels": len(plan.kernels),
+                "moved_mb": plan.moved_bytes / 1e6,
+                "gflop": plan.flops / 1e9,
+                "least_ms": (plan.least_s or 0) * 1e3,
+            }
+            found[attn].append(row)
+            line = "{px:>6}{tokens:>8,}{kernels:>9}{moved_mb:>11,.1f}{gflop:>12,.2f}{least_ms:>10.3f}"
+            print(f"{attn:<12}" + line.format(**row), flush=True)
     (folder / "sweep.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     for figure, words in (("moved_mb", "MB moved a pass"), ("gflop", "GFLOP in products")):
-        said = "; ".join(_crossing(found, attn, figure) for attn in attns if attn != "regular" and "regular" in found)
-        print(f"{words}: {said or 'regular was left out'}")
+        said = "; ".join(_crossings(found, figure)) or "no softmax attention to compare with"
+        print(f"{words}: {said}")
         series = [Series(attn, tuple((row["tokens"], row[figure]) for row in rows)) for attn, rows in found.items()]
         chart = line_chart(series, title=f"{words} over tokens, fp16, SM86", x_name="tokens", y_name=words, said=said)
         (folder / f"sweep-{figure}.svg").write_text(standalone(chart), encoding="utf-8")
 
 
-def _crossing(found: dict[str, list[dict[str, Any]]], attn: str, figure: str) -> str:
-    """From which of the measured sizes on a mechanism needs less than regular attention does."""
-    pairs = list(zip(found[attn], found["regular"], strict=True))
-    for index, (mine, _) in enumerate(pairs):
-        if all(one[figure] < other[figure] for one, other in pairs[index:]):
-            return f"{attn} needs less than regular from {mine['px']} px on ({mine['tokens']} tokens)"
-    return f"{attn} does not need less than regular up to {pairs[-1][0]['px']} px"
+def _crossings(found: dict[str, list[dict[str, Any]]], figure: str) -> Iterator[str]:
+    """From which of the measured sizes on each other mechanism needs less than one that compilers fuse."""
+    for fused, other in product((name for name in found if MECHANISMS[name].fuses), found):
+        pairs = list(zip(found[other], found[fused], strict=True))
+        less = [all(mine[figure] < theirs[figure] for mine, theirs in pairs[index:]) for index in range(len(pairs))]
+        if True in less:
+            row = found[other][less.index(True)]
+            yield f"{other} needs less than {fused} from {row['px']} px on ({row['tokens']} tokens)"
+        elif other != fused:
+            yield f"{other} does not need less than {fused} up to {pairs[-1][0]['px']} px"

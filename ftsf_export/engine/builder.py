@@ -80,7 +80,7 @@ def build_engine(request: BuildRequest, *, on_progress: OnProgress = silent) -> 
         log_path = (request.log_path or Path(folder, "builder.log")).resolve()
         order = _order(request, Path(folder, "engine.plan"), log_path)
         complaints = _Complaints(request, log_path)
-        # That of an earlier build says nothing of this one.
+        # The log of an earlier build would be taken for this one's.
         log_path.unlink(missing_ok=True)
         try:
             answer = run_in_child(

@@ -1,6 +1,7 @@
-"""The gates by name: each is built here, and compared whole everywhere else. Nobody takes a name apart.
+"""A gate is a question that a file must pass, and its name is what users meet in the terminal, the manifest and the
+report.
 
-A user meets these names in the terminal, in the manifest and in the report; README says what each compares.
+Names are built here and compared as wholes everywhere else: no code takes one apart. README says what each compares.
 """
 
 from __future__ import annotations

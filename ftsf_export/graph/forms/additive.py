@@ -47,7 +47,10 @@ class AdditiveCore(nn.Module):
 
     Args:
         grid: which tokens attend to each other.
-        w_q, w_k: (H, K), with the softmax scale folded in.
+        w_q: (H, K), with the softmax scale folded in: the weight that pools the queries.
+        w_k: the same for the keys.
+        tables: of the attending tokens, or None: no rotation.
+        as_attention: of both pools, see ``AdditivePool``.
     """
 
     def __init__(

@@ -25,7 +25,8 @@ class RotaryTables:
     The graph never computes on a table.
 
     Args:
-        cos, sin: of the tokens that are turned.
+        cos: of the tokens that are turned.
+        sin: of the same tokens.
         prefix: how many tokens, the class token, come before the others and are not turned.
         angles: what the tables are made of, for attentions that make them themselves.
     """

@@ -1,5 +1,6 @@
-"""With the rows of Y the tokens these are the same sums, written as the two products and the softmax that compilers
-know. A compiler that sees multiply and sum makes about seven kernels of it, one that sees an attention makes one.
+"""The two poolings of additive attention are written as the two products and the softmax that compilers know, with the
+tokens as the rows of Y. A compiler that sees multiply and sum makes about seven kernels of them, one that sees an
+attention makes one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""1. Values: the weights of a query sum to one, so their bias goes through to the output projection's.
+"""Biases of softmax attention leave the products of queries, keys and values:
+
+1. Values: the weights of a query sum to one, so their bias goes through to the output projection's.
 2. Keys, without a rotation: q . b_k is the same for all keys of a query, and softmax does not see it.
 3. Queries, without a rotation: the bias is added after the split into heads, where it is (H, 1, K).
 

@@ -1,5 +1,6 @@
-"""Where the class token alone asks, N products of the values become one a head, after the mixture. Not for softmax
-attention: as two products and a softmax between them it is one kernel, whose values are the head's own.
+"""The product of FAVOR+'s values comes after the mixture where the class token alone asks: N products of the values
+become one a head. Softmax attention is left as it is: as two products and a softmax between them it is one kernel,
+whose values are the head's own.
 """
 
 from __future__ import annotations

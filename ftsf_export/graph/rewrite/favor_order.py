@@ -1,7 +1,8 @@
-"""For N tokens, M features and K values the left order, ``features``, takes 2 N M K multiplications, the right one,
-``weights``, N^2 (M + K): the right one is cheaper for N < 2 M K / (M + K), about 103 at K = 64. With very few tokens
-(attention over time) no features need to be written at all: each weight is the sum over features of a product of two
-exponentials, ``pairs``, made where it is added up, from the projections alone.
+"""FAVOR+ is three products, and the cheapest order of them is taken. For N tokens, M features and K values the left
+order, ``features``, takes 2 N M K multiplications, the right one, ``weights``, N^2 (M + K): the right one is cheaper
+for N < 2 M K / (M + K), about 103 at K = 64. With very few tokens (attention over time) no features need to be written
+at all: each weight is the sum over features of a product of two exponentials, ``pairs``, made where it is added up,
+from the projections alone.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Each half's product carries its own pointwise work, so that a compiler writes each of them once instead of writing
-both halves and reading them again.
+"""The value and the gate of a GEGLU are two products, each with its own pointwise work, so that a compiler writes each
+of them once instead of writing both halves and reading them again.
 """
 
 from __future__ import annotations

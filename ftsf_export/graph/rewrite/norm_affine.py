@@ -1,6 +1,7 @@
-"""With n the normed token. Where the product has a bias to take c: without one it would get one, and compilers make one
-batched product of queries, keys and values only without. The last norm keeps its own: its result, gain and bias
-included, is compared with the model's. The product with the bias is taken in float64.
+"""The gain g and the bias c of a LayerNorm become part of the product behind it, which then takes the normed token n.
+This is done only where the product has a bias to take c: without one it would get one, and compilers make one batched
+product of queries, keys and values only without. The last norm keeps its own: its result, gain and bias included, is
+compared with the model's. The product with the bias is taken in float64.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""With mean m_c and deviation s_c of channel c, and i over the pixels of a patch. There is no padding, so every patch
-has all of its pixels. Only where the graph normalises at all (``--pixels``). Taken in float64.
+"""The normalisation of pixels, by mean m_c and deviation s_c of channel c, becomes part of the patch embedding's
+weights; i runs over the pixels of a patch. There is no padding, so every patch has all of its pixels. It is done only
+where the graph normalises at all (``--pixels``), in float64.
 """
 
 from __future__ import annotations

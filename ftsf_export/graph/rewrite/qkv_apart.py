@@ -1,10 +1,11 @@
-"""A kernel that needs one of them then reads that one: additive attention pools the queries, then the keys, then
-multiplies the values; and the values of softmax attention are not copied along when queries and keys are turned. A
-compiler still makes one batched product of the three.
+"""Queries, keys and values are made by three products instead of one packed product. A kernel that needs one of them
+then reads that one: additive attention pools the queries, then the keys, then multiplies the values; and the values of
+softmax attention are not copied along when queries and keys are turned. A compiler still makes one batched product of
+the three.
 
-Of attentions by weights only for those along the stream's first axis: over whole frames in a row a compiler would write
-the normed stream in another order for three products, in FP32. FAVOR+ by features copies all three anyway, and so does
-softmax attention of several clips, where clip, position and head are no single stride.
+Of attentions by weights only those along the stream's first axis are split: over whole frames in a row a compiler would
+write the normed stream in another order for three products, in FP32. FAVOR+ by features copies all three anyway, and so
+does softmax attention of several clips, where clip, position and head are no single stride.
 """
 
 from __future__ import annotations

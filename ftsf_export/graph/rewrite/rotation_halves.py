@@ -1,7 +1,8 @@
-"""With Pi the permutation that sends element 2i to i and 2i + 1 to i + K/2, R the rotation of neighbours and R' that of
-halves. Scores are scalar products: rows of the query and key weights are permuted once, and the graph then cuts a
-head in two contiguous halves instead of picking every second element. FAVOR+ sees omega . x, so the columns of omega
-are permuted as well. Values, and all that comes after the attention, stay.
+"""Rotary positions turn pairs of neighbours (2i, 2i + 1) in the model, and pairs of halves (i, i + K/2) in the graph,
+by the permutation Pi that sends element 2i to i and 2i + 1 to i + K/2; R is the rotation of neighbours and R' that of
+halves. Scores are scalar products: rows of the query and key weights are permuted once, and the graph then cuts a head
+in two contiguous halves instead of picking every second element. FAVOR+ sees omega . x, so the columns of omega are
+permuted as well. Values, and all that comes after the attention, stay.
 """
 
 from __future__ import annotations

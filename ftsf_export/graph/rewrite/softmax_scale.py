@@ -1,4 +1,4 @@
-"""The queries' weights, and their bias where they have one, hold the scale."""
+"""The scale of softmax attention becomes part of the queries' weights, and of their bias where they have one."""
 
 from __future__ import annotations
 

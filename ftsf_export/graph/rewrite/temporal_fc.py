@@ -1,6 +1,6 @@
-"""Nothing stands between the two. Additive attention adds its queries h W_q + b_q after the projection: they go through
-the map as well, as many products as before, but the second one no longer waits for the first. Products of weights
-are taken in float64.
+"""The linear map behind the temporal attention follows its output projection with nothing between the two, so both are
+one product. Additive attention adds its queries h W_q + b_q after the projection: they go through the map as well, as
+many products as before, but the second one no longer waits for the first. Products of weights are taken in float64.
 """
 
 from __future__ import annotations

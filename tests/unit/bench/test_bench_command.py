@@ -79,7 +79,7 @@ def make_bundle(output: Path, precision: str = "fp32", by: float = 0.001) -> Bun
 
 
 def add_engine(bundle: Bundle, builder: str, capabilities: tuple[str, ...]) -> Bundle:
-    name = f"engines/{builder}-somewhere-fp16"
+    name = f"engines/{builder}-somewhere-fp32"
     content = f"plan of {builder}".encode()
     path = bundle.path.parent / "plan"
     path.write_bytes(content)
@@ -88,7 +88,7 @@ def add_engine(bundle: Bundle, builder: str, capabilities: tuple[str, ...]) -> B
         sidecar=f"{name}.json",
         builder=builder,
         target="somewhere",
-        precision="fp16",
+        precision="fp32",
         compute_capabilities=capabilities,
         sha256=sha256_of(path),
     )
@@ -185,10 +185,10 @@ def test_engines_that_fit_the_gpu_are_measured_there(bundle: Bundle, measurement
     add_engine(add_engine(bundle, "rtx", ("8.6", "8.9")), "tensorrt", ("9.0",))
     timings = measure_bundle(bundle.path, BenchRequest(batch=4))
     (measurement,) = measurements
-    assert (measurement.backend, measurement.file.name) == ("rtx", "rtx-somewhere-fp16.engine")
+    assert (measurement.backend, measurement.file.name) == ("rtx", "rtx-somewhere-fp32.engine")
     assert (measurement.subject.heading, measurement.subject.precision, measurement.subject.batch) == (
         "NVIDIA L4",
-        "fp16",
+        "fp32",
         4,
     )
     assert measurement.shapes == {"logits": (4, CLASSES)}
