@@ -11,14 +11,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fast_timesformer.config import Rule, number, optional, whole
+from fast_timesformer.config import FieldRule, number, optional, whole
 
 MAX_SEED = 2**63 - 1
-SEED = Rule(f"a whole number from 0 to {MAX_SEED}", lambda value: whole(0).holds(value) and value <= MAX_SEED)
+SEED = FieldRule(f"a whole number from 0 to {MAX_SEED}", lambda value: whole(0).holds(value) and value <= MAX_SEED)
 LIMIT = optional(number("a number above 0", lambda value: value > 0))
-PATH = optional(Rule("a path", lambda value: isinstance(value, Path)))
-PATHS = Rule("a list of paths", lambda value: isinstance(value, tuple) and all(isinstance(i, Path) for i in value))
-NAMES = Rule("a list of names", lambda value: isinstance(value, tuple) and all(isinstance(i, str) and i for i in value))
+PATH = optional(FieldRule("a path", lambda value: isinstance(value, Path)))
+PATHS = FieldRule("a list of paths", lambda value: isinstance(value, tuple) and all(isinstance(i, Path) for i in value))
+NAMES = FieldRule(
+    "a list of names", lambda value: isinstance(value, tuple) and all(isinstance(i, str) and i for i in value)
+)
 
 
 def to_whole(value: Any) -> Any:

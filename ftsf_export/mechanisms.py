@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
-from fast_timesformer.mechanism import Mechanism as Module
+from fast_timesformer.mechanism import Mechanism
 from fast_timesformer.mechanism import mechanism_named as module_named
 
 Algebra = Literal["softmax", "favor", "additive", "other"]
@@ -31,7 +31,7 @@ class PluginEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mechanism:
+class ExportedMechanism:
     """One attention mechanism, as it is exported."""
 
     name: str  #: What ``--attn`` says, and the mechanism of that name in ``fast_timesformer``.
@@ -44,7 +44,7 @@ class Mechanism:
     plugin: PluginEntry | None = None  #: How it becomes one node; None where there is no plugin.
 
     @property
-    def module(self) -> Module:
+    def module(self) -> Mechanism:
         """The entry of the module that is exported."""
         return module_named(self.name)
 
@@ -54,10 +54,10 @@ class Mechanism:
         return self.algebra == "softmax"
 
 
-MECHANISMS: dict[str, Mechanism] = {}
+MECHANISMS: dict[str, ExportedMechanism] = {}
 
 
-def register(mechanism: Mechanism) -> None:
+def register(mechanism: ExportedMechanism) -> None:
     """Make a mechanism known. Raises ValueError where one has that name, or ``fast_timesformer`` has none of it."""
     if mechanism.name in MECHANISMS:
         raise ValueError(f"attention mechanism {mechanism.name!r}: registered twice")
@@ -65,7 +65,7 @@ def register(mechanism: Mechanism) -> None:
     MECHANISMS[mechanism.name] = mechanism
 
 
-def mechanism_named(name: str) -> Mechanism:
+def mechanism_named(name: str) -> ExportedMechanism:
     """Raises ValueError listing the mechanisms that there are for any other name."""
     if name not in MECHANISMS:
         raise ValueError(f"attn: expected one of {', '.join(MECHANISMS)}, got {name!r}")
@@ -75,7 +75,7 @@ def mechanism_named(name: str) -> Mechanism:
 _FORMS = "ftsf_export.graph.forms"
 
 register(
-    Mechanism(
+    ExportedMechanism(
         name="fastformer",
         algebra="additive",
         form=f"{_FORMS}.additive:AdditiveForm",
@@ -87,7 +87,7 @@ register(
     )
 )
 register(
-    Mechanism(
+    ExportedMechanism(
         name="performer",
         algebra="favor",
         form=f"{_FORMS}.heads:HeadsForm",
@@ -99,7 +99,7 @@ register(
     )
 )
 register(
-    Mechanism(
+    ExportedMechanism(
         name="regular",
         algebra="softmax",
         form=f"{_FORMS}.heads:HeadsForm",

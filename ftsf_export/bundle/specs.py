@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
-from fast_timesformer.config import TimeSformerConfig
+from fast_timesformer.config import PIXEL_MEAN, PIXEL_STD, TimeSformerConfig
 from ftsf_export.network.scope import ALONGS
 from ftsf_export.strict_json import Count, Positive, Rule, Sha256, one_of
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 TOKENS = ("all", "class")
 BATCH = "batch"
-# Pixel statistics of TimeSformer's training (facebookresearch/TimeSformer, DATA.MEAN and DATA.STD).
-MEAN, STD = 0.45, 0.225
 # Frames of the video that one clip spans: TimeSformer takes 8 frames 32 apart, or 16 frames 16 apart (Bertasius et
 # al. 2021, section 4.3), which is about ten seconds, a Kinetics video, at 25 frames a second.
 SPAN = 256
@@ -108,8 +106,8 @@ class Preprocessing:
             stride=max(1, SPAN // frames),
             resize_short_side=max(height, width),
             crop=(height, width),
-            mean=(MEAN,) * channels,
-            std=(STD,) * channels,
+            mean=(PIXEL_MEAN,) * channels,
+            std=(PIXEL_STD,) * channels,
         )
 
     @property

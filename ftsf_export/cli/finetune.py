@@ -13,6 +13,7 @@ from ftsf_export.cli.options import ftsf_command, model_options, typed
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import ConfigError, EnvironmentLacks, UsageError
+from ftsf_export.precision import offered
 
 if TYPE_CHECKING:
     from fast_timesformer.finetune import Epoch, Motion, TrainingSettings
@@ -44,7 +45,9 @@ _TEACHING = ("temperature", "distill", "hidden_weight")
 @click.option("--rate", type=float, default=5e-4, show_default=True, help="Highest learning rate.")
 @click.option("--warmup", type=float, default=0.1, show_default=True, help="Share of the steps with a rising rate.")
 @click.option("--weight-decay", type=float, default=0.05, show_default=True, help="Of matrices.")
-@click.option("--train-precision", default="bf16", show_default=True, metavar="fp32|bf16|fp16", help="Of the products.")
+@click.option(
+    "--train-precision", default="bf16", show_default=True, metavar="|".join(offered()), help="Of the products."
+)
 @click.option("--device", default=None, metavar="cpu|cuda", help="Where to train.  [default: the GPU if there is one]")
 @click.option(
     "--redraw-every", type=int, default=1000, show_default=True, help="Steps between FAVOR+ redraws; 0: never."

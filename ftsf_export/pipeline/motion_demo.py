@@ -1,7 +1,7 @@
-"""The demonstration of a training: three mechanisms learn a set that only the order of frames tells apart.
+"""The demonstration of a training: every mechanism learns a set that only the order of frames tells apart.
 
-Each mechanism is trained from random weights, the linear ones also taught by the quadratic one; each result is
-exported and judged on the held-out videos.
+Each is trained from random weights, and all but the teacher are taught by it as well; each result is exported and
+judged on the held-out videos.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 from ftsf_export.bundle import Bundle
 from ftsf_export.config import ExportConfig
-from ftsf_export.errors import OutputError
+from ftsf_export.mechanisms import MECHANISMS, mechanism_named
 from ftsf_export.pipeline.export import export
-from ftsf_export.pipeline.training import HELD_OUT, Finetuned, FinetuneRequest, finetune, write_motion
+from ftsf_export.pipeline.training import (
+    HELD_OUT,
+    Finetuned,
+    FinetuneRequest,
+    finetune,
+    require_empty,
+    write_motion,
+)
 from ftsf_export.progress import OnProgress, silent
 
 if TYPE_CHECKING:
     from fast_timesformer.finetune import Epoch, Motion, TrainingSettings
 
-# Regular attention at twice this rate grows scores so large that FP32 itself departs. Performer keeps one projection
-# from start to end: some thousand steps are too few to settle again after each new one.
-_ALONE: dict[str, dict[str, Any]] = {
-    "regular": {"rate": 1e-3},
-    "fastformer": {"rate": 2e-3},
-    "performer": {"rate": 1e-3, "redraw_every": 0},
-}
-_TAUGHT = ("fastformer", "performer")
+# The mechanism that teaches the others, so that it is trained first.
+_TEACHER = "regular"
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,7 @@ def motion_demo(
     ``train`` and ``held_out`` count clips. ``epochs``: None for 3 a direction, 2 with a teacher. Raises OutputError
     where ``folder`` is not empty, and as ``finetune`` and ``export`` do.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{folder}: expected an empty or a new directory, something is there; give another one: -o")
+    require_empty(folder)
     write_motion(folder / "videos", motion, train=train, held_out=held_out, seed=0)
     for request, settings in _trainings(folder, motion, epochs):
         trained = finetune(request, settings, on_progress=on_progress, on_epoch=on_epoch)
@@ -68,25 +68,22 @@ def motion_demo(
 def _trainings(folder: Path, motion: Motion, epochs: int | None) -> Iterator[tuple[FinetuneRequest, TrainingSettings]]:
     from fast_timesformer.finetune import Distillation, TrainingSettings, best_device
 
-    data = folder / "videos"
-    same: dict[str, Any] = {"precision": "fp32", "device": best_device()}
-    alone: dict[str, Any] = {"frames": motion.frames, "size": motion.size, "dim": 64, "depth": 2, "dim_head": 32}
-    for attn, own in _ALONE.items():
+    data, students = folder / "videos", [name for name in MECHANISMS if name != _TEACHER]
+    # Performer keeps one projection from start to end: some thousand steps are too few to settle again after each new
+    # one.
+    same: dict[str, Any] = {"precision": "fp32", "device": best_device(), "redraw_every": 0}
+    model: dict[str, Any] = {"frames": motion.frames, "size": motion.size, "dim": 64, "depth": 2, "dim_head": 32}
+    for attn in (_TEACHER, *students):
+        output, config = folder / f"{attn}.safetensors", ExportConfig(attn=attn, **model)
+        rate = mechanism_named(attn).module.rate
         yield (
-            FinetuneRequest(
-                data=data, output=folder / f"{attn}.safetensors", config=ExportConfig(attn=attn, **alone), stride=1
-            ),
-            TrainingSettings(epochs=epochs or 3 * motion.directions, **same, **own),
+            FinetuneRequest(data=data, output=output, config=config, stride=1),
+            TrainingSettings(epochs=epochs or 3 * motion.directions, rate=rate, **same),
         )
-    for attn in _TAUGHT:
+    teacher = str(folder / f"{_TEACHER}.safetensors")
+    for attn in students:
+        output, config = folder / f"{attn}-taught.safetensors", ExportConfig(attn=attn)
         yield (
-            FinetuneRequest(
-                data=data,
-                output=folder / f"{attn}-taught.safetensors",
-                config=ExportConfig(attn=attn),
-                teacher=str(folder / "regular.safetensors"),
-            ),
-            TrainingSettings(
-                epochs=epochs or 2 * motion.directions, rate=1e-3, redraw_every=0, distillation=Distillation(), **same
-            ),
+            FinetuneRequest(data=data, output=output, config=config, teacher=teacher),
+            TrainingSettings(epochs=epochs or 2 * motion.directions, rate=1e-3, distillation=Distillation(), **same),
         )

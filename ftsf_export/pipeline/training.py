@@ -103,8 +103,7 @@ def write_motion(folder: Path, motion: Motion, *, train: int, held_out: int, see
 
     Raises OutputError where ``folder`` is there and not empty.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{folder}: expected an empty or a new directory, something is there; give another one")
+    require_empty(folder)
     # The two sets come from different seeds: no clip is in both.
     for place, count, own_seed in ((TRAIN, train, 2 * seed), (HELD_OUT, held_out, 2 * seed + 1)):
         for label in motion.labels:
@@ -112,6 +111,12 @@ def write_motion(folder: Path, motion: Motion, *, train: int, held_out: int, see
         for index in range(count):
             grey_FHW, direction = motion.clip(index, seed=own_seed)
             write_video(folder / place / motion.labels[direction] / f"{index:05d}.mp4", iter(grey_FHW.numpy()))
+
+
+def require_empty(folder: Path) -> None:
+    """Raises OutputError where ``folder`` is there and not an empty directory."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder}: expected an empty or a new directory, something is there; give another one")
 
 
 def _check_places(request: FinetuneRequest) -> None:

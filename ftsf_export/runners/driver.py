@@ -89,8 +89,10 @@ def _driver_version() -> str:
     try:
         nvml = ctypes.CDLL(_NVML)
         _call(nvml, "nvmlInit_v2")
-        _call(nvml, "nvmlSystemGetDriverVersion", text, ctypes.c_uint(_TEXT_BYTES))
-        _call(nvml, "nvmlShutdown")
+        try:
+            _call(nvml, "nvmlSystemGetDriverVersion", text, ctypes.c_uint(_TEXT_BYTES))
+        finally:
+            _call(nvml, "nvmlShutdown")
     except (OSError, EnvironmentLacks):
         return ""
     return text.value.decode()

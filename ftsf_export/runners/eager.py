@@ -20,10 +20,11 @@ from torch import Tensor, nn
 
 from ftsf_export.bundle import Normalisation, TapSpec
 from ftsf_export.errors import RunError
-from ftsf_export.network.scope import CLIP, LOGITS
+from ftsf_export.network.scope import BRANCHES, CLIP, LOGITS, MLP, NORM, PATCH_EMBED
 
 Array = NDArray[Any]
-FINAL_NORM = "norm"
+# How the names of modules end that a graph can have taps of.
+_TAPPED = (PATCH_EMBED, *{f".{branch.name}" for branches in BRANCHES.values() for branch in branches}, f".{MLP}", NORM)
 
 
 class EagerRunner(BaseRunner):  # type: ignore[misc]
@@ -115,7 +116,7 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
 
     def _canonical(self, tap: TapSpec, value: Tensor, clips: int) -> Tensor:
         """The tap as the graph gives it: clips first, and only the class token where it says so."""
-        if tap.name == FINAL_NORM:
+        if tap.name == NORM:
             # The class token alone, (B, D), whether the module normalises all tokens or that one.
             return value[:, 0] if value.ndim == 3 else value
         if tap.tokens == "class":
@@ -129,6 +130,3 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         wide = torch.float64 if value.dtype == torch.float64 else torch.float32
         array: Array = value.detach().to(device="cpu", dtype=wide).numpy()
         return array
-
-
-_TAPPED = ("patch_embed", ".temporal", ".spatial", ".joint", ".mlp", FINAL_NORM)

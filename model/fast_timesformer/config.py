@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from fast_timesformer.mechanism import MECHANISMS, Mechanism, mechanism_named
@@ -13,37 +13,28 @@ ATTENTION_TYPES = ("divided", "joint", "space")
 MLP_ACTIVATIONS = ("geglu", "gelu")
 LEARNED_EMBEDDINGS = ("token", "factored")
 PERFORMER_KERNELS = ("softmax", "relu")
+# Pixel statistics of TimeSformer's training (facebookresearch/TimeSformer, DATA.MEAN and DATA.STD), for pixels in 0..1.
+PIXEL_MEAN, PIXEL_STD = 0.45, 0.225
 
 # What only mechanisms with random features have, at the values that every other one keeps.
 _FEATURES_ONLY: dict[str, Any] = {"performer_features": None, "performer_kernel": "softmax", "ortho_scaling": 0}
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What one field has to be.
+class FieldRule:
+    """What one field has to be."""
 
-    Attributes:
-        expected: the rule in words, as an error says it.
-        holds: whether a value keeps it.
-    """
-
-    expected: str
-    holds: Callable[[Any], bool]
+    expected: str  #: The rule in words, as an error says it.
+    holds: Callable[[Any], bool]  #: Whether a value keeps it.
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One wrong field of an architecture.
+    """One wrong field of an architecture."""
 
-    Attributes:
-        field: its name.
-        said: what was expected, what it is, and where there is a mend, the mend.
-        alone: whether the field is wrong by itself; False: only beside other fields.
-    """
-
-    field: str
-    said: str
-    alone: bool
+    field: str  #: Its name.
+    said: str  #: What was expected, what it is, and where there is a mend, the mend.
+    alone: bool  #: Whether the field is wrong by itself; False: only beside other fields.
 
 
 class ArchitectureError(ValueError):
@@ -105,13 +96,13 @@ class TimeSformerConfig:
     attn_mechanism: str = "fastformer"
     attn_type: str = "divided"
     frames_first: bool = True
-    qkv_bias: bool = False
-    mlp_act: str = "geglu"
-    norm_eps: float = 1e-5
-    learned_emb: str = "token"
-    performer_features: int | None = None
-    performer_kernel: str = "softmax"
-    ortho_scaling: int = 0
+    qkv_bias: bool = field(default=False, kw_only=True)
+    mlp_act: str = field(default="geglu", kw_only=True)
+    norm_eps: float = field(default=1e-5, kw_only=True)
+    learned_emb: str = field(default="token", kw_only=True)
+    performer_features: int | None = field(default=None, kw_only=True)
+    performer_kernel: str = field(default="softmax", kw_only=True)
+    ortho_scaling: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         found = [Problem(*problem, alone=True) for problem in wrong_fields(self, _rules())]
@@ -186,19 +177,19 @@ def default_features(dim_head: int) -> int:
     return max(1, int(dim_head * math.log(dim_head)))
 
 
-def whole(least: int) -> Rule:
+def whole(least: int) -> FieldRule:
     """A whole number that is not below ``least``."""
-    return Rule(f"a whole number of at least {least}", lambda value: _is(value, int) and value >= least)
+    return FieldRule(f"a whole number of at least {least}", lambda value: _is(value, int) and value >= least)
 
 
-def number(expected: str, holds: Callable[[float], bool]) -> Rule:
+def number(expected: str, holds: Callable[[float], bool]) -> FieldRule:
     """A finite number of which ``holds`` is true."""
-    return Rule(expected, lambda value: _is(value, int, float) and math.isfinite(value) and holds(value))
+    return FieldRule(expected, lambda value: _is(value, int, float) and math.isfinite(value) and holds(value))
 
 
-def choice(*allowed: object) -> Rule:
+def choice(*allowed: object) -> FieldRule:
     """One of ``allowed``, of the same type: "in" would accept True for 1."""
-    return Rule(
+    return FieldRule(
         f"one of {', '.join(map(str, allowed))}",
         lambda value: any(type(value) is type(one) and value == one for one in allowed),
     )
@@ -209,12 +200,12 @@ def _is(value: object, *kinds: type) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 
-def optional(rule: Rule) -> Rule:
+def optional(rule: FieldRule) -> FieldRule:
     """The same, or None."""
-    return Rule(rule.expected, lambda value: value is None or rule.holds(value))
+    return FieldRule(rule.expected, lambda value: value is None or rule.holds(value))
 
 
-def wrong_fields(value: object, rules: Mapping[str, Rule]) -> list[tuple[str, str]]:
+def wrong_fields(value: object, rules: Mapping[str, FieldRule]) -> list[tuple[str, str]]:
     """Each field of ``value`` that breaks its rule, and the sentence that says so."""
     found = [(name, rule, getattr(value, name)) for name, rule in rules.items()]
     return [(name, f"expected {rule.expected}, got {got!r}") for name, rule, got in found if not rule.holds(got)]
@@ -222,12 +213,12 @@ def wrong_fields(value: object, rules: Mapping[str, Rule]) -> list[tuple[str, st
 
 POSITIVE = number("a finite number above 0", lambda value: value > 0)
 NOT_NEGATIVE = number("a number of at least 0", lambda value: value >= 0)
-FLAG = Rule("True or False", lambda value: isinstance(value, bool))
+FLAG = FieldRule("True or False", lambda value: isinstance(value, bool))
 _PROBABILITY = number("a probability, at least 0 and below 1", lambda value: 0 <= value < 1)
 _COUNTS = ("frames", "channels", "height", "width", "num_classes", "dim", "patch_size", "depth", "dim_head", "mlp_mult")
 
 
-def _rules() -> dict[str, Rule]:
+def _rules() -> dict[str, FieldRule]:
     """Field -> what it has to be by itself. A function, since mechanisms are registered later too."""
     return {
         **dict.fromkeys(_COUNTS, whole(1)),

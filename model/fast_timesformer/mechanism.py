@@ -22,6 +22,9 @@ class Mechanism:
     #: It draws random features; the options ``performer_...`` and ``ortho_scaling`` are for it alone.
     has_features: bool = False
     has_weights: bool = True  #: It forms attention weights, which ``attn_dropout`` can drop.
+    #: A learning rate at which random weights learn well. Regular attention at 2e-3 grows scores so large that FP32
+    #: itself departs.
+    rate: float = 1e-3
 
     @property
     def attention(self) -> type[Attention]:
@@ -48,7 +51,7 @@ def mechanism_named(name: str) -> Mechanism:
     return MECHANISMS[name]
 
 
-register(Mechanism(name="fastformer", module="fast_timesformer.attention:FastAttention", adds_queries=True))
+register(Mechanism(name="fastformer", module="fast_timesformer.attention:FastAttention", adds_queries=True, rate=2e-3))
 register(
     Mechanism(
         name="performer",

@@ -5,7 +5,8 @@ Letters: B clips, F frames, C channels, P patches a frame, N tokens (1 + F * P),
 
 from __future__ import annotations
 
-from dataclasses import fields
+from inspect import Parameter, Signature, signature
+from typing import Any
 
 import torch
 from einops import rearrange, repeat
@@ -22,6 +23,12 @@ __all__ = ["FastAttention", "FastTimeSformer", "PerformerAttention", "RegularAtt
 
 # Above this much kept for the backward pass, blocks are computed twice rather than kept.
 KEPT_BYTES_LIMIT = 4 * 2**30
+
+
+def _signature() -> Signature:
+    """The fields of ``TimeSformerConfig`` with their defaults, then ``checkpoint_blocks``."""
+    last = Parameter("checkpoint_blocks", Parameter.KEYWORD_ONLY, default=None, annotation="bool | None")
+    return Signature([*signature(TimeSformerConfig).parameters.values(), last])
 
 
 class FastTimeSformer(nn.Module):
@@ -41,41 +48,14 @@ class FastTimeSformer(nn.Module):
     about 4 GiB they are computed anew. Logits and gradients are the same either way, dropout included.
     """
 
-    def __init__(
-        self,
-        frames: int,
-        channels: int,
-        height: int,
-        width: int,
-        num_classes: int,
-        dim: int = 128,
-        patch_size: int = 16,
-        depth: int = 12,
-        heads: int | None = None,
-        dim_head: int = 64,
-        mlp_mult: int = 4,
-        drop_path: float = 0.1,
-        attn_dropout: float = 0.0,
-        proj_dropout: float = 0.0,
-        rotary_emb: bool = True,
-        attn_mechanism: str = "fastformer",
-        attn_type: str = "divided",
-        frames_first: bool = True,
-        *,
-        qkv_bias: bool = False,
-        mlp_act: str = "geglu",
-        norm_eps: float = 1e-5,
-        learned_emb: str = "token",
-        performer_features: int | None = None,
-        performer_kernel: str = "softmax",
-        ortho_scaling: int = 0,
-        checkpoint_blocks: bool | None = None,
-    ) -> None:
-        written = dict(locals())
+    def __init__(self, *architecture: Any, checkpoint_blocks: bool | None = None, **fields: Any) -> None:
         super().__init__()
-        self.config = TimeSformerConfig(**{field.name: written[field.name] for field in fields(TimeSformerConfig)})
+        self.config = TimeSformerConfig(*architecture, **fields)
         self.checkpoint_blocks = checkpoint_blocks
         self._build(self.config)
+
+    # help() and notebooks show the fields and their defaults.
+    __signature__ = _signature()
 
     @classmethod
     def from_config(cls, config: TimeSformerConfig, *, checkpoint_blocks: bool | None = None) -> FastTimeSformer:

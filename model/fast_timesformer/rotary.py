@@ -31,7 +31,9 @@ class Rotary(nn.Module):
     exact in float64, and one that went to half and back lost nothing.
 
     Args:
-        frames, rows, columns: the grid.
+        frames: F, frames of the grid.
+        rows: rows of patches in a frame.
+        columns: patches in a row.
         dim_head: K; a multiple of 4, of 8 for the joint tables.
         joint: whether ``joint_NK`` is there as well.
     """

@@ -74,7 +74,7 @@ def average() -> Iterator[str]:
     here = AverageAttention.__module__
     modules.register(modules.Mechanism(name="average", module=f"{here}:AverageAttention", has_weights=False))
     mechanisms.register(
-        mechanisms.Mechanism(name="average", form=f"{here}:AverageForm", class_form=f"{here}:AverageClassForm")
+        mechanisms.ExportedMechanism(name="average", form=f"{here}:AverageForm", class_form=f"{here}:AverageClassForm")
     )
     yield "average"
     del modules.MECHANISMS["average"], mechanisms.MECHANISMS["average"]
@@ -122,7 +122,7 @@ def test_an_unknown_mechanism_is_refused_everywhere() -> None:
         with pytest.raises(ValueError, match="expected one of fastformer, performer, regular, got 'average'"):
             ask("average")
     with pytest.raises(ValueError, match="expected one of"):
-        mechanisms.register(mechanisms.Mechanism(name="average", form="a:b", class_form="a:c"))
+        mechanisms.register(mechanisms.ExportedMechanism(name="average", form="a:b", class_form="a:c"))
 
 
 def test_the_registry_imports_no_torch() -> None:

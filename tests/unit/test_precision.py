@@ -8,7 +8,9 @@ import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 import pytest
+import torch
 
+from fast_timesformer.finetune import settings as training
 from ftsf_export.engine.targets import CAPABILITIES
 from ftsf_export.errors import ConfigError
 from ftsf_export.precision import PRECISIONS, Precision, offered, precision_named
@@ -48,6 +50,12 @@ def test_the_coarser_the_type_the_wider_its_limits() -> None:
     for finer, coarser in pairwise(rows):
         assert finer.judged.rel_l2 < coarser.judged.rel_l2
         assert finer.judged.least_top1 > coarser.judged.least_top1
+
+
+def test_training_takes_the_precisions_of_the_table() -> None:
+    assert set(training.PRECISIONS) == set(offered())
+    for name, kind in training.PRECISIONS.items():
+        assert str(kind or torch.float32) == f"torch.{PRECISIONS[name].element}"
 
 
 def test_an_unknown_precision_is_refused_with_the_known_ones() -> None:

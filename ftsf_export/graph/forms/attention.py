@@ -13,7 +13,7 @@ from ftsf_export.graph.forms.frames import Frames
 from ftsf_export.graph.forms.linear_map import LinearMap, Norm
 from ftsf_export.graph.forms.rotation import RotaryTables
 from ftsf_export.graph.rewrite import norm_affine, temporal_fc
-from ftsf_export.mechanisms import Mechanism, loaded
+from ftsf_export.mechanisms import ExportedMechanism, loaded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ def entered(norm: nn.LayerNorm, attention: Attention, choices: Choices) -> tuple
     return norm_affine.entered(norm, attention.to_qkv, folded=choices.norm_in_product)
 
 
-def attention_form(mechanism: Mechanism, site: Site, parts: AttentionParts) -> nn.Module:
+def attention_form(mechanism: ExportedMechanism, site: Site, parts: AttentionParts) -> nn.Module:
     """The form of one attention: a plugin's node, one for the class token alone, or one for all tokens.
 
     Raises TypeError for a node of a mechanism that has no plugin.

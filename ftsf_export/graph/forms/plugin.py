@@ -24,7 +24,7 @@ from ftsf_export.graph.forms.linear_map import LinearMap, columns
 from ftsf_export.graph.forms.rotation import RotaryTables
 from ftsf_export.graph.plugin_ops import ADDITIVE, DOMAIN, DOMAIN_VERSION, FAVOR, PluginOp
 from ftsf_export.graph.rewrite import temporal_fc
-from ftsf_export.mechanisms import Mechanism, loaded
+from ftsf_export.mechanisms import ExportedMechanism, loaded
 
 # TensorRT hands a node's attributes to its plugin by type; ints, floats and strings are all it needs.
 Attribute = int | float | str | bool | Sequence[int] | Sequence[float] | Sequence[str] | Sequence[bool]
@@ -33,7 +33,7 @@ Attribute = int | float | str | bool | Sequence[int] | Sequence[float] | Sequenc
 class PluginForm(nn.Module):
     """Normed stream (B, S, D) -> (B, S, D): one packed product, the node, the output projection."""
 
-    def __init__(self, mechanism: Mechanism, parts: AttentionParts) -> None:
+    def __init__(self, mechanism: ExportedMechanism, parts: AttentionParts) -> None:
         super().__init__()
         if mechanism.plugin is None:
             raise TypeError(f"{mechanism.name} attention has no plugin: it cannot be one node")

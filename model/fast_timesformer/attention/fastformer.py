@@ -5,6 +5,8 @@ Letters: B samples, N tokens, H heads, K head width.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -14,7 +16,7 @@ from fast_timesformer.initial import parameter
 
 
 class FastAttention(Attention):
-    """Additive attention. ``FastAttention(dim=64)(x_BND)``.
+    """Additive attention. ``FastAttention(dim=64)(x_BND)``; the arguments are those of ``Attention``.
 
     For each head, with q and k turned: alpha = softmax_n(w_q . q_n / sqrt K); Q = sum_n alpha_n q_n; p_n = Q * k_n;
     beta = softmax_n(w_k . p_n / sqrt K); G = sum_n beta_n p_n; u_n = G * v_n. The output is W_o u + q, with q before
@@ -22,17 +24,8 @@ class FastAttention(Attention):
     ``attn_dropout`` drops elements of alpha and beta, ``proj_dropout`` elements of W_o u.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        heads: int | None = None,
-        dim_head: int = 64,
-        *,
-        qkv_bias: bool = False,
-        attn_dropout: float = 0.0,
-        proj_dropout: float = 0.0,
-    ) -> None:
-        super().__init__(dim, heads, dim_head, qkv_bias=qkv_bias, attn_dropout=attn_dropout, proj_dropout=proj_dropout)
+    def __init__(self, dim: int, heads: int | None = None, dim_head: int = 64, **options: Any) -> None:
+        super().__init__(dim, heads, dim_head, **options)
         if self.heads * dim_head != dim:
             raise ValueError(
                 f"heads: queries are added to the output, so heads * dim_head must be dim {dim}, "

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from fast_timesformer.config import PIXEL_MEAN, PIXEL_STD
+
 # Name -> step (down, right). The four straight ones first: ``--directions 4`` is the first four.
 DIRECTIONS: dict[str, tuple[int, int]] = {
     "left": (0, -1),
@@ -78,7 +80,9 @@ class Motion:
 class MotionClips(Dataset[tuple[Tensor, int]]):
     """``count`` clips of ``motion``, as a model takes them: (F, 3, H, W) float32, grey, minus ``mean`` over ``std``."""
 
-    def __init__(self, motion: Motion, count: int, *, seed: int, mean: float = 0.45, std: float = 0.225) -> None:
+    def __init__(
+        self, motion: Motion, count: int, *, seed: int, mean: float = PIXEL_MEAN, std: float = PIXEL_STD
+    ) -> None:
         self._clips, self._labels = zip(*(motion.clip(index, seed=seed) for index in range(count)), strict=True)
         self._mean, self._std = mean, std
 

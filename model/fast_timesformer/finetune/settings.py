@@ -9,7 +9,8 @@ import torch
 
 from fast_timesformer.config import NOT_NEGATIVE, POSITIVE, choice, number, whole, wrong_fields
 
-PRECISIONS = ("fp32", "bf16", "fp16")
+# Name -> the type that products are computed in by autocast; None: without autocast, in the weights' own.
+PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _SHARE = number("0 to 1", lambda value: 0 <= value <= 1)
 _RULES = {
     **dict.fromkeys(("epochs", "batch"), whole(1)),
@@ -54,7 +55,7 @@ class TrainingSettings:
     warmup: float = 0.1  #: The share of all steps, 0 to 1, over which the learning rate rises.
     weight_decay: float = 0.05  #: Of matrices; biases, norms and tokens have none.
     clip_norm: float = 1.0  #: The gradient's greatest L2 norm.
-    precision: str = "bf16"  #: Fp32, bf16 (autocast) or fp16 (autocast and a scaled loss; on a GPU only).
+    precision: str = "bf16"  #: A name of PRECISIONS; fp16 on a GPU only.
     device: str = "cpu"  #: "cpu", "cuda" or "cuda:1".
     seed: int = 0  #: Of the order of the clips, and of dropout, stochastic depth and redrawn projections.
     #: Steps after which FAVOR+ draws its projections anew (0: never). Not in the last quarter of the training: the
@@ -69,9 +70,19 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         problems = wrong_fields(self, _RULES)
-        if self.precision == "fp16" and self.device.split(":")[0] == "cpu":
+        if self.scales_loss and self.device.split(":")[0] == "cpu":
             problems.append(("precision", "fp16 trains on a GPU alone; take bf16 or fp32 on the CPU"))
         _raise(problems)
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        """The type that products are computed in; None: that of the weights."""
+        return PRECISIONS.get(self.precision)
+
+    @property
+    def scales_loss(self) -> bool:
+        """Whether the loss is scaled, so that small gradients are not lost in a type of few exponents."""
+        return self.autocast is torch.float16
 
     def rate_at(self, step: int, steps: int) -> float:
         """The learning rate of step 0 .. ``steps`` - 1: a line up to ``rate``, then half a cosine down towards 0."""

@@ -27,7 +27,6 @@ OnProgress = Callable[[str, float], None]
 # A shorter memory of squared gradients than PyTorch's 0.999: after a plateau the steps grow at once. With 0.999 the
 # motion set stays on "horizontal or vertical" several times as long.
 _BETAS = (0.9, 0.98)
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # What may differ when a training goes on: it changes no number.
 _FREE_TO_CHANGE = ("workers", "save_every")
 
@@ -84,7 +83,7 @@ class Trainer:
         taught_by = teacher.to(self._device) if teacher is not None else None
         self._lesson = Lesson(model, taught_by, settings.distillation, settings.favor_weight)
         self._optimizer = torch.optim.AdamW(_groups(model, settings.weight_decay), lr=settings.rate, betas=_BETAS)
-        self._scaler = torch.amp.GradScaler(self._device.type, enabled=settings.precision == "fp16")
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=settings.scales_loss)
         self._done = 0
 
     def fit(self, on_progress: OnProgress | None = None) -> Iterator[Epoch]:
@@ -127,8 +126,7 @@ class Trainer:
             x_BFCHW = torch.where(mirrored[:, None, None, None, None], x_BFCHW.flip(-1), x_BFCHW)
         for group in self._optimizer.param_groups:
             group["lr"] = settings.rate_at(self._done, self.steps)
-        kind = _AUTOCAST.get(settings.precision, torch.bfloat16)
-        with torch.autocast(self._device.type, kind, enabled=settings.precision in _AUTOCAST):
+        with torch.autocast(self._device.type, settings.autocast, enabled=settings.autocast is not None):
             loss = self._lesson.loss(x_BFCHW, classes_B)
         value = float(loss.detach())
         if not math.isfinite(value):

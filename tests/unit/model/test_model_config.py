@@ -1,6 +1,7 @@
 """Wrong architectures are refused when they are made, with every wrong field named."""
 
 import dataclasses
+import inspect
 import json
 import math
 
@@ -87,6 +88,18 @@ def test_unknown_and_missing_fields_are_named() -> None:
     del data["frames"]
     with pytest.raises(ValueError, match="hieght: unknown field; frames: missing"):
         TimeSformerConfig.from_dict(data)
+
+
+def test_the_model_shows_and_takes_the_arguments_of_its_configuration() -> None:
+    shown = dict(inspect.signature(FastTimeSformer).parameters)
+    assert shown.pop("checkpoint_blocks").default is None
+    assert shown == dict(inspect.signature(TimeSformerConfig).parameters)
+    for wrong in ({"hieght": 3}, {"frames": 4}):
+        with pytest.raises(TypeError, match=next(iter(wrong))):
+            FastTimeSformer(2, 3, 32, 48, 4, **wrong)
+    positional = [name for name, each in shown.items() if each.kind is not each.KEYWORD_ONLY]
+    with pytest.raises(TypeError, match="positional"):
+        FastTimeSformer(*(shown[name].default for name in positional), True)
 
 
 def test_the_model_takes_every_field_and_keeps_it() -> None:

@@ -51,6 +51,13 @@ class FakeLibrary:
         return call
 
 
+def test_nvml_is_closed_also_where_it_does_not_tell_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = FakeLibrary(failing="nvmlSystemGetDriverVersion")
+    use(monkeypatch, cuda=FakeLibrary(), nvml=nvml)
+    assert driver.gpus()[0].driver_version == ""
+    assert nvml.calls == ["nvmlInit_v2", "nvmlSystemGetDriverVersion", "nvmlShutdown"]
+
+
 def use(monkeypatch: pytest.MonkeyPatch, **libraries: FakeLibrary) -> None:
     """``cuda`` and ``nvml``; what is left out cannot be loaded."""
 
