@@ -26,10 +26,10 @@ import numpy as np
 from ftsf_export.config import BatchRange, ExportConfig, Size
 from ftsf_export.engine.audit import Audit, audit
 from ftsf_export.engine.cards import card_of
+from ftsf_export.engine.request import GraphFacts
 from ftsf_export.engine.targets import target_named
 from ftsf_export.mechanisms import MECHANISMS
 from ftsf_export.network.scope import CLIP, LOGITS
-from ftsf_export.pipeline.build_bundle import GraphFacts
 from ftsf_export.pipeline.plan_bundle import compile_at
 from ftsf_export.precision import FP16, FP32
 

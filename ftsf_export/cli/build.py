@@ -35,7 +35,8 @@ def command(
 ) -> None:
     """Compile engines for BUNDLE and add them to it; exits 1 when a type came out lower than asked."""
     from ftsf_export.cli.summary import bundle_facts, require_passed, say_weights
-    from ftsf_export.pipeline.build_bundle import BuildOptions, build
+    from ftsf_export.engine.request import BuildOptions
+    from ftsf_export.pipeline.build_bundle import build
 
     with terminal.progress() as on_progress:
         result = build(

@@ -46,11 +46,11 @@ class Engine(Built):
             "builder": self.request.builder,
             "builder_version": self.builder_version,
             "target": self.request.target.name,
-            "precision": self.request.precision,
+            "precision": self.request.graph.precision,
             "compute_capabilities": list(self.request.target.capabilities),
             "sha256": self.sha256,
             "size_bytes": self.size_bytes,
-            "input": self.request.input_name,
+            "input": self.request.graph.input_name,
             "profile": dict(zip(("min", "opt", "max"), map(list, self.request.profile()), strict=True)),
             "tf32": self.tf32,
             "plugins": self.plugins,
@@ -74,21 +74,20 @@ def build_engine(request: BuildRequest, *, on_progress: OnProgress = silent) -> 
     out of time, with the tail of its own log in ``details``.
     """
     started = time.monotonic()
-    if not request.onnx_path.is_file():
-        raise UsageError(f"onnx: expected a file, found none at {request.onnx_path}")
+    if not request.graph.onnx_path.is_file():
+        raise UsageError(f"onnx: expected a file, found none at {request.graph.onnx_path}")
     with _scratch(request.output) as folder:
-        log_path = (request.log_path or Path(folder, "builder.log")).resolve()
-        order = _order(request, Path(folder, "engine.plan"), log_path)
-        complaints = _Complaints(request, log_path)
+        order = _order(request, Path(folder))
+        complaints = _Complaints(order)
         # The log of an earlier build would be taken for this one's.
-        log_path.unlink(missing_ok=True)
+        order.log_path.unlink(missing_ok=True)
         try:
             answer = run_in_child(
                 _WORKER,
                 plain(order),
                 failed=complaints.failed,
                 on_note=partial(_show, f"engine {request.builder} {request.target.name}", on_progress),
-                timeout_s=request.timeout_s,
+                timeout_s=request.options.timeout_s,
                 folder=Path(folder),
             )
         except CompilerRefusal as refusal:
@@ -102,17 +101,15 @@ def build_engine(request: BuildRequest, *, on_progress: OnProgress = silent) -> 
     return Engine(**vars(built), request=request, build_seconds=time.monotonic() - started, plan=plan)
 
 
-def _order(request: BuildRequest, output: Path, log_path: Path) -> BuildRequest:
-    """The request as the worker reads it, which runs in another folder: its paths are absolute."""
-    given = (request.timing_cache, request.plugin_kernels)
-    cache, kernels = (None if path is None else path.resolve() for path in given)
+def _order(request: BuildRequest, folder: Path) -> BuildRequest:
+    """The request as the worker reads it, which runs in ``folder`` and writes there: its paths are absolute."""
+    given = ("timing_cache", "plugin_kernels", "log_folder")
+    paths = {name: path.resolve() for name in given if (path := getattr(request.options, name)) is not None}
     return replace(
         request,
-        onnx_path=request.onnx_path.resolve(),
-        output=output,
-        log_path=log_path,
-        timing_cache=cache,
-        plugin_kernels=kernels,
+        graph=replace(request.graph, onnx_path=request.graph.onnx_path.resolve()),
+        output=folder.resolve() / request.output.name,
+        options=replace(request.options, **paths),
     )
 
 
@@ -132,27 +129,26 @@ def _show(stage: str, on_progress: OnProgress, note: dict[str, Any]) -> None:
 class _Complaints:
     """Errors about one build, out of what its compiler has written to its log."""
 
-    def __init__(self, request: BuildRequest, log_path: Path) -> None:
+    def __init__(self, request: BuildRequest) -> None:
         self._request = request
-        self._log_path = log_path
 
     def log(self) -> list[str]:
-        if not self._log_path.exists():
+        if not self._request.log_path.exists():
             return []
-        return self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return self._request.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
 
     def details(self, rest: str) -> str:
         """The end of the log, and ``rest``."""
         return "\n".join(filter(None, [*self.log()[-_LOG_TAIL_LINES:], rest]))
 
     def failed(self, ending: Ending) -> BuildError:
-        what = f"the compiler {ending.how} on {self._request.onnx_path.name}"
+        what = f"the compiler {ending.how} on {self._request.graph.onnx_path.name}"
         if ending.timed_out:
             return BuildError(f"{self._request.title}: {what}; give it more time", details=self.details(ending.details))
         return self._error(what, ending.said, ending.details)
 
     def refused(self, refusal: CompilerRefusal) -> BuildError:
-        return self._error(f"refused {self._request.onnx_path.name}", refusal.message, refusal.details)
+        return self._error(f"refused {self._request.graph.onnx_path.name}", refusal.message, refusal.details)
 
     def _error(self, what: str, said: str, details: str) -> BuildError:
         said = self._first_fault() or said

@@ -12,11 +12,11 @@ from typing import Any
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.engine.audit import Audit, KernelFacts, KernelTotals
 from ftsf_export.engine.cards import Card
-from ftsf_export.mechanisms import MECHANISMS, loaded, mechanism_named
+from ftsf_export.engine.request import operation_of
+from ftsf_export.mechanisms import MECHANISMS, mechanism_named
 from ftsf_export.network.scope import BRANCHES, CORE, JOINT, Along, Branch, Scope
 from ftsf_plugins.cost import Moved, flops, moved
 from ftsf_plugins.launch import ELEMENT_BYTES, WIDTHS, ElementType
-from ftsf_plugins.operation import Operation
 
 # Bounds that differ by less say nothing; starting a kernel costs microseconds that no bound holds.
 _CLOSE = 0.05
@@ -35,24 +35,6 @@ def plugin_problem(mechanism: str, width: int) -> str:
 def plugin_alongs(attention_type: str) -> tuple[Along, ...]:
     """Along what the attentions of a model go."""
     return tuple(branch.along for branch in BRANCHES[attention_type])
-
-
-def plugins_of(mechanism: str, precision: str, builder: str) -> tuple[str, ...]:
-    """Names of the operations that ``builder`` is to know for a graph with nodes for plugins; empty where it compiles
-    the nodes' functions: TensorRT for RTX takes no plugins, and not every operation has kernels for every precision."""
-    if builder != "tensorrt":
-        return ()
-    operation = _operation(mechanism)
-    return (operation.name,) if precision in operation.elements else ()
-
-
-def _operation(mechanism: str) -> Operation:
-    """Raises ValueError for a mechanism without a plugin."""
-    entry = mechanism_named(mechanism).plugin
-    if entry is None:
-        raise ValueError(f"{mechanism} attention has no plugin")
-    operation: Operation = loaded(entry.operation)
-    return operation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +118,7 @@ def _modelled(model: TimeSformerConfig, branch: Branch, precision: str, batch: i
         "features": model.num_features if model.mechanism.has_features else 0,
         "eps": 1.0, "feature": model.performer_kernel,
     }  # fmt: skip
-    one = _operation(model.attn_mechanism).launched(node, element)
+    one = operation_of(model.attn_mechanism).launched(node, element)
     return (
         moved(one.launch, one.stream, batch, element, one.features),
         flops(one.launch, one.stream, batch, one.features),

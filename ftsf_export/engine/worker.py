@@ -12,7 +12,6 @@ import hashlib
 import os
 import time
 from importlib import import_module
-from pathlib import Path
 from typing import Any, TextIO
 
 from ftsf_export.engine.network import layers_of, products_of
@@ -38,7 +37,7 @@ def build(request: Message, tell: Tell) -> Message:
     trt = _compiler(order.builder)
     from polygraphy.exception import PolygraphyException
 
-    with (order.log_path or Path(os.devnull)).open("w", encoding="utf-8", buffering=1) as log:
+    with order.log_path.open("w", encoding="utf-8", buffering=1) as log:
         _install_logger(trt, log)
         try:
             plugins = _registered(trt, order)
@@ -96,10 +95,10 @@ def _parsed(trt: Any, order: BuildRequest) -> tuple[Any, Any, Any]:
 
     # Strong typing is the only kind since TensorRT 11, which may drop the flag; on 10 it must be asked for.
     strongly_typed = hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
-    if order.plugins:
+    if order.graph.operations(order.builder):
         builder, network, parser = _parsed_with_plugins(trt, order, strongly_typed=strongly_typed)
     else:
-        builder, network, parser = network_from_onnx_path(str(order.onnx_path), strongly_typed=strongly_typed)
+        builder, network, parser = network_from_onnx_path(str(order.graph.onnx_path), strongly_typed=strongly_typed)
     if network.num_outputs == 0 or network.num_inputs == 0:
         raise UsageError(f"{order.title}: the file holds no graph with inputs and outputs")
     _settle_input(network, order)
@@ -109,12 +108,13 @@ def _parsed(trt: Any, order: BuildRequest) -> tuple[Any, Any, Any]:
 
 def _registered(trt: Any, order: BuildRequest) -> str:
     """Make the plugins known; in which way, "" where there are none."""
-    if not order.plugins:
+    operations = order.graph.operations(order.builder)
+    if not operations:
         return ""
     from ftsf_plugins.register import register
 
     try:
-        return register(trt, order.plugins, order.plugin_kernels)
+        return register(trt, operations, order.options.plugin_kernels)
     except ModuleNotFoundError as error:
         raise EnvironmentLacks(
             f"{order.title}: the graph has nodes for plugins, whose kernels Triton compiles: {error}",
@@ -129,7 +129,7 @@ def _parsed_with_plugins(trt: Any, order: BuildRequest, *, strongly_typed: bool)
     builder, network = create_network(strongly_typed=strongly_typed)
     parser = trt.OnnxParser(network, get_trt_logger())
     # The path says where the weights beside the file are.
-    if not parser.parse(without_functions(order.onnx_path.read_bytes()), str(order.onnx_path)):
+    if not parser.parse(without_functions(order.graph.onnx_path.read_bytes()), str(order.graph.onnx_path)):
         said = parser.get_error(0).desc() if parser.num_errors else "it did not say why"
         raise CompilerRefusal(f"the parser refused the graph: {said}")
     return builder, network, parser
@@ -152,44 +152,48 @@ def _settle_input(network: Any, order: BuildRequest) -> None:
     """Check the input against the request. A profile of one shape leaves nothing dynamic: the compiler then sees every
     size, and so does its plan."""
     inputs = {tensor.name: tensor for tensor in map(network.get_input, range(network.num_inputs))}
-    if order.input_name not in inputs:
-        raise UsageError(f"{order.title}: input: expected {order.input_name!r}, the graph has {', '.join(inputs)}")
-    shape = tuple(inputs[order.input_name].shape)
+    if order.graph.input_name not in inputs:
+        raise UsageError(
+            f"{order.title}: input: expected {order.graph.input_name!r}, the graph has {', '.join(inputs)}"
+        )
+    shape = tuple(inputs[order.graph.input_name].shape)
     profile = order.profile()
     for wanted in profile:
         fits = len(wanted) == len(shape) and all(has in (-1, want) for has, want in zip(shape, wanted, strict=True))
         if not fits:
             fixed = "; the graph's batch is fixed: export it again with --batch" if shape[0] != -1 else ""
-            which = f"{order.title}: input {order.input_name!r}"
+            which = f"{order.title}: input {order.graph.input_name!r}"
             raise UsageError(f"{which}: expected {list(wanted)}, the graph has {list(shape)}{fixed}")
     if len(set(profile)) == 1:
-        inputs[order.input_name].shape = profile[0]
+        inputs[order.graph.input_name].shape = profile[0]
 
 
 def _configured(trt: Any, order: BuildRequest, builder: Any, network: Any, tell: Tell) -> Any:
     from polygraphy.backend.trt import CreateConfig, Profile
 
     profile = Profile()
-    profile.add(order.input_name, *order.profile())
-    pools = {} if order.workspace_mib is None else {trt.MemoryPoolType.WORKSPACE: order.workspace_mib << 20}
+    profile.add(order.graph.input_name, *order.profile())
+    pools = (
+        {} if order.options.workspace_mib is None else {trt.MemoryPoolType.WORKSPACE: order.options.workspace_mib << 20}
+    )
     common: dict[str, Any] = {
         "profiles": [profile],
         "profiling_verbosity": trt.ProfilingVerbosity.DETAILED,
         "memory_pool_limits": pools,
         "progress_monitor": _monitor(trt, tell),
     }
-    if order.timing_cache is not None and order.timing_cache.exists():
-        common["load_timing_cache"] = str(order.timing_cache)
+    if order.options.timing_cache is not None and order.options.timing_cache.exists():
+        common["load_timing_cache"] = str(order.options.timing_cache)
     if order.builder == "rtx":
         from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
 
         numbers = [tuple(map(int, capability.split("."))) for capability in order.target.capabilities]
         create = CreateConfigRTX(compute_capabilities=numbers, **common)
     else:
-        create = CreateConfig(tf32=order.tf32, **common)
+        create = CreateConfig(tf32=order.options.tf32, **common)
     config = create(builder, network)
     # TF32 is on by default, and CreateConfigRTX leaves it so.
-    (config.set_flag if order.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
+    (config.set_flag if order.options.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
     return config
 
 
@@ -224,7 +228,7 @@ def _compiled(order: BuildRequest, builder: Any, network: Any, config: Any) -> b
     from polygraphy.backend.trt import engine_bytes_from_network
 
     # The callable keeps the configuration ours: TF32 is settled there.
-    cache = None if order.timing_cache is None else str(order.timing_cache)
+    cache = None if order.options.timing_cache is None else str(order.options.timing_cache)
     return bytes(engine_bytes_from_network((builder, network), config=config, save_timing_cache=cache))
 
 

@@ -11,8 +11,7 @@ from ftsf_export.bundle import ENGINES_FOLDER, Bundle, EngineEntry, Manifest, re
 from ftsf_export.config import BatchRange
 from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.choice import BuildPlanChoice, BuildTools, Deferred, EngineToBuild, build_tools_here, resolve
-from ftsf_export.engine.plugin_costs import plugins_of
-from ftsf_export.engine.request import BuildRequest
+from ftsf_export.engine.request import USUAL_OPTIONS, BuildOptions, BuildRequest, GraphFacts
 from ftsf_export.engine.types import judge_types
 from ftsf_export.errors import UsageError
 from ftsf_export.network.gates import engine_types
@@ -20,49 +19,6 @@ from ftsf_export.pipeline.refresh import refresh_report
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.report import EngineFigures
 from ftsf_export.verdict import Subject, Verdict, failing
-
-DEFAULT_TIMEOUT_S = 3600.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildOptions:
-    """How engines are built."""
-
-    workspace_mib: int | None = None  #: Limit of the compiler's scratch memory in MiB; None: its own.
-    timing_cache: Path | None = None  #: A file that TensorRT reads and updates.
-    timeout_s: float = DEFAULT_TIMEOUT_S  #: Seconds after which a build is killed.
-    log_folder: Path | None = None  #: Where each build's verbose log is kept; None: nowhere.
-    plugin_kernels: Path | None = None  #: A folder of kernels that were made ahead of time.
-
-
-@dataclass(frozen=True, kw_only=True)
-class GraphFacts:
-    """What a build must know of a graph, from a bundle or from an export that is not a bundle yet."""
-
-    onnx_path: Path  #: The graph.
-    precision: str  #: Of the graph.
-    batch: BatchRange  #: Clips in one call.
-    input_name: str  #: Of the graph's input.
-    clip_shape: tuple[int, ...]  #: Of the input without the batch (F, C, H, W).
-    islands: tuple[str, ...] = ()  #: Scopes that stay in FP32.
-    plugins: str = ""  #: The attention mechanism whose attentions are nodes for plugins; "" where none are.
-
-    def operations(self, builder: str) -> tuple[str, ...]:
-        """The plugins' operations that ``builder`` is to know."""
-        return plugins_of(self.plugins, self.precision, builder) if self.plugins else ()
-
-    @classmethod
-    def of_manifest(cls, manifest: Manifest, onnx_path: Path, batch: BatchRange | None = None) -> GraphFacts:
-        clip = manifest.inputs[0]
-        return cls(
-            onnx_path=onnx_path,
-            precision=manifest.precision,
-            batch=batch or manifest.batch,
-            input_name=clip.name,
-            clip_shape=tuple(size for size in clip.shape[1:] if isinstance(size, int)),
-            islands=tuple(island.scope for island in manifest.graph.islands),
-            plugins=manifest.model.attn_mechanism if manifest.graph.plugins.along else "",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +72,7 @@ def build(
     targets: Sequence[str] = (),
     precision: str | None = None,
     batch: BatchRange | None = None,
-    options: BuildOptions = BuildOptions(),
+    options: BuildOptions = USUAL_OPTIONS,
     tools: BuildTools | None = None,
     on_progress: OnProgress = silent,
 ) -> BuildResult:
@@ -160,7 +116,7 @@ def build_engines(
     facts: GraphFacts,
     folder: Path,
     *,
-    options: BuildOptions = BuildOptions(),
+    options: BuildOptions = USUAL_OPTIONS,
     on_progress: OnProgress = silent,
 ) -> Iterator[BuiltEngine]:
     """Build each engine into ``folder``/engines/... and judge its types; one at a time, as they are asked for."""
@@ -172,7 +128,10 @@ def _build_one(
     wanted: EngineToBuild, facts: GraphFacts, folder: Path, options: BuildOptions, on_progress: OnProgress
 ) -> BuiltEngine:
     stem = f"{ENGINES_FOLDER}/{wanted.builder}-{wanted.target.name}-{facts.precision}"
-    engine = build_engine(_request(wanted, facts, folder / f"{stem}.engine", options), on_progress=on_progress)
+    output = folder / f"{stem}.engine"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    request = BuildRequest(graph=facts, builder=wanted.builder, target=wanted.target, output=output, options=options)
+    engine = build_engine(request, on_progress=on_progress)
     entry = EngineEntry(
         file=f"{stem}.engine",
         sidecar=f"{stem}.json",
@@ -192,26 +151,6 @@ def _build_one(
         tf32=engine.tf32,
     )
     return BuiltEngine(engine=engine, entry=entry, sidecar=engine.sidecar_bytes(), verdict=verdict)
-
-
-def _request(wanted: EngineToBuild, facts: GraphFacts, output: Path, options: BuildOptions) -> BuildRequest:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    return BuildRequest(
-        onnx_path=facts.onnx_path,
-        builder=wanted.builder,
-        target=wanted.target,
-        precision=facts.precision,
-        batch=facts.batch,
-        input_name=facts.input_name,
-        clip_shape=facts.clip_shape,
-        output=output,
-        workspace_mib=options.workspace_mib,
-        timing_cache=options.timing_cache,
-        plugins=facts.operations(wanted.builder),
-        plugin_kernels=options.plugin_kernels,
-        timeout_s=options.timeout_s,
-        log_path=None if options.log_folder is None else options.log_folder / f"{output.stem}.log",
-    )
 
 
 def _check_batch(manifest: Manifest, batch: BatchRange | None) -> None:

@@ -26,12 +26,13 @@ from ftsf_export.bundle import (
 from ftsf_export.bundle.golden import Golden
 from ftsf_export.bundle.specs import BATCH
 from ftsf_export.config import ExportConfig
+from ftsf_export.engine.request import BuildOptions, GraphFacts
 from ftsf_export.errors import EnvironmentLacks, RunError, UsageError
 from ftsf_export.network.scope import CLIP, LOGITS
 from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.judge import Limits
 from ftsf_export.pipeline.bench import BenchRequest, measure_bundle
-from ftsf_export.pipeline.build_bundle import BuildOptions, BuiltEngine, GraphFacts, build_engines, figures_of
+from ftsf_export.pipeline.build_bundle import BuiltEngine, build_engines, figures_of
 from ftsf_export.pipeline.clips import judged_clips
 from ftsf_export.pipeline.graphs import GraphMade, make_graph
 from ftsf_export.pipeline.held_out import held_out_clips

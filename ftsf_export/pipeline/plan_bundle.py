@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from ftsf_export.bundle import ONNX_NAME, Bundle, Manifest
-from ftsf_export.config import BatchRange
 from ftsf_export.engine.audit import Audit, audit
 from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.choice import BuildTools
 from ftsf_export.engine.plan_gates import attentions_to_fuse, fused_modules, judge_attentions, judge_work
 from ftsf_export.engine.plugin_costs import AttentionCost, attention_costs
-from ftsf_export.engine.request import BuildRequest
+from ftsf_export.engine.request import BuildOptions, BuildRequest, GraphFacts
 from ftsf_export.engine.targets import Target, stand_in, target_named
 from ftsf_export.engine.trtexec import trtexec_command
 from ftsf_export.engine.types import judge_types
 from ftsf_export.errors import BuildError, UsageError
 from ftsf_export.network.gates import plan_attentions, plan_types, plan_work
 from ftsf_export.network.scope import Scope
-from ftsf_export.pipeline.build_bundle import BuiltEngine, GraphFacts, choose
+from ftsf_export.pipeline.build_bundle import BuiltEngine, choose
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.verdict import Subject, Verdict, failing
 
@@ -100,7 +99,7 @@ def plan(
     clips = _batch(manifest, batch)
     asked = target_named(target or _usual_target(bundle))
     builder, compiled = compiler_for(asked, manifest.precision, tools)
-    facts = GraphFacts.of_manifest(manifest, bundle.onnx_path, BatchRange(clips, clips, clips))
+    facts = GraphFacts.of_manifest(manifest, bundle.onnx_path).at_batch(clips)
     engine = compile_at(facts, builder, compiled, timeout_s=timeout_s, on_progress=on_progress)
     return read_engine(engine, manifest, asked, clips, Subject(ONNX_NAME, manifest.files[ONNX_NAME].sha256))
 
@@ -109,19 +108,13 @@ def compile_at(
     facts: GraphFacts, builder: str, target: Target, *, timeout_s: float = 3600.0, on_progress: OnProgress = silent
 ) -> Engine:
     """Compile ``facts`` at its usual batch alone, for its plan: the engine file is thrown away."""
-    usual = facts.batch.optimum
     with tempfile.TemporaryDirectory(prefix="ftsf-plan-") as folder:
         request = BuildRequest(
-            onnx_path=facts.onnx_path,
+            graph=facts.at_batch(facts.batch.optimum),
             builder=builder,
             target=target,
-            precision=facts.precision,
-            batch=BatchRange(usual, usual, usual),
-            input_name=facts.input_name,
-            clip_shape=facts.clip_shape,
             output=Path(folder) / "plan.engine",
-            plugins=facts.operations(builder),
-            timeout_s=timeout_s,
+            options=BuildOptions(timeout_s=timeout_s),
         )
         return build_engine(request, on_progress=on_progress)
 
@@ -175,14 +168,14 @@ def _verdicts(
     """``about``: builder, target, and what the plan stands in for."""
     types = judge_types(
         engine.plan,
-        engine.request.precision,
+        engine.request.graph.precision,
         gate=plan_types(*about),
         subject=graph,
         products=engine.products,
         islands=islands,
         tf32=engine.tf32,
     )
-    found = [types, judge_work(read, engine.request.precision, islands, gate=plan_work(*about), subject=graph)]
+    found = [types, judge_work(read, engine.request.graph.precision, islands, gate=plan_work(*about), subject=graph)]
     if expected:
         gate = plan_attentions(*about)
         found.append(judge_attentions(read, expected, engine.request.builder, gate=gate, subject=graph))

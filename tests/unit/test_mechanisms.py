@@ -16,7 +16,8 @@ from fast_timesformer.attention import Attention
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export import ExportConfig, export, mechanisms
 from ftsf_export.engine.plan_gates import attentions_to_fuse
-from ftsf_export.engine.plugin_costs import plugin_problem, plugins_of
+from ftsf_export.engine.plugin_costs import plugin_problem
+from ftsf_export.engine.request import operation_of
 from ftsf_export.errors import ConfigError
 from ftsf_export.graph.forms.attention import AttentionParts
 from ftsf_export.graph.forms.linear_map import LinearMap, columns
@@ -117,7 +118,7 @@ def test_an_unknown_mechanism_is_refused_everywhere() -> None:
         mechanisms.mechanism_named,
         modules.mechanism_named,
         lambda name: plugin_problem(name, 64),
-        lambda name: plugins_of(name, "fp16", "tensorrt"),
+        operation_of,
     ):
         with pytest.raises(ValueError, match="expected one of fastformer, performer, regular, got 'average'"):
             ask("average")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from ftsf_export.config import BatchRange
 from ftsf_export.engine.builder import Engine, build_engine
-from ftsf_export.engine.request import BuildRequest
+from ftsf_export.engine.request import BuildOptions, BuildRequest, GraphFacts
 from ftsf_export.engine.targets import target_named
 
 FRAMES, TOKENS, WIDTH, HEADS, CLASSES = 2, 32, 64, 2, 5
@@ -93,14 +94,22 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> WriteGraph:
 @pytest.fixture(scope="session")
 def order() -> Callable[..., BuildRequest]:
     def request(onnx_path: Path, output: Path, precision: str = "fp16", **changes: Any) -> BuildRequest:
-        usual: dict[str, Any] = {
-            "builder": "rtx",
-            "target": target_named("rtx-30"),
-            "batch": BatchRange(1, 1, 1),
-            "input_name": "clip",
-            "clip_shape": (FRAMES, 1, TOKENS, WIDTH),
+        about: dict[type, dict[str, Any]] = {
+            GraphFacts: {
+                "onnx_path": onnx_path,
+                "precision": precision,
+                "batch": BatchRange(1, 1, 1),
+                "input_name": "clip",
+                "clip_shape": (FRAMES, 1, TOKENS, WIDTH),
+            },
+            BuildOptions: {},
+            BuildRequest: {"builder": "rtx", "target": target_named("rtx-30"), "output": output},
         }
-        return BuildRequest(onnx_path=onnx_path, output=output, precision=precision, **{**usual, **changes})
+        for name, value in changes.items():
+            (owner,) = (one for one in about if name in {field.name for field in fields(one)})
+            about[owner][name] = value
+        graph, options = GraphFacts(**about[GraphFacts]), BuildOptions(**about[BuildOptions])
+        return BuildRequest(graph=graph, options=options, **about[BuildRequest])
 
     return request
 

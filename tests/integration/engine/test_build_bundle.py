@@ -16,8 +16,9 @@ from ftsf_export.bundle import Bundle, BundleWriter, Island, TapSpec, TensorSpec
 from ftsf_export.bundle.golden import write_golden
 from ftsf_export.config import BatchRange
 from ftsf_export.engine.choice import BuildTools
+from ftsf_export.engine.request import BuildOptions
 from ftsf_export.errors import BuildError, BundleError, EnvironmentLacks, UsageError
-from ftsf_export.pipeline.build_bundle import BuildOptions, build
+from ftsf_export.pipeline.build_bundle import build
 from ftsf_export.verdict import Status
 from tests.unit.manifests import small_manifest
 

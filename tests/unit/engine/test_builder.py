@@ -12,7 +12,7 @@ import pytest
 from ftsf_export.config import BatchRange
 from ftsf_export.engine import builder
 from ftsf_export.engine.builder import build_engine
-from ftsf_export.engine.request import BuildRequest
+from ftsf_export.engine.request import BuildOptions, BuildRequest, GraphFacts
 from ftsf_export.engine.targets import target_named
 from ftsf_export.errors import BuildError, OutputError, UsageError
 from ftsf_export.strict_json import plain, structured
@@ -25,16 +25,10 @@ def request_(tmp_path: Path) -> BuildRequest:
     onnx = tmp_path / "model.onnx"
     onnx.write_bytes(b"not read here")
     (tmp_path / "out").mkdir()
-    return BuildRequest(
-        onnx_path=onnx,
-        builder="rtx",
-        target=target_named("rtx"),
-        precision="fp16",
-        batch=BatchRange(1, 2, 4),
-        input_name="clip",
-        clip_shape=(8, 3, 32, 32),
-        output=tmp_path / "out" / "rtx.engine",
+    graph = GraphFacts(
+        onnx_path=onnx, precision="fp16", batch=BatchRange(1, 2, 4), input_name="clip", clip_shape=(8, 3, 32, 32)
     )
+    return BuildRequest(graph=graph, builder="rtx", target=target_named("rtx"), output=tmp_path / "out" / "rtx.engine")
 
 
 @pytest.fixture
@@ -61,10 +55,9 @@ def test_a_compiler_that_aborts_is_a_build_error_with_its_last_words(use_worker,
 
 def test_its_log_is_kept_where_asked(use_worker, request_: BuildRequest, tmp_path: Path) -> None:
     use_worker("aborts")
-    log = tmp_path / "kept.log"
     with pytest.raises(BuildError):
-        build_engine(BuildRequest(**{**vars(request_), "log_path": log}))
-    assert "CHECK(def_tactic_desc)" in log.read_text(encoding="utf-8")
+        build_engine(replace(request_, options=BuildOptions(log_folder=tmp_path)))
+    assert "CHECK(def_tactic_desc)" in (tmp_path / "rtx.log").read_text(encoding="utf-8")
 
 
 def test_a_worker_that_reports_no_engine_is_a_build_error(use_worker, request_: BuildRequest) -> None:
@@ -82,12 +75,12 @@ def test_a_full_disk_is_an_output_error(use_worker, request_: BuildRequest) -> N
 
 def test_a_graph_that_is_not_there(request_: BuildRequest, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected a file, found none"):
-        build_engine(BuildRequest(**{**vars(request_), "onnx_path": tmp_path / "gone.onnx"}))
+        build_engine(replace(request_, graph=replace(request_.graph, onnx_path=tmp_path / "gone.onnx")))
 
 
 def test_an_output_folder_that_is_not_there(request_: BuildRequest, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
-        build_engine(BuildRequest(**{**vars(request_), "output": tmp_path / "gone" / "rtx.engine"}))
+        build_engine(replace(request_, output=tmp_path / "gone" / "rtx.engine"))
 
 
 def test_a_compiler_that_refuses_says_why_and_what_helps(use_worker, request_: BuildRequest) -> None:
@@ -101,7 +94,7 @@ def test_a_compiler_that_refuses_says_why_and_what_helps(use_worker, request_: B
 def test_a_build_that_takes_too_long(use_worker, request_: BuildRequest) -> None:
     use_worker("lingers")
     with pytest.raises(BuildError, match=r"was not done after 2 s and was killed on model\.onnx; give it more") as e:
-        build_engine(replace(request_, timeout_s=2.0))
+        build_engine(replace(request_, options=BuildOptions(timeout_s=2.0)))
     assert "slow" in e.value.details
     assert list(request_.output.parent.iterdir()) == []
 
@@ -114,8 +107,9 @@ def test_a_bug_of_the_worker_comes_with_its_traceback(use_worker, request_: Buil
 
 
 def test_the_order_survives_its_journey(request_: BuildRequest, tmp_path: Path) -> None:
-    for asked in (request_, replace(request_, log_path=tmp_path / "kept.log", workspace_mib=64, timeout_s=0.5)):
+    options = BuildOptions(log_folder=tmp_path, workspace_mib=64, timeout_s=0.5)
+    for asked in (request_, replace(request_, options=options)):
         assert structured(json.loads(json.dumps(plain(asked))), BuildRequest, "the request") == asked
     assert request_.target.capabilities == ("8.6", "8.9", "12.0")
     assert request_.profile() == ((1, 8, 3, 32, 32), (2, 8, 3, 32, 32), (4, 8, 3, 32, 32))
-    assert request_.tf32 is False
+    assert request_.options.tf32 is False

@@ -22,11 +22,10 @@ from ftsf_export.engine.plugin_costs import (
     plugin_alongs,
     plugin_problem,
 )
-from ftsf_export.engine.request import BuildRequest, CompilerRefusal
+from ftsf_export.engine.request import BuildOptions, BuildRequest, CompilerRefusal, GraphFacts
 from ftsf_export.engine.targets import target_named
 from ftsf_export.errors import EnvironmentLacks
 from ftsf_export.network.scope import Scope
-from ftsf_export.pipeline.build_bundle import GraphFacts
 
 MODEL = TimeSformerConfig(frames=8, channels=3, height=224, width=224, num_classes=5, dim=512, depth=3)
 # Queries, keys, values and outputs of one token in half precision. A frame has 196 patches, and a class token, which
@@ -195,14 +194,18 @@ def build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr("polygraphy.backend.trt.get_trt_logger", lambda: None)
     path = tmp_path / "model.onnx"
     path.write_bytes(b"\x08\x0a" + b"\xca\x01\x02ab" + b"\x3a\x01g")
+    graph = GraphFacts(
+        onnx_path=path, precision="fp16", batch=BatchRange(1, 1, 1), input_name="clip", clip_shape=(8, 3, 32, 32),
+        plugins="fastformer",
+    )  # fmt: skip
     order = BuildRequest(
-        onnx_path=path, builder="tensorrt", target=target_named("jetson-orin"), precision="fp16",
-        batch=BatchRange(1, 1, 1), input_name="clip", clip_shape=(8, 3, 32, 32), output=tmp_path / "engine.plan",
-        plugins=("FtsfAdditiveAttention",), plugin_kernels=Path("kernels"),
+        graph=graph, builder="tensorrt", target=target_named("jetson-orin"), output=tmp_path / "engine.plan",
+        options=BuildOptions(plugin_kernels=Path("kernels")),
     )  # fmt: skip
 
     def run(**changes: Any) -> Any:
-        asked, trt = replace(order, **changes), SimpleNamespace(OnnxParser=Parser)
+        asked = replace(order, graph=replace(graph, **changes))
+        trt = SimpleNamespace(OnnxParser=Parser)
         return worker._registered(trt, asked), *worker._parsed_with_plugins(trt, asked, strongly_typed=True)
 
     return run

@@ -3,7 +3,6 @@
 import os
 import sys
 import time
-from pathlib import Path
 
 from ftsf_export.engine.request import BuildRequest, CompilerRefusal
 from ftsf_export.engine.worker import _written
@@ -13,7 +12,7 @@ from ftsf_export.strict_json import structured
 
 
 def write_log(request: Message, text: str) -> None:
-    Path(request.value["log_path"]).write_text(text, encoding="utf-8")
+    structured(request.value, BuildRequest, "the request to build").log_path.write_text(text, encoding="utf-8")
 
 
 def aborts(request: Message, tell: Tell) -> Message:
