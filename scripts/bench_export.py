@@ -32,6 +32,7 @@ from ftsf_export.mechanisms import MECHANISMS
 from ftsf_export.network.scope import CLIP, LOGITS
 from ftsf_export.pipeline.plan_bundle import compile_at
 from ftsf_export.precision import FP16, FP32
+from ftsf_export.strict_json import plain
 
 TARGET = "rtx-30"
 FULL: dict[str, Any] = {"frames": 8, "size": "224", "dim": 512, "depth": 12}
@@ -53,13 +54,13 @@ class Row:
     def line(self) -> str:
         plan = self.plan
         figures = (f"{self.export_s:.1f}", f"{self.nodes:,}", f"{plan.flops / 1e9:,.2f}", f"{len(plan.kernels):,}")
-        moved = (f"{plan.moved_bytes / 1e6:,.1f}", str(len(plan.fused_attentions)))
+        moved = (f"{plan.totals.moved_bytes / 1e6:,.1f}", str(len(plan.fused_attentions)))
         times = ("not installed" if ms is None else f"{ms:,.1f}" for ms in self.latency_ms.values())
         return _table_line((self.name, *figures, *moved, *times))
 
     def as_dict(self) -> dict[str, Any]:
         kept = {name: value for name, value in vars(self).items() if name != "path"}
-        return {**kept, "plan": self.plan.as_dict()}
+        return {**kept, "plan": plain(self.plan.figures())}
 
 
 HEAD = ("export", "s", "nodes", "GEMM GFLOP", "kernels", "MB moved", "fused", "ORT CPU ms", "OpenVINO f32 ms")

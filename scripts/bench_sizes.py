@@ -62,9 +62,9 @@ def sweep(folder: Path, attns: Sequence[str], sizes: dict[str, Any], *, quick: b
                 "px": side,
                 "tokens": config.architecture.num_tokens,
                 "kernels": len(plan.kernels),
-                "moved_mb": plan.moved_bytes / 1e6,
+                "moved_mb": plan.totals.moved_bytes / 1e6,
                 "gflop": plan.flops / 1e9,
-                "least_ms": (plan.least_s or 0) * 1e3,
+                "least_ms": plan.totals.least_ms or 0,
             }
             found[attn].append(row)
             line = "{px:>6}{tokens:>8,}{kernels:>9}{moved_mb:>11,.1f}{gflop:>12,.2f}{least_ms:>10.3f}"

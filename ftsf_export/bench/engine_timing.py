@@ -13,7 +13,8 @@ from ftsf_export.bench.gpu_state import GpuMonitor
 from ftsf_export.bench.memory import peak_rss_bytes
 from ftsf_export.bench.outputs import Array, Shapes, check_outputs
 from ftsf_export.bench.sampling import Clock, Schedule, collect
-from ftsf_export.bench.timing import TimedFile, Timing, timing_from_samples
+from ftsf_export.bench.statistics import timing_from_samples
+from ftsf_export.timing import TimedFile, Timing
 
 _NO_NVML = "clocks, temperature and memory of the GPU are unknown: no NVML (pip install 'ftsf-export[nvml]')"
 
@@ -25,17 +26,20 @@ def time_engine(
     subject: TimedFile,
     schedule: Schedule,
     *,
+    runtime: str,
     cuda: Cuda,
     monitor: GpuMonitor | None,
     clock_ns: Clock = time.perf_counter_ns,
 ) -> tuple[Timing, ...]:
     """Two timings: CUDA graphs off, then on. Where the run cannot be captured, one, with a note that says so.
 
-    ``subject.heading`` ends in the runtime's name and version in parentheses. Raises RunError when a call fails or
-    the outputs are not those of ``shapes``, with graphs off or on.
+    ``subject.heading`` is the GPU's name; ``runtime``, the library's name and version, is added to it. Raises RunError
+    when a call fails or the outputs are not those of ``shapes``, with graphs off or on.
     """
-    plain = _time_loop(DeviceLoop(engine, feed, graph=False, cuda=cuda), shapes, subject, schedule, monitor, clock_ns)
-    captured = replace(subject, heading=f"{subject.heading.removesuffix(')')}, CUDA graph)")
+    off, captured = (
+        replace(subject, heading=f"{subject.heading} ({how})") for how in (runtime, f"{runtime}, CUDA graph")
+    )
+    plain = _time_loop(DeviceLoop(engine, feed, graph=False, cuda=cuda), shapes, off, schedule, monitor, clock_ns)
     try:
         loop = DeviceLoop(engine, feed, graph=True, cuda=cuda)
         return plain, _time_loop(loop, shapes, captured, schedule, monitor, clock_ns)

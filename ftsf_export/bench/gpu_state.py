@@ -10,10 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from ftsf_export.runners.driver import Gpu
+from ftsf_export.timing import GpuSample, GpuTrace
 
 # nvml.h, nvmlClocksEventReasons. "GPU idle" and the applications' clock setting are not faults.
 _REASONS = {
@@ -31,33 +32,10 @@ _THROTTLES = tuple(_REASONS[bit] for bit in (0x004, 0x008, 0x020, 0x040, 0x080))
 _INTERVAL_NS = 200_000_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class GpuSample:
-    """One reading; None for what the device does not tell."""
-
-    sm_clock_mhz: int | None = None  #: Clock of the multiprocessors.
-    memory_clock_mhz: int | None = None  #: Clock of the memory.
-    temperature_c: int | None = None  #: In degrees Celsius.
-    power_w: float | None = None  #: In watts.
-    memory_used_bytes: int | None = None  #: Of the whole device, other processes included.
-    throttle_reasons: tuple[str, ...] | None = None  #: Why its clocks are lower than they could be.
-
-
-@dataclass(frozen=True, kw_only=True)
-class GpuTrace:
-    """The readings of one benchmark."""
-
-    device: str  #: The GPU's name.
-    driver: str  #: The driver's version.
-    samples: int  #: Readings between the timed calls, and the last.
-    before: GpuSample  #: Read before the engine is loaded.
-    after: GpuSample  #: Read when the last call has ended.
-    lowest: GpuSample  #: Each figure's least between the timed calls, and every throttle reason that was seen.
-    highest: GpuSample  #: Each figure's most, and the same reasons.
-
-    def warnings(self) -> list[str]:
-        seen = [reason for reason in self.highest.throttle_reasons or () if reason in _THROTTLES]
-        return [f"the GPU throttled while it was measured: {', '.join(seen)}"] if seen else []
+def throttling(trace: GpuTrace) -> list[str]:
+    """What to say of a GPU that slowed down while it was measured; nothing of one that did not."""
+    seen = [reason for reason in trace.highest.throttle_reasons or () if reason in _THROTTLES]
+    return [f"the GPU throttled while it was measured: {', '.join(seen)}"] if seen else []
 
 
 class GpuMonitor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from ftsf_export.bench.gpu_state import gpu_monitor
 from ftsf_export.bench.memory import peak_rss_bytes
 from ftsf_export.bench.outputs import Array, Shapes, check_outputs
 from ftsf_export.bench.sampling import Clock, Schedule, collect
-from ftsf_export.bench.timing import TimedFile, Timing, timing_from_samples
+from ftsf_export.bench.statistics import timing_from_samples
 from ftsf_export.errors import RunError
 from ftsf_export.process.channel import Message
 from ftsf_export.process.child import Tell
 from ftsf_export.process.parent import run_in_child
 from ftsf_export.strict_json import plain, structured
+from ftsf_export.timing import TimedFile, Timing
 
 # Backend -> its name for people.
 BACKENDS = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT", "rtx": "TensorRT for RTX"}
@@ -90,10 +91,16 @@ def _measure_engine(measurement: Measurement, feed: Mapping[str, Array]) -> tupl
     # Before the engine is loaded, so that the memory in use before it is known.
     with gpu_monitor(gpu, cuda.pci_bus_id()) as monitor:
         engine, version = load_engine(measurement.file, measurement.backend)
-        subject = replace(
-            measurement.subject, heading=f"{measurement.subject.heading} ({BACKENDS[measurement.backend]} {version})"
+        return time_engine(
+            engine,
+            feed,
+            measurement.shapes,
+            measurement.subject,
+            measurement.schedule,
+            runtime=f"{BACKENDS[measurement.backend]} {version}",
+            cuda=cuda,
+            monitor=monitor,
         )
-        return time_engine(engine, feed, measurement.shapes, subject, measurement.schedule, cuda=cuda, monitor=monitor)
 
 
 def time_runner(

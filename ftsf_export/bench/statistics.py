@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
+
+from ftsf_export.bench.gpu_state import throttling
+from ftsf_export.bench.sampling import Samples
+from ftsf_export.timing import GpuTrace, LatencySummary, TimedFile, Timing
 
 PERCENTILES = (50, 90, 95, 99)
 
 # Tukey 1977: a sample beyond the upper quartile plus three times the interquartile range is far out.
 _OUTER_FENCE = 3.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class LatencySummary:
-    """Latencies in milliseconds, one a call.
-
-    Percentiles interpolate linearly between order statistics (type 7 of Hyndman and Fan 1996, NumPy's "linear"):
-    of n sorted samples x_0 .. x_(n-1), p is the value at rank p/100 * (n - 1).
-    """
-
-    count: int  #: Of the samples.
-    mean_ms: float  #: Of all samples.
-    std_ms: float  #: Sample standard deviation (over n - 1; 0 for one sample).
-    min_ms: float  #: The fastest call.
-    p50_ms: float  #: The median.
-    p90_ms: float  #: 90th percentile.
-    p95_ms: float  #: 95th percentile.
-    p99_ms: float  #: 99th percentile.
-    max_ms: float  #: The slowest call.
-    slow_outliers: int  #: Samples beyond Tukey's outer fence; they are in every figure here.
+# Below this many samples the 99th percentile lies between the two slowest calls.
+_ENOUGH_FOR_P99 = 100
 
 
 def summary_from_latencies(latencies_ms: Sequence[float]) -> LatencySummary:
@@ -56,4 +42,30 @@ def summary_from_latencies(latencies_ms: Sequence[float]) -> LatencySummary:
         p99_ms=p99,
         max_ms=float(samples.max()),
         slow_outliers=int((samples > upper + _OUTER_FENCE * (upper - lower)).sum()),
+    )
+
+
+def timing_from_samples(
+    subject: TimedFile, samples: Samples, *, peak_rss_bytes: int | None = None, gpu: GpuTrace | None = None
+) -> Timing:
+    """Sum the samples up; adds the notes that follow from the figures themselves."""
+    latency = summary_from_latencies(samples.latency_ms)
+    clips_per_s = subject.batch * latency.count / (sum(samples.latency_ms) / 1e3)
+    notes = [*subject.notes]
+    if latency.count < _ENOUGH_FOR_P99:
+        notes.append(f"p99 of {latency.count} calls lies between the slowest two: read it as the slowest")
+    if latency.slow_outliers:
+        notes.append(f"{latency.slow_outliers} of {latency.count} calls were far slower than the rest; all are counted")
+    if gpu is not None:
+        notes += throttling(gpu)
+    return Timing(
+        subject=replace(subject, notes=tuple(notes)),
+        warmup_iterations=samples.warmup_iterations,
+        elapsed_s=samples.elapsed_s,
+        latency=latency,
+        device=None if samples.device_ms is None else summary_from_latencies(samples.device_ms),
+        clips_per_s=clips_per_s,
+        video_s_per_s=None if subject.clip_s is None else clips_per_s * subject.clip_s,
+        peak_rss_bytes=peak_rss_bytes,
+        gpu=gpu,
     )

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ftsf_export.bench.timing import Timing
 from ftsf_export.strict_json import structured
+from ftsf_export.timing import Timing
 
 _COLUMNS = (
     "bundle",

@@ -12,8 +12,7 @@ from ftsf_export.cli.terminal import Terminal
 from ftsf_export.strict_json import plain
 
 if TYPE_CHECKING:
-    from ftsf_export.bench.statistics import LatencySummary
-    from ftsf_export.bench.timing import Timing
+    from ftsf_export.timing import LatencySummary, Timing
 
 _MIB = 1 << 20
 

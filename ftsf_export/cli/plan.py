@@ -14,8 +14,9 @@ from ftsf_export.precision import FP32
 from ftsf_export.strict_json import plain
 
 if TYPE_CHECKING:
-    from ftsf_export.engine.audit import KernelFacts, KernelTotals
+    from ftsf_export.engine.audit import Audit, KernelFacts
     from ftsf_export.pipeline.plan_bundle import GraphPlan
+    from ftsf_export.plan_record import KernelTotals, PlanRecord
 
 _VIEWS = ("block", "module", "kind")
 _NAME_CHARS = 44
@@ -48,26 +49,25 @@ def command(terminal: Terminal, bundle: Path, target: str, batch: int | None, by
         mine = plan(bundle, target=target, batch=batch, on_progress=on_progress)
         theirs = None
         if other is not None:
-            theirs = plan(other, target=mine.target, batch=batch, on_progress=on_progress)
+            theirs = plan(other, target=mine.record.target, batch=batch, on_progress=on_progress)
     kernels = [one.as_dict() for one in mine.audit.kernels]
-    terminal.record(bundle=bundle, plan={**mine.as_dict(), "kernel_list": kernels}, verdicts=plain(mine.verdicts))
-    _say_plan(terminal, bundle, mine)
+    terminal.record(bundle=bundle, plan={**plain(mine.record), "kernel_list": kernels}, verdicts=plain(mine.verdicts))
+    _say_plan(terminal, bundle, mine.record, mine.audit)
     if theirs is None:
         _say_table(terminal, mine, by)
     elif other is not None:
         rows = difference(mine, theirs, by)
-        terminal.record(other_bundle=other, other_plan=theirs.as_dict(), difference=rows)
+        terminal.record(other_bundle=other, other_plan=plain(theirs.record), difference=rows)
         _say_difference(terminal, rows, theirs, other, by)
     if terminal.verbose:
         _say_kernels(terminal, mine.audit.kernels)
     for verdict in mine.verdicts:
         terminal.verdict(verdict)
-    terminal.say(f"trtexec    inside the bundle, on the target: {mine.trtexec}")
+    terminal.say(f"trtexec    inside the bundle, on the target: {mine.record.trtexec}")
     require_passed(mine.verdicts)
 
 
-def _say_plan(terminal: Terminal, bundle: Path, plan: GraphPlan) -> None:
-    read = plan.audit
+def _say_plan(terminal: Terminal, bundle: Path, plan: PlanRecord, read: Audit) -> None:
     terminal.say(
         f"plan       {bundle}, {plan.precision}, batch {plan.batch}; {plan.builder} {plan.builder_version} "
         f"for {plan.target} (compute capability {', '.join(plan.compiled_for)})"
@@ -76,53 +76,54 @@ def _say_plan(terminal: Terminal, bundle: Path, plan: GraphPlan) -> None:
         terminal.say(
             f"proxy      {plan.proxy}: figures stand in for {plan.target}, whose own may differ", style="yellow"
         )
-    kinds = ", ".join(f"{group.kernels} {kind}" for kind, group in read.groups("kind").items())
-    terminal.say(f"kernels    {len(read.kernels)}: {kinds}")
-    terminal.say(f"moved      {megabytes(read.moved_bytes)}: inputs, constants and outputs of each kernel as listed")
-    by_type = ", ".join(f"{flops / read.flops:.1%} in {dtype}" for dtype, flops in read.flops_by_type().items())
-    terminal.say(f"products   {read.flops / 1e9:,.2f} GFLOP: {by_type or 'none'}")
-    for product in read.unplaced:
-        terminal.say(f"           behind no kernel of its own: {product.node}")
+    kinds = ", ".join(f"{group.kernels} {group.name}" for group in plan.by_kind)
+    terminal.say(f"kernels    {plan.kernels}: {kinds}")
+    terminal.say(f"moved      {megabytes(plan.moved_bytes)}: inputs, constants and outputs of each kernel as listed")
+    by_type = ", ".join(f"{flops / plan.gemm_flops:.1%} in {dtype}" for dtype, flops in read.flops_by_type().items())
+    terminal.say(f"products   {plan.gemm_flops / 1e9:,.2f} GFLOP: {by_type or 'none'}")
+    for node in plan.unplaced_products:
+        terminal.say(f"           behind no kernel of its own: {node}")
     said = ", ".join(
         f"{name.removesuffix('_bytes')} {megabytes(size)}"
-        for name, size in vars(read.memory).items()
+        for name, size in vars(plan.memory).items()
         if size is not None
     )
     terminal.say(f"memory     {said or 'not told by the compiler'}")
     _say_attentions(terminal, plan)
     _say_plugins(terminal, plan)
-    copied = sum(one.moved_bytes for one in read.copies)
-    terminal.say(f"copies     {len(read.copies)} kernels only copy, transpose or convert: {megabytes(copied)}")
-    made = read.fp32_intermediates(plan.islands) if plan.precision != FP32.name else ()
+    copied = megabytes(plan.copy_bytes)
+    terminal.say(f"copies     {plan.copy_kernels} kernels only copy, transpose or convert: {copied}")
+    made = plan.compiler_fp32 if plan.precision != FP32.name else ()
     if made:
         where = ", ".join(dict.fromkeys(one.module for one in made))
         terminal.say(f"FP32       {len(made)} kernels write FP32 of the compiler's own choice: {where}")
-    _say_bound(terminal, plan)
+    _say_bound(terminal, plan, read)
     if read.unread:
         terminal.say(
             f"warning    {len(read.unread)} lines of the plan could not be read: {read.unread[0][:120]}", style="yellow"
         )
 
 
-def _say_attentions(terminal: Terminal, plan: GraphPlan) -> None:
-    if plan.attentions:
-        terminal.say(f"attention  {len(plan.fused)} of {len(plan.attentions)} became one kernel")
-        for module in plan.attentions:
-            if module not in plan.fused:
-                terminal.say(f"           not fused: {module}", style="red")
-    else:
-        terminal.say(f"attention  {len(plan.audit.fused_attentions)} fused kernels; none is expected of this graph")
+def _say_attentions(terminal: Terminal, plan: PlanRecord) -> None:
+    expected, unfused = len(plan.expected_attentions), plan.unfused_attentions
+    if not expected:
+        terminal.say(f"attention  {plan.fused_attentions} fused kernels; none is expected of this graph")
+        return
+    terminal.say(f"attention  {expected - len(unfused)} of {expected} became one kernel")
+    for module in unfused:
+        terminal.say(f"           not fused: {module}", style="red")
 
 
-def _say_plugins(terminal: Terminal, plan: GraphPlan) -> None:
+def _say_plugins(terminal: Terminal, plan: PlanRecord) -> None:
     """Each kind of linear attention: as it was compiled, and as a plugin's kernel would do it."""
-    if plan.nodes and plan.builder == "rtx":
+    nodes = plan.plugins.nodes_along
+    if nodes and plan.builder == "rtx":
         terminal.say(
-            f"plugins    nodes along {' and '.join(plan.nodes)}; TensorRT for RTX takes no plugins: what was compiled "
+            f"plugins    nodes along {' and '.join(nodes)}; TensorRT for RTX takes no plugins: what was compiled "
             "is their function of standard operators"
         )
-    for cost in plan.costs:
-        form = "node's function" if cost.along in plan.nodes and plan.builder == "rtx" else "compiled"
+    for cost in plan.plugins.attentions:
+        form = "node's function" if cost.along in nodes and plan.builder == "rtx" else "compiled"
         better = "--plugins auto takes the plugin" if cost.plugin_is_better else "--plugins auto leaves it decomposed"
         terminal.say(
             f"plugin     {cost.module}, {cost.attentions} of them, bound {megabytes(cost.bound_bytes)}: {better}"
@@ -132,38 +133,38 @@ def _say_plugins(terminal: Terminal, plan: GraphPlan) -> None:
 
 
 def _kernels(one: KernelTotals) -> str:
-    least = "" if one.least_s is None else f", at least {one.least_s * 1e3:.3f} ms"
+    least = "" if one.least_ms is None else f", at least {one.least_ms:.3f} ms"
     return f"{one.kernels} kernels, {megabytes(one.moved_bytes)}, {one.flops / 1e9:.2f} GFLOP{least}"
 
 
-def _say_bound(terminal: Terminal, plan: GraphPlan) -> None:
-    card, least_s = plan.audit.card, plan.audit.least_s
-    if card is None or least_s is None:
+def _say_bound(terminal: Terminal, plan: PlanRecord, read: Audit) -> None:
+    card = read.card
+    if card is None or plan.least_ms is None:
         terminal.say(f"bound      none: no data sheet for {plan.target} in our table")
         return
-    limited = sum(one.limited_by == "memory" for one in plan.audit.kernels)
+    limited = sum(one.limited_by == "memory" for one in read.kernels)
     rate = card.flops_per_s.get(plan.precision, 0.0)
     terminal.say(
-        f"bound      at least {least_s * 1e3:.3f} ms on a {card.name}, were each kernel as fast as the data sheet "
+        f"bound      at least {plan.least_ms:.3f} ms on a {card.name}, were each kernel as fast as the data sheet "
         f"({card.bytes_per_s / 1e9:,.0f} GB/s, {rate / 1e12:,.0f} TFLOPS {plan.precision}) and no tensor kept in a "
-        f"cache: a bound, not a measurement; memory limits {limited} of {len(plan.audit.kernels)} kernels"
+        f"cache: a bound, not a measurement; memory limits {limited} of {plan.kernels} kernels"
     )
 
 
 def _say_table(terminal: Terminal, plan: GraphPlan, by: str) -> None:
     terminal.say(f"\n{by:<{_NAME_CHARS}}{'kernels':>8}{'MB':>11}{'GFLOP':>10}{'bound ms':>10}", style="bold")
-    for name, group in plan.audit.groups(by).items():
-        bound = "" if group.least_s is None else f"{group.least_s * 1e3:.3f}"
+    for group in plan.audit.groups(by):
+        bound = "" if group.least_ms is None else f"{group.least_ms:.3f}"
         work = f"{group.flops / 1e9:.2f}" if group.flops else ""
         moved = f"{group.moved_bytes / 1e6:,.2f}"
-        terminal.say(f"{name:<{_NAME_CHARS}}{group.kernels:>8}{moved:>11}{work:>10}{bound:>10}")
+        terminal.say(f"{group.name:<{_NAME_CHARS}}{group.kernels:>8}{moved:>11}{work:>10}{bound:>10}")
     terminal.say()
 
 
 def _say_difference(
     terminal: Terminal, rows: Sequence[dict[str, Any]], theirs: GraphPlan, other: Path, by: str
 ) -> None:
-    terminal.say(f"\nagainst    {other}, {theirs.precision}, batch {theirs.batch}")
+    terminal.say(f"\nagainst    {other}, {theirs.record.precision}, batch {theirs.record.batch}")
     head = f"{'kernels':>8}{'other':>8}{'':>7}{'MB':>11}{'other':>11}{'':>11}{'GFLOP':>9}{'other':>9}"
     terminal.say(f"{by:<{_NAME_CHARS}}{head}", style="bold")
     for row in rows:

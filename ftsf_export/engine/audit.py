@@ -11,18 +11,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ftsf_export.engine.cards import Card
-from ftsf_export.engine.kernel_plan import Kernel, Memory, Plan
+from ftsf_export.engine.kernel_plan import Kernel, Plan
 from ftsf_export.engine.request import Product
 from ftsf_export.engine.types import computes_in, in_islands
 from ftsf_export.network.scope import Scope
+from ftsf_export.plan_record import KINDS, KernelGroup, KernelTotals, Memory, PlanFigures
 from ftsf_export.precision import FP32
 
-# What a kernel is for, in the order of the report's legend.
-KINDS = ("attention", "product", "norm", "pointwise", "copy")
 VIEWS = ("block", "module", "kind")
 ELSEWHERE = Scope("(no ONNX node)")
 # Operations that move values and change none of them, as the compiler abbreviates them in a kernel's name. A cast is
@@ -62,7 +61,7 @@ class KernelFacts:
             "moved_bytes": self.moved_bytes,
             "flops": self.flops,
             "runs_in": self.runs_in,
-            "least_ms": _ms(self.least_s),
+            "least_ms": None if self.least_s is None else self.least_s * 1e3,
             "limited_by": self.limited_by,
             **{
                 role: [f"{t.dtype}{list(t.dims)}" for t in getattr(kernel, role)]
@@ -71,36 +70,14 @@ class KernelFacts:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class KernelTotals:
-    """Several kernels, summed up."""
-
-    kernels: int  #: How many they are.
-    moved_bytes: int  #: Of all of them.
-    flops: int  #: Of the products behind them.
-    least_s: float | None  #: The sum of their bounds, in seconds; None without a card.
-
-    @classmethod
-    def of(cls, kernels: Sequence[KernelFacts]) -> KernelTotals:
-        times = [one.least_s for one in kernels if one.least_s is not None]
-        return cls(
-            kernels=len(kernels),
-            moved_bytes=sum(one.moved_bytes for one in kernels),
-            flops=sum(one.flops for one in kernels),
-            least_s=sum(times) if len(times) == len(kernels) else None,
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "kernels": self.kernels,
-            "moved_bytes": self.moved_bytes,
-            "flops": self.flops,
-            "least_ms": _ms(self.least_s),
-        }
-
-
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds * 1e3
+def totals_of(kernels: Sequence[KernelFacts]) -> KernelTotals:
+    times = [one.least_s for one in kernels if one.least_s is not None]
+    return KernelTotals(
+        kernels=len(kernels),
+        moved_bytes=sum(one.moved_bytes for one in kernels),
+        flops=sum(one.flops for one in kernels),
+        least_ms=sum(times) * 1e3 if len(times) == len(kernels) else None,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,16 +92,13 @@ class Audit:
     unread: tuple[str, ...] = ()  #: Lines of the plan that could not be read.
 
     @property
-    def moved_bytes(self) -> int:
-        return KernelTotals.of(self.kernels).moved_bytes
+    def totals(self) -> KernelTotals:
+        return totals_of(self.kernels)
 
     @property
     def flops(self) -> int:
-        return KernelTotals.of(self.kernels).flops + sum(product.flops or 0 for product in self.unplaced)
-
-    @property
-    def least_s(self) -> float | None:
-        return KernelTotals.of(self.kernels).least_s
+        """Of all products, those behind no kernel too."""
+        return self.totals.flops + sum(product.flops or 0 for product in self.unplaced)
 
     @property
     def fused_attentions(self) -> tuple[KernelFacts, ...]:
@@ -134,12 +108,13 @@ class Audit:
     def copies(self) -> tuple[KernelFacts, ...]:
         return tuple(one for one in self.kernels if one.kind == "copy")
 
-    def groups(self, view: str) -> dict[str, KernelTotals]:
+    def groups(self, view: str) -> tuple[KernelGroup, ...]:
         """By block and by module in order of execution, by kind in the order of ``KINDS``."""
-        names = list(dict.fromkeys(one.group(view) for one in self.kernels))
-        if view == "kind":
-            names.sort(key=KINDS.index)
-        return {name: KernelTotals.of([one for one in self.kernels if one.group(view) == name]) for name in names}
+        kernels: dict[str, list[KernelFacts]] = {}
+        for one in self.kernels:
+            kernels.setdefault(one.group(view), []).append(one)
+        names = sorted(kernels, key=KINDS.index) if view == "kind" else kernels
+        return tuple(KernelGroup(name=name, **vars(totals_of(kernels[name]))) for name in names)
 
     def bytes_by_block_and_kind(self) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {}
@@ -169,29 +144,28 @@ class Audit:
             and not any(in_islands(node, islands) for node in one.kernel.nodes)
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        """Totals and tables; each kernel is in ``KernelFacts.as_dict``."""
-        return {
-            "kernels": len(self.kernels),
-            "kernels_by_kind": {kind: group.kernels for kind, group in self.groups("kind").items()},
-            "layer_types": dict(Counter(one.kernel.kind for one in self.kernels).most_common()),
-            "moved_bytes": self.moved_bytes,
-            "gemm_flops": self.flops,
-            "gemm_flops_by_type": self.flops_by_type(),
-            "unplaced_products": [product.node for product in self.unplaced],
-            "memory": asdict(self.memory),
-            "fused_attentions": len(self.fused_attentions),
-            "copy_kernels": len(self.copies),
-            "copy_bytes": sum(one.moved_bytes for one in self.copies),
-            "least_ms": _ms(self.least_s),
-            "reference_card": None if self.card is None else self.card.name,
-            "unread_lines": len(self.unread),
-            **{
-                f"by_{view}": [{"name": name, **group.as_dict()} for name, group in self.groups(view).items()]
-                for view in VIEWS
-            },
-            "bytes_by_block_and_kind": self.bytes_by_block_and_kind(),
-        }
+    def figures(self) -> PlanFigures:
+        whole, by_kind = self.totals, self.groups("kind")
+        return PlanFigures(
+            kernels=whole.kernels,
+            kernels_by_kind={group.name: group.kernels for group in by_kind},
+            layer_types=Counter(one.kernel.kind for one in self.kernels),
+            moved_bytes=whole.moved_bytes,
+            gemm_flops=self.flops,
+            gemm_flops_by_type=self.flops_by_type(),
+            unplaced_products=tuple(product.node for product in self.unplaced),
+            memory=self.memory,
+            fused_attentions=len(self.fused_attentions),
+            copy_kernels=len(self.copies),
+            copy_bytes=totals_of(self.copies).moved_bytes,
+            least_ms=whole.least_ms,
+            reference_card=None if self.card is None else self.card.name,
+            unread_lines=len(self.unread),
+            by_block=self.groups("block"),
+            by_module=self.groups("module"),
+            by_kind=by_kind,
+            bytes_by_block_and_kind=self.bytes_by_block_and_kind(),
+        )
 
 
 def audit(plan: Plan, products: Sequence[Product], *, card: Card | None) -> Audit:

@@ -6,7 +6,7 @@ import json
 import re
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from ftsf_export.engine.grammar import GrammarError
 from ftsf_export.engine.kernel_plan import Plan, memory_from_log, plan_from_layers, plan_from_log
 from ftsf_export.engine.request import BuildRequest, Built, CompilerRefusal
 from ftsf_export.errors import BuildError, EnvironmentLacks, OutputError, UsageError
+from ftsf_export.plan_record import Sidecar
 from ftsf_export.process.parent import Ending, run_in_child
 from ftsf_export.progress import OnProgress, silent
-from ftsf_export.strict_json import plain, structured
+from ftsf_export.strict_json import bytes_from_json, plain, structured
 
 _WORKER = "ftsf_export.engine.worker:build"
 _LOG_TAIL_LINES = 40
@@ -40,30 +41,30 @@ class Engine(Built):
     build_seconds: float  #: From the request to the file.
     plan: Plan  #: Kernels and memory, as the builder told them.
 
-    def sidecar(self) -> dict[str, Any]:
-        """What stands beside the engine file: no time and no path, so that the same build says the same."""
-        return {
-            "builder": self.request.builder,
-            "builder_version": self.builder_version,
-            "target": self.request.target.name,
-            "precision": self.request.graph.precision,
-            "compute_capabilities": list(self.request.target.capabilities),
-            "sha256": self.sha256,
-            "size_bytes": self.size_bytes,
-            "input": self.request.graph.input_name,
-            "profile": dict(zip(("min", "opt", "max"), map(list, self.request.profile()), strict=True)),
-            "tf32": self.tf32,
-            "plugins": self.plugins,
-            "kernels": len(self.plan.kernels),
-            "kernels_by_kind": self.plan.kernels_by_kind(),
-            "moved_bytes": self.plan.moved_bytes,
-            "fused_attentions": self.plan.fused_attentions,
-            "product_operand_types": self.plan.operand_types(),
-            "memory": asdict(self.plan.memory),
-        }
+    def sidecar(self) -> Sidecar:
+        request, plan = self.request, self.plan
+        return Sidecar(
+            builder=request.builder,
+            builder_version=self.builder_version,
+            target=request.target.name,
+            precision=request.graph.precision,
+            compute_capabilities=request.target.capabilities,
+            sha256=self.sha256,
+            size_bytes=self.size_bytes,
+            input=request.graph.input_name,
+            profile=dict(zip(("min", "opt", "max"), request.profile(), strict=True)),
+            tf32=self.tf32,
+            plugins=self.plugins,
+            kernels=len(plan.kernels),
+            kernels_by_kind=plan.kernels_by_kind(),
+            moved_bytes=plan.moved_bytes,
+            fused_attentions=plan.fused_attentions,
+            product_operand_types=plan.operand_types(),
+            memory=plan.memory,
+        )
 
     def sidecar_bytes(self) -> bytes:
-        return (json.dumps(self.sidecar(), indent=2) + "\n").encode()
+        return bytes_from_json(plain(self.sidecar()))
 
 
 def build_engine(request: BuildRequest, *, on_progress: OnProgress = silent) -> Engine:

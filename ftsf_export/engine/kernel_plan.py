@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from ftsf_export.engine.grammar import GrammarError, Record, Value, layer_lines, record_from_line
 from ftsf_export.network.scope import Scope
+from ftsf_export.plan_record import Memory
 from ftsf_export.precision import PRECISIONS
 
 # Bits of the element types that a plan shows; those of a precision go by its name.
@@ -134,15 +135,6 @@ class Kernel:
     def operands(self) -> tuple[Tensor, ...]:
         """Inputs and constants of a type that products multiply, without alpha, beta and other single numbers."""
         return tuple(t for t in (*self.inputs, *self.constants) if t.is_matrix and t.dtype in OPERAND_TYPES)
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What the engine will allocate, by the builder's log; None where the log does not say."""
-
-    activation_bytes: int | None = None  #: Of the values between kernels.
-    scratch_bytes: int | None = None  #: Of the kernel that needs the most beside them.
-    weights_bytes: int | None = None  #: Of the constants.
 
 
 _UNKNOWN_MEMORY = Memory()

@@ -6,15 +6,14 @@ Letters: F frames, T tokens a frame, H heads, K head width, M features of FAVOR+
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from fast_timesformer.config import TimeSformerConfig
-from ftsf_export.engine.audit import Audit, KernelFacts, KernelTotals
+from ftsf_export.engine.audit import Audit, KernelFacts, totals_of
 from ftsf_export.engine.cards import Card
 from ftsf_export.engine.request import operation_of
 from ftsf_export.mechanisms import MECHANISMS, mechanism_named
 from ftsf_export.network.scope import BRANCHES, CORE, JOINT, Along, Branch, Scope
+from ftsf_export.plan_record import AttentionCost, KernelTotals
 from ftsf_plugins.cost import Moved, flops, moved
 from ftsf_plugins.launch import ELEMENT_BYTES, WIDTHS, ElementType
 
@@ -37,41 +36,15 @@ def plugin_alongs(attention_type: str) -> tuple[Along, ...]:
     return tuple(branch.along for branch in BRANCHES[attention_type])
 
 
-@dataclass(frozen=True, kw_only=True)
-class AttentionCost:
-    """The attentions of one kind, from the packed product to the input of the output projection."""
-
-    along: Along  #: "time" or "space".
-    module: Scope  #: Where they are, ``blocks.*.temporal.attn``.
-    attentions: int  #: How many of them a plugin can compute: not the last block's where its class token alone asks.
-    #: Kernels of the plan that work for them. What the compiler fused into the products before and after is not among
-    #: them.
-    compiled: KernelTotals
-    #: One kernel each, as modelled; its bytes count what every program reads, held in a cache or not.
-    plugin: KernelTotals
-    bound_bytes: int  #: The packed stream once and the output once.
-
-    @property
-    def plugin_is_better(self) -> bool:
-        """By the least time where the target has a data sheet, else by bytes; by the kernels where these are close."""
-        plugin, compiled = (
-            one.moved_bytes if None in (self.compiled.least_s, self.plugin.least_s) else one.least_s or 0.0
-            for one in (self.plugin, self.compiled)
-        )
-        if abs(plugin - compiled) <= _CLOSE * compiled:
-            return self.plugin.kernels < self.compiled.kernels
-        return plugin < compiled
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "along": self.along,
-            "module": self.module,
-            "attentions": self.attentions,
-            "compiled": self.compiled.as_dict(),
-            "plugin": self.plugin.as_dict(),
-            "bound_bytes": self.bound_bytes,
-            "plugin_is_better": self.plugin_is_better,
-        }
+def plugin_is_better(compiled: KernelTotals, plugin: KernelTotals) -> bool:
+    """By the least time where the target has a data sheet, else by bytes; by the kernels where these are close."""
+    ours, theirs = (
+        one.moved_bytes if None in (compiled.least_ms, plugin.least_ms) else one.least_ms or 0.0
+        for one in (plugin, compiled)
+    )
+    if abs(ours - theirs) <= _CLOSE * theirs:
+        return plugin.kernels < compiled.kernels
+    return ours < theirs
 
 
 def attention_costs(
@@ -92,14 +65,17 @@ def attention_costs(
         one, work = _modelled(model, branch, precision, batch)
         modules = tuple(branch.attention(block) for block in range(blocks))
         if modules:
+            compiled = totals_of([one for one in audit.kernels if _works_for(one, modules)])
+            plugin = _plugin(one, work, blocks, audit.card, precision)
             found.append(
                 AttentionCost(
                     along=branch.along,
                     module=branch.attention("*"),
                     attentions=blocks,
-                    compiled=KernelTotals.of([one for one in audit.kernels if _works_for(one, modules)]),
-                    plugin=_plugin(one, work, blocks, audit.card, precision),
+                    compiled=compiled,
+                    plugin=plugin,
                     bound_bytes=one.bound_bytes * blocks,
+                    plugin_is_better=plugin_is_better(compiled, plugin),
                 )
             )
     return tuple(found)
@@ -132,7 +108,7 @@ def _works_for(one: KernelFacts, modules: Sequence[Scope]) -> bool:
 
 def _plugin(one: Moved, work: int, attentions: int, card: Card | None, precision: str) -> KernelTotals:
     moved_bytes = one.stream_bytes + one.constant_bytes
-    least_s = None if card is None else card.least_s(moved_bytes, work, precision)[0] * attentions
+    least_ms = None if card is None else card.least_s(moved_bytes, work, precision)[0] * attentions * 1e3
     return KernelTotals(
-        kernels=attentions, moved_bytes=moved_bytes * attentions, flops=work * attentions, least_s=least_s
+        kernels=attentions, moved_bytes=moved_bytes * attentions, flops=work * attentions, least_ms=least_ms
     )

@@ -24,7 +24,7 @@ RTX_AHEAD_OF_TIME = ("8.0", "8.6", "8.9", "12.0", "12.1")
 ATTENTION_SINCE = (10, 14)
 OPSET_DECOMPOSED = 20
 OPSET_ATTENTION = 23
-BUILDERS = ("rtx", "tensorrt")
+COMPILERS = ("rtx", "tensorrt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Target:
         """Which compilers can make an engine for it: rtx anywhere, tensorrt only on the machine itself."""
         if self.rtx_problem():
             return ("tensorrt",)
-        return BUILDERS if len(self.capabilities) == 1 else ("rtx",)
+        return COMPILERS if len(self.capabilities) == 1 else ("rtx",)
 
     @property
     def attention_operator(self) -> bool:

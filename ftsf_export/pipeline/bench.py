@@ -10,7 +10,6 @@ from pathlib import Path
 from ftsf_export.bench.measurement import Measurement, measure_in_child
 from ftsf_export.bench.outputs import Array, batch_of_clips
 from ftsf_export.bench.sampling import Schedule
-from ftsf_export.bench.timing import CPU_HEADING, TimedFile, Timing
 from ftsf_export.bundle import ONNX_NAME, Bundle, EngineEntry
 from ftsf_export.doctor.machine import processor_name, usable_cpus
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks
@@ -19,8 +18,10 @@ from ftsf_export.pipeline.refresh import refresh_report
 from ftsf_export.precision import OnCpu, precision_named
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.runners.driver import Gpu, first_gpu, require_gpu
+from ftsf_export.timing import TimedFile, Timing
 from ftsf_export.verdict import Status
 
+CPU_HEADING = "CPU (ONNX Runtime)"
 RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
 
 
@@ -141,6 +142,7 @@ def _subject(bundle: Bundle, name: str, precision: str, parity: Gate, batch: int
     span = preprocessing.frames * preprocessing.stride
     return TimedFile(
         heading="",
+        on_gpu=False,
         file=name,
         sha256=bundle.manifest.files[name].sha256,
         weights=bundle.manifest.weights_described,
@@ -171,7 +173,9 @@ def _time_engine(
     bundle: Bundle, entry: EngineEntry, gpu: Gpu, request: BenchRequest, batch: int, on_progress: OnProgress
 ) -> tuple[Timing, ...]:
     parity = parity_engine(entry.builder, entry.target)
-    subject = replace(_subject(bundle, entry.file, entry.precision, parity, batch, request), heading=gpu.name)
+    subject = replace(
+        _subject(bundle, entry.file, entry.precision, parity, batch, request), heading=gpu.name, on_gpu=True
+    )
     return _measure(bundle, entry.builder, bundle.engine_path(entry), subject, request, on_progress)
 
 

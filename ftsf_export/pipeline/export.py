@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export import __version__
-from ftsf_export.bench.timing import Timing
 from ftsf_export.bundle import (
     ONNX_NAME,
     Bundle,
@@ -44,7 +43,7 @@ from ftsf_export.precision import precision_named
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.report import Command, Record, render
 from ftsf_export.runners.driver import gpu_problem
-from ftsf_export.strict_json import plain
+from ftsf_export.timing import Timing
 from ftsf_export.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -232,7 +231,7 @@ def _report(
     return Record(
         manifest=manifest,
         engines=figures_of(built),
-        plans=tuple(plan.as_dict() for plan in planned.plans),
+        plans=tuple(plan.record for plan in planned.plans),
         stages=stages.times,
         commands=tuple(
             Command(
@@ -261,6 +260,6 @@ def _benchmarked(result: ExportResult, on_progress: OnProgress) -> ExportResult:
         except (EnvironmentLacks, RunError) as error:
             reasons.append(f"not run: {error.message}")
     report = replace(result.report, gpu_benchmark="; ".join(reasons)).refreshed(
-        result.bundle.manifest, timings=tuple(map(plain, timings))
+        result.bundle.manifest, timings=tuple(timings)
     )
     return ExportResult(record(result.bundle, files=dict(render(report))), report)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.choice import BuildTools
 from ftsf_export.engine.plan_gates import attentions_to_fuse, fused_modules, judge_attentions, judge_work
-from ftsf_export.engine.plugin_costs import AttentionCost, attention_costs
+from ftsf_export.engine.plugin_costs import attention_costs
 from ftsf_export.engine.request import BuildOptions, BuildRequest, GraphFacts
 from ftsf_export.engine.targets import Target, stand_in, target_named
 from ftsf_export.engine.trtexec import trtexec_command
@@ -23,6 +23,7 @@ from ftsf_export.errors import BuildError, UsageError
 from ftsf_export.network.gates import plan_attentions, plan_types, plan_work
 from ftsf_export.network.scope import Scope
 from ftsf_export.pipeline.build_bundle import BuiltEngine, choose
+from ftsf_export.plan_record import KernelTotals, PlannedPlugins, PlanRecord, WidenedKernel
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.verdict import Subject, Verdict, failing
 
@@ -31,52 +32,15 @@ from ftsf_export.verdict import Subject, Verdict, failing
 class GraphPlan:
     """A graph, compiled for a target, and read."""
 
-    builder: str  #: What compiled it.
-    builder_version: str  #: Of the compiler.
-    target: str  #: The machine that it is about.
-    precision: str  #: Of the graph.
-    #: Compute capabilities ("8.6"); the nearest ones where the target's own cannot be compiled for here.
-    compiled_for: tuple[str, ...]
-    proxy: str  #: Why it stands for the target only in part; "" where it is the target's own.
-    batch: int  #: Clips in one call.
+    record: PlanRecord  #: What is told of it.
+    audit: Audit  #: The kernels, one by one.
     build_seconds: float  #: How long the compiler took.
-    audit: Audit  #: The kernels, read and summed up.
-    attentions: tuple[Scope, ...]  #: Modules whose attention was expected to become one kernel.
-    islands: tuple[str, ...]  #: Scopes that stay in FP32 by design.
-    costs: tuple[AttentionCost, ...]  #: The linear attentions as compiled, and as plugins would do them.
-    nodes: tuple[str, ...]  #: Along what ("time", "space") they are nodes for plugins in the graph.
-    trtexec: str  #: The equivalent command, to be typed inside the bundle.
     verdicts: tuple[Verdict, ...]  #: What the plan's gates found.
-
-    @property
-    def fused(self) -> tuple[Scope, ...]:
-        return fused_modules(self.audit, self.attentions)
 
     @property
     def failing(self) -> Verdict | None:
         """The first gate that says no; None when none does."""
         return next(iter(failing(self.verdicts)), None)
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON form, without the list of kernels; no time and no path, so that the same plan says the same."""
-        return {
-            "builder": self.builder,
-            "builder_version": self.builder_version,
-            "target": self.target,
-            "precision": self.precision,
-            "compiled_for": list(self.compiled_for),
-            "proxy": self.proxy,
-            "batch": self.batch,
-            **self.audit.as_dict(),
-            "expected_attentions": list(self.attentions),
-            "unfused_attentions": [module for module in self.attentions if module not in self.fused],
-            "compiler_fp32": [
-                {"name": one.kernel.name, "module": one.module, "moved_bytes": one.moved_bytes}
-                for one in self.audit.fp32_intermediates(self.islands)
-            ],
-            "plugins": {"nodes_along": list(self.nodes), "attentions": [cost.as_dict() for cost in self.costs]},
-            "trtexec": self.trtexec,
-        }
 
 
 def plan(
@@ -122,39 +86,39 @@ def compile_at(
 def read_engine(engine: Engine, manifest: Manifest, asked: Target, batch: int, graph: Subject) -> GraphPlan:
     """The plan of an ``engine`` compiled from ``graph`` at ``batch`` alone, read and judged."""
     proxy = _proxy(engine, asked)
+    request, precision = engine.request, manifest.precision
     islands = tuple(island.scope for island in manifest.graph.islands)
-    expected = attentions_to_fuse(manifest.model, manifest.precision, batch)
+    expected = attentions_to_fuse(manifest.model, precision, batch)
     read = audit(engine.plan, engine.products, card=card_of(asked))
-    stands_in_for = f"{asked.name}, {proxy}" if proxy else ""
-    clip = manifest.inputs[0]
-    return GraphPlan(
-        builder=engine.request.builder,
+    fused = fused_modules(read, expected)
+    tail = manifest.graph.has_rewrite("class-tail")
+    dynamic = not isinstance(manifest.inputs[0].shape[0], int)
+    record = PlanRecord(
+        **vars(read.figures()),
+        builder=request.builder,
         builder_version=engine.builder_version,
         target=asked.name,
-        precision=manifest.precision,
-        compiled_for=engine.request.target.capabilities,
+        precision=precision,
+        compiled_for=request.target.capabilities,
         proxy=proxy,
         batch=batch,
-        build_seconds=engine.build_seconds,
-        audit=read,
-        attentions=expected,
-        islands=islands,
-        costs=attention_costs(
-            read,
-            manifest.model,
-            manifest.precision,
-            batch,
-            class_tail=manifest.graph.has_rewrite("class-tail"),
+        expected_attentions=expected,
+        unfused_attentions=tuple(module for module in expected if module not in fused),
+        compiler_fp32=tuple(
+            WidenedKernel(name=one.kernel.name, module=one.module, moved_bytes=one.moved_bytes)
+            for one in read.fp32_intermediates(islands)
         ),
-        nodes=manifest.graph.plugins.along,
+        plugins=PlannedPlugins(
+            nodes_along=manifest.graph.plugins.along,
+            attentions=attention_costs(read, manifest.model, precision, batch, class_tail=tail),
+        ),
         trtexec=trtexec_command(
-            ONNX_NAME,
-            input_name=clip.name,
-            shape=engine.request.profile()[1],
-            dynamic=not isinstance(clip.shape[0], int),
+            ONNX_NAME, input_name=request.graph.input_name, shape=request.profile()[1], dynamic=dynamic
         ),
-        verdicts=_verdicts(read, engine, islands, expected, graph, (engine.request.builder, asked.name, stands_in_for)),
     )
+    about = (request.builder, asked.name, f"{asked.name}, {proxy}" if proxy else "")
+    verdicts = _verdicts(read, engine, islands, expected, graph, about)
+    return GraphPlan(record=record, audit=read, build_seconds=engine.build_seconds, verdicts=verdicts)
 
 
 def _verdicts(
@@ -253,20 +217,18 @@ def plans_of(
 
 def difference(one: GraphPlan, other: GraphPlan, view: str) -> list[dict[str, Any]]:
     """Rows of ``view`` that either plan has, with what ``one`` has more than ``other``; the whole first."""
-    whole = "(all)"
+    mine, theirs = (_totals(plan.audit, view) for plan in (one, other))
     rows = []
-    mine, theirs = (_totals(plan, view, whole) for plan in (one, other))
     for name in dict.fromkeys((*mine, *theirs)):
-        nothing: Sequence[int] = (0, 0, 0)
-        pairs = zip(mine.get(name, nothing), theirs.get(name, nothing), strict=True)
         row: dict[str, Any] = {"name": name}
-        for figure, (value, base) in zip(("kernels", "moved_bytes", "flops"), pairs, strict=True):
-            row[figure], row[f"other_{figure}"] = value, base
+        for figure in ("kernels", "moved_bytes", "flops"):
+            for whose, found in (("", mine), ("other_", theirs)):
+                row[whose + figure] = getattr(found[name], figure) if name in found else 0
         rows.append(row)
     return rows
 
 
-def _totals(plan: GraphPlan, view: str, whole: str) -> dict[str, tuple[int, int, int]]:
-    read = plan.audit
-    groups = {name: (group.kernels, group.moved_bytes, group.flops) for name, group in read.groups(view).items()}
-    return {whole: (len(read.kernels), read.moved_bytes, read.flops), **groups}
+def _totals(read: Audit, view: str) -> dict[str, KernelTotals]:
+    # The work of products behind no kernel is in no group, and in the whole.
+    whole = replace(read.totals, flops=read.flops)
+    return {"(all)": whole, **{group.name: group for group in read.groups(view)}}

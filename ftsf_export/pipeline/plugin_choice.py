@@ -12,12 +12,13 @@ from ftsf_export.config import BatchRange, ExportConfig
 from ftsf_export.engine.audit import audit
 from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.choice import BuildPlanChoice, build_tools_here
-from ftsf_export.engine.plugin_costs import AttentionCost, attention_costs, plugin_problem
+from ftsf_export.engine.plugin_costs import attention_costs, plugin_problem
 from ftsf_export.engine.request import GraphFacts
 from ftsf_export.engine.targets import Target, target_named
 from ftsf_export.errors import EnvironmentLacks
 from ftsf_export.network.scope import CLIP
 from ftsf_export.pipeline.plan_bundle import compile_at, compiler_for
+from ftsf_export.plan_record import AttentionCost
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.runners.flavour import INSTALLS
 

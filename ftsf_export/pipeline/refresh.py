@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ftsf_export.bench.timing import Timing
 from ftsf_export.bundle import Bundle, record
 from ftsf_export.errors import BundleError, EnvironmentLacks, OutputError
 from ftsf_export.report import EngineFigures, record_from_bytes, render
-from ftsf_export.strict_json import plain
+from ftsf_export.timing import Timing
 
 _REPORT = "report.json"
 
@@ -28,7 +27,7 @@ def refresh_report(
     try:
         path = bundle.path / _REPORT
         new = record_from_bytes(path.read_bytes(), str(path)).refreshed(
-            bundle.manifest, engines=engines, timings=tuple(map(plain, timings))
+            bundle.manifest, engines=engines, timings=tuple(timings)
         )
         return record(bundle, files=dict(render(new))), ""
     except (EnvironmentLacks, OutputError, BundleError) as error:

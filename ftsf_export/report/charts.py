@@ -10,27 +10,37 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import pairwise
+from itertools import cycle, pairwise
+
+from ftsf_export.mechanisms import MECHANISMS
+from ftsf_export.plan_record import KINDS
 
 _ROW, _BAR, _TOP = 22, 14, 6
 _WIDTH, _LABELS, _TOTALS = 880, 120, 92
 _PLOT_HEIGHT, _LEFT, _RIGHT, _BOTTOM = 340, 76, 150, 46
 # Okabe and Ito's palette, told apart by the colour-blind too; the second of each pair is for a dark page.
-COLOURS = {
-    "attention": ("#0072b2", "#4da3d9"),
-    "product": ("#e69f00", "#e8b04a"),
-    "norm": ("#009e73", "#3fbf9b"),
-    "pointwise": ("#cc79a7", "#d795ba"),
-    "copy": ("#7f8790", "#8d96a1"),
-    "regular": ("#0072b2", "#4da3d9"),
-    "fastformer": ("#d55e00", "#ee8a4a"),
-    "performer": ("#009e73", "#3fbf9b"),
-}
+_PALETTE = (
+    ("#0072b2", "#4da3d9"),
+    ("#e69f00", "#e8b04a"),
+    ("#009e73", "#3fbf9b"),
+    ("#cc79a7", "#d795ba"),
+    ("#7f8790", "#8d96a1"),
+    ("#d55e00", "#ee8a4a"),
+)
+
+
+def colours() -> dict[str, tuple[str, str]]:
+    """Kind of kernel, or mechanism -> its colour on a light page and on a dark one.
+
+    Each stands in charts of its own. Mechanisms take the palette in the order of their table, its last colour first.
+    """
+    of_mechanisms = zip(MECHANISMS, cycle((_PALETTE[-1], *_PALETTE)), strict=False)
+    return {**dict(zip(KINDS, _PALETTE, strict=False)), **dict(of_mechanisms)}
 
 
 def colour_rules() -> str:
-    """The CSS variables of ``COLOURS``, for light pages and for dark ones."""
-    light, dark = ("".join(f"--kind-{name}:{pair[i]};" for name, pair in COLOURS.items()) for i in (0, 1))
+    """The CSS variables of ``colours``, for light pages and for dark ones."""
+    light, dark = ("".join(f"--kind-{name}:{pair[i]};" for name, pair in colours().items()) for i in (0, 1))
     return f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
 
 
@@ -67,7 +77,7 @@ def stacked_bars(rows: Mapping[str, Mapping[str, float]], *, title: str, unit: s
 class Series:
     """A line of a chart."""
 
-    name: str  #: A key of ``COLOURS``.
+    name: str  #: A key of ``colours``.
     points: tuple[tuple[float, float], ...]  #: (x, y) in order of x, in the units of the axes.
 
 

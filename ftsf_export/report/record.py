@@ -9,13 +9,13 @@ from typing import Any
 from ftsf_export.bundle import ONNX_NAME, Manifest
 from ftsf_export.bundle.manifest import manifest_converter
 from ftsf_export.errors import BundleError
+from ftsf_export.plan_record import PlanRecord, Sidecar
 from ftsf_export.strict_json import Count, Sha256, json_from_bytes, plain, structured
+from ftsf_export.timing import Timing
 
 SCHEMA_VERSION = 2
 NO_GPU = "not run: no GPU"
 REPORT_NAMES = ("report.json", "report.md", "report.html")
-
-Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class EngineFigures:
 
     sha256: Sha256  #: Of the engine that the figures are about.
     build_seconds: float  #: How long its build took.
-    built: Values  #: Its sidecar: builder, kernels, bytes, layers.
+    built: Sidecar  #: What stands beside it.
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Record:
 
     manifest: Manifest  #: The bundle's, without the report's own files.
     engines: Mapping[str, EngineFigures] = field(default_factory=dict)  #: Engine file -> its figures.
-    plans: tuple[Values, ...] = ()  #: What the compiler made of the graph, ``GraphPlan.as_dict()``, one an engine.
-    timings: tuple[Values, ...] = ()  #: ``Timing`` in JSON; each is shown under its own heading.
+    plans: tuple[PlanRecord, ...] = ()  #: What the compiler made of the graph, one an engine.
+    timings: tuple[Timing, ...] = ()  #: Each is shown under its own heading.
     gpu_benchmark: str = NO_GPU  #: Why there are no figures of a GPU; shown unless ``timings`` holds some.
     stages: tuple[StageTime, ...] = ()  #: Of the export, in order.
     commands: tuple[Command, ...] = ()  #: What can be done with the bundle, beside verifying it.
@@ -71,7 +71,7 @@ class Record:
         manifest: Manifest,
         *,
         engines: Mapping[str, EngineFigures] | None = None,
-        timings: tuple[Values, ...] = (),
+        timings: tuple[Timing, ...] = (),
     ) -> Record:
         """The same export after more was recorded in its bundle.
 
@@ -90,9 +90,9 @@ class Record:
         return {"report_schema": SCHEMA_VERSION, **plain(self, converter=manifest_converter())}
 
 
-def _measured(timing: Values) -> tuple[str, str]:
+def _measured(timing: Timing) -> tuple[str, str]:
     """What a timing is of."""
-    return timing["subject"]["heading"], timing["subject"]["file"]
+    return timing.heading, timing.subject.file
 
 
 def record_from_bytes(data: bytes, source: str) -> Record:

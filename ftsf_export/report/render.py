@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from importlib.resources import files
 from inspect import isfunction
 from typing import TYPE_CHECKING, Any
 
 from ftsf_export.bundle import ONNX_NAME, CheckpointWeights, EngineEntry, Manifest
 from ftsf_export.config import Size
-from ftsf_export.errors import BundleError, EnvironmentLacks
+from ftsf_export.errors import EnvironmentLacks
+from ftsf_export.plan_record import PlanRecord
 from ftsf_export.report import charts, figures
 from ftsf_export.report.measures import table_from_measures
 from ftsf_export.report.record import Command, Record
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 INSTALL = "pip install 'ftsf-export[export]'"
 _SHOWN_ROWS = 6
-_CPU = "CPU"
 _VERIFY_AGAIN = Command(
     title="Verify this bundle again, with or without a GPU, without PyTorch", command="ftsf verify ."
 )
@@ -32,21 +31,15 @@ def render(record: Record) -> dict[str, bytes]:
     """Name -> content of the three files of a report. The page needs nothing else: styles inside, no script, no font,
     no address.
 
-    Raises EnvironmentLacks without Jinja2, BundleError for a record whose plans or timings, which are kept as another
-    room gave them, lack what is shown.
+    Raises EnvironmentLacks without Jinja2.
     """
     text, page = (_environment(escaped=escaped) for escaped in (False, True))
-    from jinja2 import UndefinedError
-
-    try:
-        shown = _view(record)
-        return {
-            "report.json": bytes_from_json(record.as_json()),
-            "report.md": text.get_template("report.md.j2").render(shown).encode(),
-            "report.html": page.get_template("report.html.j2").render(shown).encode(),
-        }
-    except (KeyError, TypeError, UndefinedError) as error:
-        raise BundleError(f"report.json: a plan or a timing of another version ({error}); export again") from error
+    shown = _view(record)
+    return {
+        "report.json": bytes_from_json(record.as_json()),
+        "report.md": text.get_template("report.md.j2").render(shown).encode(),
+        "report.html": page.get_template("report.html.j2").render(shown).encode(),
+    }
 
 
 def _environment(*, escaped: bool) -> Environment:
@@ -82,7 +75,7 @@ def _view(record: Record) -> dict[str, Any]:
         "need_fine_tuning": manifest.need_fine_tuning,
         "checkpoint": manifest.weights if isinstance(manifest.weights, CheckpointWeights) else None,
         "asked": manifest.asked.written(),
-        "model": manifest.model.as_dict(),
+        "model": plain(manifest.model),
         "tensors": (*manifest.inputs, *manifest.outputs),
         # The weights may lie beside the graph, as external data.
         "graph_bytes": sum(entry.size_bytes for name, entry in manifest.files.items() if name.startswith(ONNX_NAME)),
@@ -90,10 +83,10 @@ def _view(record: Record) -> dict[str, Any]:
         "summary": _summary(manifest),
         "shown_rows": _SHOWN_ROWS,
         "engines": [_engine(record, engine) for engine in manifest.engines],
-        "plans": [{**plan, "chart": _plan_chart(plan)} for plan in record.plans],
+        "plans": [{**vars(plan), "chart": _plan_chart(plan)} for plan in record.plans],
         "colour_rules": charts.colour_rules(),
-        "gpu_timings": [timing for timing in record.timings if not _on_cpu(timing)],
-        "cpu_timings": [timing for timing in record.timings if _on_cpu(timing)],
+        "gpu_timings": [timing for timing in record.timings if timing.subject.on_gpu],
+        "cpu_timings": [timing for timing in record.timings if not timing.subject.on_gpu],
         "commands": (_VERIFY_AGAIN, *record.commands),
         "files": dict(sorted(manifest.files.items())),
         "tools": dict(sorted(manifest.tools.items())),
@@ -113,17 +106,16 @@ def _engine(record: Record, engine: EngineEntry) -> dict[str, Any]:
         **plain(engine),
         "size_bytes": record.manifest.files[engine.file].size_bytes,
         "build_seconds": None if figures is None else figures.build_seconds,
-        "built": {} if figures is None else figures.built,
+        "built": {} if figures is None else vars(figures.built),
     }
 
 
-def _plan_chart(plan: Mapping[str, Any]) -> str:
-    title = f"Bytes moved by each block of the plan for {plan['target']}, by kind of kernel"
-    return charts.stacked_bars(plan["bytes_by_block_and_kind"], title=title, unit="MB", scale=1e6)
-
-
-def _on_cpu(timing: Mapping[str, Any]) -> bool:
-    return str(timing["subject"]["heading"]).startswith(_CPU)
+def _plan_chart(plan: PlanRecord) -> str:
+    """In the order of execution, which a JSON object does not keep."""
+    title = f"Bytes moved by each block of the plan for {plan.target}, by kind of kernel"
+    moved = plan.bytes_by_block_and_kind
+    rows = {block.name: {kind.name: moved[block.name][kind.name] for kind in plan.by_kind} for block in plan.by_block}
+    return charts.stacked_bars(rows, title=title, unit="MB", scale=1e6)
 
 
 def _summary(manifest: Manifest) -> dict[str, Any]:

@@ -9,12 +9,12 @@ import pytest
 
 from ftsf_export.bench.cuda import Cuda
 from ftsf_export.bench.gpu_state import gpu_monitor
-from ftsf_export.bench.timing import CPU_HEADING, Timing
 from ftsf_export.bundle import Bundle, EngineEntry
 from ftsf_export.cli.main import ftsf, run
 from ftsf_export.doctor.examine import run_probe
-from ftsf_export.pipeline.bench import BenchRequest, measure_bundle
+from ftsf_export.pipeline.bench import CPU_HEADING, BenchRequest, measure_bundle
 from ftsf_export.runners.driver import require_gpu
+from ftsf_export.timing import Timing
 
 MakeBundle = Callable[..., tuple[Bundle, EngineEntry]]
 
@@ -72,6 +72,7 @@ def test_auto_takes_the_gpu_and_onnxruntime_stays_the_cpu(
     for runner, is_cpu in (("auto", False), ("onnxruntime", True)):
         assert run(ftsf, ["bench", str(bundle.path), "--runner", runner, "--seconds", "0.2", "--json"], "ftsf") == 0
         answer = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert {timing["subject"]["on_gpu"] for timing in answer["timings"]} == {not is_cpu}
         assert {timing["subject"]["heading"] == CPU_HEADING for timing in answer["timings"]} == {is_cpu}
 
 

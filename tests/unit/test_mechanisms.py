@@ -21,6 +21,7 @@ from ftsf_export.engine.request import operation_of
 from ftsf_export.errors import ConfigError
 from ftsf_export.graph.forms.attention import AttentionParts
 from ftsf_export.graph.forms.linear_map import LinearMap, columns
+from ftsf_export.report.charts import colours
 from ftsf_export.verdict import Status
 
 TINY = {"frames": 2, "size": 32, "dim": 32, "dim_head": 16, "depth": 3, "num_classes": 5}
@@ -105,6 +106,7 @@ def test_a_fourth_mechanism_has_no_softmax_form_and_no_plugin(average: str) -> N
     model = TimeSformerConfig(2, 3, 32, 32, 5, dim=32, dim_head=16, attn_mechanism=average)
     assert attentions_to_fuse(model, "fp16", 1) == ()
     assert "average attention has no plugin" in plugin_problem(average, 64)
+    assert average in colours()
     with pytest.raises(ValueError, match="average forms no attention weights"):
         TimeSformerConfig(2, 3, 32, 32, 5, dim=32, dim_head=16, attn_mechanism=average, attn_dropout=0.1)
 

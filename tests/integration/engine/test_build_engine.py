@@ -106,8 +106,8 @@ def test_progress_is_told_by_phase(graphs: WriteGraph, order: Order, tmp_path: P
 def test_the_log_is_kept_where_asked_and_the_terminal_stays_clean(
     graphs: WriteGraph, order: Order, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    build_engine(order(graphs(), tmp_path / "e.engine", log_path=tmp_path / "builder.log"))
-    assert "LayerType: gemm" in (tmp_path / "builder.log").read_text(encoding="utf-8")
+    build_engine(order(graphs(), tmp_path / "e.engine", log_folder=tmp_path))
+    assert "LayerType: gemm" in (tmp_path / "e.log").read_text(encoding="utf-8")
     assert capfd.readouterr() == ("", "")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ftsf_export.bench.timing import TimedFile
+from ftsf_export.timing import TimedFile
 
 MS = 1_000_000  # nanoseconds
 
@@ -226,6 +226,7 @@ def engine(cudart: FakeCudart) -> FakeEngine:
 def subject() -> TimedFile:
     return TimedFile(
         heading="CPU (ONNX Runtime)",
+        on_gpu=False,
         file="model.onnx",
         sha256="0" * 64,
         weights="random, seed 0",

@@ -12,7 +12,7 @@ import pytest
 
 from ftsf_export.bench.measurement import Measurement
 from ftsf_export.bench.sampling import Samples
-from ftsf_export.bench.timing import CPU_HEADING, TimedFile, Timing, timing_from_samples
+from ftsf_export.bench.statistics import timing_from_samples
 from ftsf_export.bundle import (
     Bundle,
     BundleWriter,
@@ -24,9 +24,10 @@ from ftsf_export.bundle.golden import write_golden
 from ftsf_export.cli.main import ftsf, run
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks
 from ftsf_export.pipeline import bench as pipeline
-from ftsf_export.pipeline.bench import BenchRequest, measure_bundle
+from ftsf_export.pipeline.bench import CPU_HEADING, BenchRequest, measure_bundle
 from ftsf_export.runners.driver import Gpu, gpu_problem
 from ftsf_export.strict_json import plain, structured
+from ftsf_export.timing import TimedFile, Timing
 from ftsf_export.verdict import Measure, Status, Subject, Verdict
 from tests.unit.manifests import rehash, small_manifest
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from ftsf_export.bench.sampling import Samples
+from ftsf_export.bench.statistics import timing_from_samples
 from ftsf_export.bench.table import main, table_from_timings
-from ftsf_export.bench.timing import TimedFile, Timing, timing_from_samples
 from ftsf_export.runners.driver import gpu_problem
 from ftsf_export.strict_json import plain
+from ftsf_export.timing import TimedFile, Timing
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,8 +11,8 @@ import pytest
 from ftsf_export.bench.cuda import Cuda
 from ftsf_export.bench.engine_timing import time_engine
 from ftsf_export.bench.sampling import Schedule
-from ftsf_export.bench.timing import TimedFile, Timing
 from ftsf_export.errors import RunError
+from ftsf_export.timing import TimedFile, Timing
 
 CLIP = np.ones((2, 3, 4), np.float32)
 SCHEDULE = Schedule(iterations=5, seconds=0.0, warmup=1, warmup_seconds=0.0)
@@ -27,7 +27,8 @@ def time_it(engine: Any, subject: TimedFile, clock: Any, **changes: Any) -> tupl
     return time_engine(
         engine,
         {"clip": CLIP},
-        subject=replace(subject, heading="NVIDIA L4 (TensorRT 11.1.0)"),
+        subject=replace(subject, heading="NVIDIA L4", on_gpu=True),
+        runtime="TensorRT 11.1.0",
         schedule=SCHEDULE,
         cuda=Cuda(engine.cudart),
         clock_ns=read_clock,

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from ftsf_export.bench.gpu_state import GpuMonitor, GpuSample, gpu_monitor
+from ftsf_export.bench.gpu_state import GpuMonitor, gpu_monitor, throttling
 from ftsf_export.runners.driver import Gpu, gpu_problem
+from ftsf_export.timing import GpuSample
 
 L4 = Gpu(name="NVIDIA L4", capability="8.9", memory_bytes=24 << 30, driver_version="580.65.06", cuda_version="13.0")
 
@@ -81,7 +82,7 @@ def test_extremes_lie_between_the_timed_calls(clock: Any) -> None:
     assert trace.highest.memory_used_bytes == 5 << 30
     assert trace.highest.power_w == 71.5
     assert trace.highest.throttle_reasons == ("power cap (software)", "thermal slowdown (hardware)")
-    assert trace.warnings() == [
+    assert throttling(trace) == [
         "the GPU throttled while it was measured: power cap (software), thermal slowdown (hardware)"
     ]
 
@@ -112,7 +113,7 @@ def test_what_a_device_does_not_answer_is_unknown(clock: Any) -> None:
     )
     trace = GpuMonitor(L4, nvml, "handle", clock).trace()
     assert trace.highest == GpuSample(sm_clock_mhz=1500, memory_clock_mhz=6251, temperature_c=40)
-    assert trace.warnings() == []
+    assert throttling(trace) == []
 
 
 def test_an_idle_gpu_is_no_throttle(clock: Any) -> None:
@@ -120,7 +121,7 @@ def test_an_idle_gpu_is_no_throttle(clock: Any) -> None:
     nvml.mask = 0x1 | 0x2
     trace = GpuMonitor(L4, nvml, "handle", clock).trace()
     assert trace.highest.throttle_reasons == ("gpu idle", "applications clocks setting")
-    assert trace.warnings() == []
+    assert throttling(trace) == []
 
 
 def test_the_gpu_is_found_by_its_pci_address(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,10 @@ import pytest
 from ftsf_export.bench.measurement import Measurement, measure_in_child
 from ftsf_export.bench.memory import peak_rss_bytes
 from ftsf_export.bench.sampling import Schedule
-from ftsf_export.bench.timing import TimedFile
 from ftsf_export.errors import EnvironmentLacks, RunError
 from ftsf_export.runners.driver import gpu_problem
 from ftsf_export.strict_json import plain, structured
+from ftsf_export.timing import TimedFile
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -12,8 +12,8 @@ from polygraphy.backend.base import BaseRunner
 from ftsf_export.bench.measurement import time_runner
 from ftsf_export.bench.outputs import batch_of_clips, check_outputs
 from ftsf_export.bench.sampling import Schedule
-from ftsf_export.bench.timing import TimedFile
 from ftsf_export.errors import RunError
+from ftsf_export.timing import TimedFile
 
 FEED = {"clip": np.zeros((2, 3), np.float32)}
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from ftsf_export.bench.gpu_state import GpuSample, GpuTrace
 from ftsf_export.bench.sampling import Samples
-from ftsf_export.bench.timing import CPU_HEADING, TimedFile, Timing, timing_from_samples
+from ftsf_export.bench.statistics import timing_from_samples
 from ftsf_export.errors import BundleError
+from ftsf_export.pipeline.bench import CPU_HEADING
 from ftsf_export.strict_json import plain, structured
+from ftsf_export.timing import GpuSample, GpuTrace, TimedFile, Timing
 
 TRACE = GpuTrace(
     device="NVIDIA L4",

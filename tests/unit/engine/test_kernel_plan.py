@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ftsf_export.engine.grammar import GrammarError, Record
-from ftsf_export.engine.kernel_plan import Memory, Plan, Tensor, dtype_named, plan_from_layers, plan_from_log
+from ftsf_export.engine.kernel_plan import Plan, Tensor, dtype_named, plan_from_layers, plan_from_log
+from ftsf_export.plan_record import Memory
 
 ReadPlan = Callable[[str], Plan]
 

@@ -12,20 +12,20 @@ import pytest
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.config import BatchRange
 from ftsf_export.engine import worker
-from ftsf_export.engine.audit import KernelTotals, audit
+from ftsf_export.engine.audit import audit
 from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.kernel_plan import Kernel, Plan, Tensor, nodes_named
 from ftsf_export.engine.network import products_of
 from ftsf_export.engine.plugin_costs import (
-    AttentionCost,
     attention_costs,
     plugin_alongs,
+    plugin_is_better,
     plugin_problem,
 )
 from ftsf_export.engine.request import BuildOptions, BuildRequest, CompilerRefusal, GraphFacts
 from ftsf_export.engine.targets import target_named
 from ftsf_export.errors import EnvironmentLacks
-from ftsf_export.network.scope import Scope
+from ftsf_export.plan_record import AttentionCost, KernelTotals
 
 MODEL = TimeSformerConfig(frames=8, channels=3, height=224, width=224, num_classes=5, dim=512, depth=3)
 # Queries, keys, values and outputs of one token in half precision. A frame has 196 patches, and a class token, which
@@ -100,10 +100,6 @@ def test_no_plugin_no_cost(model: dict[str, Any]) -> None:
     assert costs(replace(MODEL, **model)) == ()
 
 
-def cost(compiled: KernelTotals, plugin: KernelTotals) -> AttentionCost:
-    return AttentionCost(along="time", module=Scope("m"), attentions=1, compiled=compiled, plugin=plugin, bound_bytes=1)
-
-
 @pytest.mark.parametrize(
     ("compiled", "plugin", "better"),
     [
@@ -117,10 +113,10 @@ def cost(compiled: KernelTotals, plugin: KernelTotals) -> AttentionCost:
 )
 def test_the_plugin_is_taken_where_its_bound_is_lower(compiled: Any, plugin: Any, better: bool) -> None:
     one, other = (
-        KernelTotals(kernels=count, moved_bytes=moved, flops=0, least_s=least)
+        KernelTotals(kernels=count, moved_bytes=moved, flops=0, least_ms=least)
         for count, moved, least in (compiled, plugin)
     )
-    assert cost(one, other).plugin_is_better is better
+    assert plugin_is_better(one, other) is better
 
 
 def test_who_takes_plugins() -> None:

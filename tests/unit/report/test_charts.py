@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from ftsf_export.report.charts import COLOURS, Series, line_chart, stacked_bars, standalone
+from ftsf_export.report.charts import Series, colours, line_chart, stacked_bars, standalone
 
 ROWS = {"blocks.0": {"product": 60.0, "copy": 20.0}, "head": {"product": 10.0, "copy": 0.0}}
 
@@ -47,7 +47,7 @@ def test_lines_start_at_zero_and_their_names_do_not_cover_each_other() -> None:
     page = ET.fromstring(line_chart(series, title="t", x_name="tokens", y_name="MB", said="equal"))
     lines = [line.get("points") for line in page.iter("polyline")]
     assert lines[0].split()[0] == lines[1].split()[0]  # type: ignore[union-attr]
-    names = [float(text.get("y") or 0) for text in page.iter("text") if text.text in COLOURS]
+    names = [float(text.get("y") or 0) for text in page.iter("text") if text.text in colours()]
     assert abs(names[0] - names[1]) >= 16
     assert "0" in [text.text for text in page.iter("text")]
 

@@ -15,7 +15,10 @@ import pytest
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import CheckpointWeights, EngineEntry, FileEntry, Island, Manifest
 from ftsf_export.errors import BundleError, EnvironmentLacks
+from ftsf_export.plan_record import KernelGroup, KernelTotals, Memory, PlannedPlugins, PlanRecord, Sidecar
 from ftsf_export.report import REPORT_NAMES, Command, EngineFigures, Record, StageTime, record_from_bytes, render
+from ftsf_export.strict_json import plain
+from ftsf_export.timing import LatencySummary, TimedFile, Timing
 from ftsf_export.verdict import Bound, Measure, Status, Subject, Verdict
 from tests.unit.manifests import small_manifest
 
@@ -74,26 +77,44 @@ def manifest(*verdicts: Verdict, **changes: Any) -> Manifest:
     )
 
 
-def timing(heading: str) -> dict[str, Any]:
-    latency = {"count": 10, "p50_ms": 2604.3, "p90_ms": 2650.0, "p95_ms": 2660.0, "p99_ms": 2671.0}
-    subject = {
-        "heading": heading,
-        "file": "model.onnx",
-        "precision": "fp16",
-        "batch": 1,
-        "weights": "random, seed 0",
-        "notes": ["says nothing about a GPU"],
-    }
-    return {"subject": subject, "latency": latency, "clips_per_s": 0.383, "video_s_per_s": None}
+def timing(heading: str, *, on_gpu: bool) -> Timing:
+    latency = LatencySummary(
+        count=10, mean_ms=2610.0, std_ms=20.0, min_ms=2590.0, p50_ms=2604.3, p90_ms=2650.0, p95_ms=2660.0,
+        p99_ms=2671.0, max_ms=2671.5, slow_outliers=0,
+    )  # fmt: skip
+    subject = TimedFile(
+        heading=heading, on_gpu=on_gpu, file="model.onnx", sha256=MODEL_SHA, weights="random, seed 0", precision="fp16",
+        batch=1, clip_s=None, clip_assumption="", conditions={}, notes=("says nothing about a GPU",),
+    )  # fmt: skip
+    return Timing(
+        subject=subject, warmup_iterations=3, elapsed_s=26.0, latency=latency, device=None, clips_per_s=0.383,
+        video_s_per_s=None, peak_rss_bytes=None, gpu=None,
+    )  # fmt: skip
 
 
-FIGURES = {
-    ENGINE: EngineFigures(
-        sha256=ENGINE_SHA,
-        build_seconds=8.4,
-        built={"builder_version": "1.7.1", "kernels": 388, "moved_bytes": 1700 << 20},
-    )
-}
+CPU = timing("CPU (ONNX Runtime)", on_gpu=False)
+# The name of a device says nothing of its kind.
+GPU = timing("CPU-like GPU (TensorRT 11.1.0)", on_gpu=True)
+SIDECAR = Sidecar(
+    builder="rtx", builder_version="1.7.1", target="rtx", precision="fp16", compute_capabilities=("8.6", "8.9"),
+    sha256=ENGINE_SHA, size_bytes=136 << 20, input="clip", profile={"min": (1, 8), "opt": (1, 8), "max": (1, 8)},
+    tf32=False, plugins="", kernels=388, kernels_by_kind={"gemm": 388}, moved_bytes=1700 << 20, fused_attentions=0,
+    product_operand_types={"fp16": 388}, memory=Memory(),
+)  # fmt: skip
+FIGURES = {ENGINE: EngineFigures(sha256=ENGINE_SHA, build_seconds=8.4, built=SIDECAR)}
+BLOCKS = tuple(f"blocks.{index}" for index in range(11))
+TOTALS = KernelTotals(kernels=1, moved_bytes=2_000_000, flops=1000, least_ms=0.5)
+PLAN = PlanRecord(
+    kernels=11, kernels_by_kind={"product": 11}, layer_types={"gemm": 11}, moved_bytes=22_000_000, gemm_flops=11_000,
+    gemm_flops_by_type={"fp16": 10_000, "fp32": 1000}, unplaced_products=(), memory=Memory(weights_bytes=1 << 20),
+    fused_attentions=0, copy_kernels=0, copy_bytes=0, least_ms=5.5, reference_card="a card", unread_lines=0,
+    by_block=tuple(KernelGroup(name=name, **vars(TOTALS)) for name in BLOCKS),
+    by_module=(KernelGroup(name="blocks.*", **vars(TOTALS)),), by_kind=(KernelGroup(name="product", **vars(TOTALS)),),
+    bytes_by_block_and_kind={name: {"product": 2_000_000} for name in BLOCKS},
+    builder="rtx", builder_version="1.7.1", target="rtx-30", precision="fp16", compiled_for=("8.6",), proxy="", batch=1,
+    expected_attentions=(), unfused_attentions=(), compiler_fp32=(),
+    plugins=PlannedPlugins(nodes_along=(), attentions=()), trtexec="trtexec",
+)  # fmt: skip
 
 
 def full_record(*verdicts: Verdict, **changes: Any) -> Record:
@@ -212,12 +233,12 @@ def test_a_proxy_is_called_one() -> None:
 
 
 def test_without_a_gpu_the_benchmark_says_so_and_cpu_figures_stand_under_their_heading() -> None:
-    cpu = full_record(timings=(timing("CPU (ONNX Runtime)"),))
+    cpu = full_record(timings=(CPU,))
     for text in (html(cpu).text, markdown(cpu)):
         assert "not run: no GPU" in text
         assert text.index("not run: no GPU") < text.index("CPU (ONNX Runtime)") < text.index("2604")
         assert "says nothing about a GPU" in text
-    gpu = full_record(timings=(timing("NVIDIA L4 (TensorRT 11.1.0)"),))
+    gpu = full_record(timings=(GPU,))
     assert "not run: no GPU" not in html(gpu).text
 
 
@@ -248,7 +269,7 @@ def test_an_empty_bundle_is_reported_too() -> None:
 
 
 def test_the_page_needs_nothing_else_and_can_be_read_aloud() -> None:
-    page = render(full_record(timings=(timing("CPU (ONNX Runtime)"),)))["report.html"].decode()
+    page = render(full_record(timings=(CPU,)))["report.html"].decode()
     assert not re.search(r"https?:|//[a-z]|url\(|@import|<script|<link|<img|src=", page)
     assert "prefers-color-scheme: dark" in page
     parsed = Page(page)
@@ -273,7 +294,7 @@ def test_hostile_text_stays_text() -> None:
 def test_refreshing_keeps_the_export_and_takes_the_bundle_as_it_is_now() -> None:
     old = record_from_bytes(render(full_record())["report.json"], "report.json")
     passed = replace(NOT_RUN, status=Status.PASSED, reason="", measures=GOOD.measures)
-    new = old.refreshed(manifest(GOOD, passed), timings=(timing("NVIDIA L4 (TensorRT 11.1.0)"),))
+    new = old.refreshed(manifest(GOOD, passed), timings=(GPU,))
     assert [verdict.status.value for verdict in new.manifest.verdicts] == ["passed", "passed"]
     assert (new.engines, new.stages, new.commands) == (old.engines, old.stages, old.commands)
     other = manifest(GOOD)
@@ -281,7 +302,7 @@ def test_refreshing_keeps_the_export_and_takes_the_bundle_as_it_is_now() -> None
     rebuilt = replace(other, engines=(replace(other.engines[0], sha256=sha256),))
     # The old figures spoke of another engine.
     assert old.refreshed(rebuilt).engines == {}
-    figures = {ENGINE: EngineFigures(sha256=sha256, build_seconds=3.0, built={})}
+    figures = {ENGINE: EngineFigures(sha256=sha256, build_seconds=3.0, built=replace(SIDECAR, sha256=sha256))}
     assert old.refreshed(rebuilt, engines=figures).engines == figures
 
 
@@ -296,10 +317,29 @@ def test_a_record_of_another_shape_is_refused() -> None:
             record_from_bytes(json.dumps(wrong).encode(), "report.json")
 
 
-@pytest.mark.parametrize("wrong", [{"plans": ({},)}, {"timings": ({},)}, {"timings": ({"subject": {}},)}])
-def test_plans_and_timings_that_lack_what_is_shown_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(BundleError, match="a plan or a timing of another version"):
-        render(full_record(**wrong))
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"plans": [{}]}, r"report\.json: plans\[0\]\.kernels: missing"),
+        ({"plans": [{**plain(PLAN), "by_block": "none"}]}, r"plans\[0\]\.by_block: expected a list, got 'none'"),
+        ({"timings": [{}]}, r"timings\[0\]\.subject: missing"),
+        ({"timings": [{**plain(CPU), "subject": {}}]}, r"timings\[0\]\.subject\.heading: missing"),
+        ({"engines": {ENGINE: {"sha256": ENGINE_SHA, "build_seconds": 1.0, "built": {"kernels": []}}}}, "built"),
+    ],
+)
+def test_a_record_that_lacks_what_is_shown_is_refused(wrong: dict[str, Any], named: str) -> None:
+    with pytest.raises(BundleError, match=named):
+        record_from_bytes(json.dumps({**full_record().as_json(), **wrong}).encode(), "report.json")
+
+
+def test_a_plan_reads_the_same_after_a_journey_through_json() -> None:
+    record = full_record(plans=(PLAN,), timings=(CPU, GPU))
+    files = render(record)
+    assert render(record_from_bytes(files["report.json"], "report.json")) == files
+    page = files["report.html"].decode()
+    # In the order of execution: as text, blocks.10 comes before blocks.2.
+    assert page.index(">blocks.2<") < page.index(">blocks.10<")
+    assert page.index("Work in fp16") < page.index("Work in fp32")
 
 
 def test_a_report_is_about_hashed_files() -> None:

@@ -3,16 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from ftsf_export.bench.gpu_state import GpuTrace
-from ftsf_export.bench.sampling import Samples
-from ftsf_export.bench.statistics import LatencySummary, summary_from_latencies
 
-CPU_HEADING = "CPU (ONNX Runtime)"
+@dataclass(frozen=True, kw_only=True)
+class LatencySummary:
+    """Latencies in milliseconds, one a call.
 
-# Below this many samples the 99th percentile lies between the two slowest calls.
-_ENOUGH_FOR_P99 = 100
+    Percentiles interpolate linearly between order statistics (type 7 of Hyndman and Fan 1996, NumPy's "linear"):
+    of n sorted samples x_0 .. x_(n-1), p is the value at rank p/100 * (n - 1).
+    """
+
+    count: int  #: Of the samples.
+    mean_ms: float  #: Of all samples.
+    std_ms: float  #: Sample standard deviation (over n - 1; 0 for one sample).
+    min_ms: float  #: The fastest call.
+    p50_ms: float  #: The median.
+    p90_ms: float  #: 90th percentile.
+    p95_ms: float  #: 95th percentile.
+    p99_ms: float  #: 99th percentile.
+    max_ms: float  #: The slowest call.
+    slow_outliers: int  #: Samples beyond Tukey's outer fence; they are in every figure here.
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuSample:
+    """One reading; None for what the device does not tell."""
+
+    sm_clock_mhz: int | None = None  #: Clock of the multiprocessors.
+    memory_clock_mhz: int | None = None  #: Clock of the memory.
+    temperature_c: int | None = None  #: In degrees Celsius.
+    power_w: float | None = None  #: In watts.
+    memory_used_bytes: int | None = None  #: Of the whole device, other processes included.
+    throttle_reasons: tuple[str, ...] | None = None  #: Why its clocks are lower than they could be.
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuTrace:
+    """The readings of one benchmark."""
+
+    device: str  #: The GPU's name.
+    driver: str  #: The driver's version.
+    samples: int  #: Readings between the timed calls, and the last.
+    before: GpuSample  #: Read before the engine is loaded.
+    after: GpuSample  #: Read when the last call has ended.
+    lowest: GpuSample  #: Each figure's least between the timed calls, and every throttle reason that was seen.
+    highest: GpuSample  #: Each figure's most, and the same reasons.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +57,7 @@ class TimedFile:
 
     #: Where and by what, for example ``CPU (ONNX Runtime)`` or ``NVIDIA L4 (TensorRT 11.1.0, CUDA graph)``.
     heading: str
+    on_gpu: bool  #: Whether a GPU ran it, and not a CPU.
     file: str  #: The measured file, relative to the bundle.
     sha256: str  #: Its hash.
     weights: str  #: Where they come from; random ones are said with every figure.
@@ -52,29 +89,3 @@ class Timing:
     @property
     def heading(self) -> str:
         return self.subject.heading
-
-
-def timing_from_samples(
-    subject: TimedFile, samples: Samples, *, peak_rss_bytes: int | None = None, gpu: GpuTrace | None = None
-) -> Timing:
-    """Sum the samples up; adds the notes that follow from the figures themselves."""
-    latency = summary_from_latencies(samples.latency_ms)
-    clips_per_s = subject.batch * latency.count / (sum(samples.latency_ms) / 1e3)
-    notes = [*subject.notes]
-    if latency.count < _ENOUGH_FOR_P99:
-        notes.append(f"p99 of {latency.count} calls lies between the slowest two: read it as the slowest")
-    if latency.slow_outliers:
-        notes.append(f"{latency.slow_outliers} of {latency.count} calls were far slower than the rest; all are counted")
-    if gpu is not None:
-        notes += gpu.warnings()
-    return Timing(
-        subject=replace(subject, notes=tuple(notes)),
-        warmup_iterations=samples.warmup_iterations,
-        elapsed_s=samples.elapsed_s,
-        latency=latency,
-        device=None if samples.device_ms is None else summary_from_latencies(samples.device_ms),
-        clips_per_s=clips_per_s,
-        video_s_per_s=None if subject.clip_s is None else clips_per_s * subject.clip_s,
-        peak_rss_bytes=peak_rss_bytes,
-        gpu=gpu,
-    )
