@@ -56,12 +56,9 @@ def engine_runner(path: Path, *, builder: str) -> Any:
                     self._inner.activate()
                 except (PolygraphyException, ImportError, OSError) as error:
                     raise _refusal(path, builder, error, errors) from error
-            outputs = set(_output_names(self._inner.engine))
-            if outputs != {LOGITS}:
+            if outputs := _unexpected_outputs(self._inner.engine):
                 self._inner.deactivate()
-                raise RunError(
-                    f"{path.name}: expected the one output 'logits', got {', '.join(sorted(outputs)) or 'none'}"
-                )
+                raise RunError(f"{path.name}: expected the one output 'logits', got {outputs}")
 
         def get_input_metadata_impl(self) -> Any:
             return self._inner.get_input_metadata(use_numpy_dtypes=False)
@@ -122,9 +119,11 @@ def know_plugins(builder: str) -> None:
             register_for_runtime(import_module(MODULES[builder]))
 
 
-def _output_names(engine: Any) -> list[str]:
+def _unexpected_outputs(engine: Any) -> str:
+    """Names of the engine's outputs, or "none"; empty where they are the one that is expected."""
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    return [name for name in names if str(engine.get_tensor_mode(name)).endswith("OUTPUT")]
+    outputs = [name for name in names if str(engine.get_tensor_mode(name)).endswith("OUTPUT")]
+    return "" if outputs == [LOGITS] else ", ".join(sorted(outputs)) or "none"
 
 
 def _refusal(path: Path, builder: str, error: Exception, log: list[str]) -> RunError:

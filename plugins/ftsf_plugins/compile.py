@@ -18,6 +18,8 @@ from ftsf_plugins.stream import Stream
 
 # Triton 3.9's default, which is about to change: named, so that it does not.
 FP_FUSION = True
+# The slowest kernel takes the assembler some seconds.
+_ASSEMBLER_SECONDS = 300
 
 
 class CompileError(Exception):
@@ -154,7 +156,11 @@ def assembled(ptx: str, target: int) -> tuple[bytes, int, int]:
         source, code = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
         source.write_text(ptx)
         command = [get_ptxas(target).path, "-v", f"--gpu-name={architecture[1] if architecture else ''}"]
-        ended = subprocess.run([*command, str(source), "-o", str(code)], capture_output=True, text=True)
+        command += [str(source), "-o", str(code)]
+        try:
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=_ASSEMBLER_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise CompileError(f"ptxas for sm_{target}: not done after {_ASSEMBLER_SECONDS} s") from error
         if ended.returncode:
             raise CompileError(f"ptxas for sm_{target}: {ended.stderr.strip()}")
         return code.read_bytes(), *used(ended.stderr)

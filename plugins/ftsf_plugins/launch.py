@@ -15,21 +15,13 @@ ELEMENT_BYTES: Mapping[str, int] = {"fp16": 2, "bf16": 2, "fp32": 4}
 WIDTHS = range(32, 129, 2)
 
 
-@dataclass(frozen=True)
-class Turns:
-    """What a kernel must know of the rotation. Raises ValueError naming the wrong field."""
-
-    axes: int  #: A; 0 is no rotation.
-    pairs: Pairs = "neighbours"  #: Which elements turn together, see ``Rotary``.
-
-    def __post_init__(self) -> None:
-        if self.axes < 0:
-            raise ValueError(f"axes: expected 0 or more, got {self.axes}")
-        if self.pairs not in ("neighbours", "halves"):
-            raise ValueError(f"pairs: expected 'neighbours' or 'halves', got {self.pairs!r}")
-
-    def constants(self) -> dict[str, int]:
-        return {"AXES": self.axes, "HALVES": int(self.pairs == "halves")}
+def rotation_constants(axes: int, pairs: Pairs = "neighbours") -> dict[str, int]:
+    """What a kernel must know of a ``Rotation`` of A = ``axes`` (0: none). Raises ValueError naming the wrong one."""
+    if axes < 0:
+        raise ValueError(f"axes: expected 0 or more, got {axes}")
+    if pairs not in ("neighbours", "halves"):
+        raise ValueError(f"pairs: expected 'neighbours' or 'halves', got {pairs!r}")
+    return {"AXES": axes, "HALVES": int(pairs == "halves")}
 
 
 @dataclass(frozen=True)

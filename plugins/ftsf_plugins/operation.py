@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ftsf_plugins.launch import ElementType, Launch, Turns
+from ftsf_plugins.launch import ElementType, Launch, rotation_constants
 from ftsf_plugins.stream import Stream
 
 
@@ -37,6 +37,6 @@ def stream_of(attributes: Mapping[str, Any]) -> Stream:
     return Stream(*(attributes[name] for name in ("frames", "tokens", "heads", "width", "along")))
 
 
-def turns_of(attributes: Mapping[str, Any]) -> Turns:
-    """The rotation, by the attributes that every node has."""
-    return Turns(attributes["axes"], attributes["pairs"])
+def rotation_of(attributes: Mapping[str, Any]) -> dict[str, int]:
+    """The constants of the rotation, by the attributes that every node has."""
+    return rotation_constants(attributes["axes"], attributes["pairs"])

@@ -21,7 +21,7 @@ Pairs = Literal["neighbours", "halves"]
 
 
 @dataclass(frozen=True)
-class Rotary:
+class Rotation:
     """A rotation. Raises ValueError where the shapes do not fit."""
 
     positions: Floats  #: (N, A), float32.

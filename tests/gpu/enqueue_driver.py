@@ -21,7 +21,7 @@ from ftsf_plugins.favor_attention.reference import favor_attention
 from ftsf_plugins.kernels import compiled_kernel
 from ftsf_plugins.prebuild import EPS, FEATURES, FRAMES, HEADS, TOKENS, WIDTH
 from ftsf_plugins.register import OPERATIONS
-from ftsf_plugins.rotary import Rotary
+from ftsf_plugins.rotary import Rotation
 from ftsf_plugins.stream import Stream
 
 BATCH = 4
@@ -48,7 +48,7 @@ def main(name: str, along: str) -> None:
     qkv = torch.tensor(rng.normal(size=(BATCH, rows, 3 * stream.inner))).half()
     positions = rng.normal(size=(stream.attending, 2)).astype(np.float32)
     frequencies = rng.normal(size=(2, WIDTH // 2)).astype(np.float32)
-    rotary = Rotary(positions, frequencies)
+    rotary = Rotation(positions, frequencies)
     attributes: dict[str, Any] = {
         "frames": FRAMES, "tokens": TOKENS, "heads": HEADS, "width": WIDTH, "along": along, "axes": 2,
         "pairs": "neighbours",

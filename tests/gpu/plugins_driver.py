@@ -18,9 +18,9 @@ from ftsf_plugins.additive_attention.reference import additive_attention
 from ftsf_plugins.favor_attention import kernel as favor
 from ftsf_plugins.favor_attention.launch import favor_launch
 from ftsf_plugins.favor_attention.reference import favor_attention
-from ftsf_plugins.launch import Turns
+from ftsf_plugins.launch import rotation_constants
 from ftsf_plugins.prebuild import EPS, FEATURES, FRAMES, HEADS, TOKENS, WIDTH
-from ftsf_plugins.rotary import Rotary
+from ftsf_plugins.rotary import Rotation
 from ftsf_plugins.run import run
 from ftsf_plugins.stream import Stream
 
@@ -35,16 +35,16 @@ def main(operation: str, along: str, element: str) -> None:
     qkv = torch.tensor(rng.normal(size=(BATCH, rows, 3 * stream.inner))).to(dtype)
     positions = rng.normal(size=(stream.attending, 2)).astype(np.float32)
     frequencies = rng.normal(size=(2, WIDTH // 2)).astype(np.float32)
-    rotary = Rotary(positions, frequencies)
+    rotary = Rotation(positions, frequencies)
     tables = [torch.tensor(positions), torch.tensor(frequencies)]
     double = qkv.double().numpy()
     if operation == "additive":
         weights = [torch.tensor(rng.normal(size=(HEADS, WIDTH)), dtype=torch.float32) for _ in "qk"]
-        launch, kernel = additive_launch(stream, Turns(2), element), additive_attention_kernel  # type: ignore[arg-type]
+        launch, kernel = additive_launch(stream, rotation_constants(2), element), additive_attention_kernel  # type: ignore[arg-type]
         wanted = additive_attention(double, weights[0].numpy(), weights[1].numpy(), stream, rotary)
     else:
         weights = [torch.tensor(rng.normal(size=(FEATURES, WIDTH))).to(dtype)]
-        launch = favor_launch(stream, FEATURES, Turns(2), element, eps=EPS)  # type: ignore[arg-type]
+        launch = favor_launch(stream, FEATURES, rotation_constants(2), element, eps=EPS)  # type: ignore[arg-type]
         kernel = getattr(favor, launch.kernel)
         wanted = favor_attention(double, weights[0].double().numpy(), stream, rotary, eps=EPS)
     inputs = [tensor.cuda() for tensor in (qkv, *weights, *tables)]

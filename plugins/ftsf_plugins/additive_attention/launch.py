@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ftsf_plugins.launch import ELEMENT_BYTES, STRIDES, ElementType, Launch, Turns, checked_width, power_above
+from collections.abc import Mapping
+
+from ftsf_plugins.launch import ELEMENT_BYTES, STRIDES, ElementType, Launch, checked_width, power_above
 from ftsf_plugins.stream import Stream
 
 # Bytes of a tile: 8 warps keep it in registers and leave room for a second block on every target's multiprocessor
@@ -13,7 +15,7 @@ TILE_BYTES = 8192
 MOST_GROUPS = 16
 
 
-def additive_launch(stream: Stream, turns: Turns, element: ElementType) -> Launch:
+def additive_launch(stream: Stream, rotation: Mapping[str, int], element: ElementType) -> Launch:
     """The kernel's constants for N = ``stream.attending``. Raises ValueError where the head is too narrow or wide."""
     if element not in ELEMENT_BYTES:
         raise ValueError(f"element: expected one of {', '.join(ELEMENT_BYTES)}, got {element!r}")
@@ -26,7 +28,7 @@ def additive_launch(stream: Stream, turns: Turns, element: ElementType) -> Launc
         # Sums of wide heads for several sequences: at the full tile the assembler spills.
         groups //= 2
     constants = {
-        "WIDTH": stream.width, **turns.constants(),
+        "WIDTH": stream.width, **rotation,
         "BLOCK_GROUPS": groups, "BLOCK_TOKENS": tokens, "BLOCK_PAIRS": pairs,
     }  # fmt: skip
     return Launch(

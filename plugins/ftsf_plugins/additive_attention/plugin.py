@@ -7,13 +7,13 @@ from typing import Any
 
 from ftsf_plugins.additive_attention.launch import additive_launch
 from ftsf_plugins.launch import ElementType
-from ftsf_plugins.operation import AttentionLaunch, Operation, stream_of, turns_of
+from ftsf_plugins.operation import AttentionLaunch, Operation, rotation_of, stream_of
 
 
 def launch_of(attributes: Mapping[str, Any], element: ElementType) -> AttentionLaunch:
     """The kernel for a node's attributes. Raises ValueError naming the wrong one."""
     stream = stream_of(attributes)
-    return AttentionLaunch(stream, additive_launch(stream, turns_of(attributes), element))
+    return AttentionLaunch(stream, additive_launch(stream, rotation_of(attributes), element))
 
 
 # Weights, positions and frequencies stay FP32: they are small, and the statistics that they enter are FP32.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ftsf_plugins.rotary import Rotary
+from ftsf_plugins.rotary import Rotation
 from ftsf_plugins.stream import Floats, Stream
 
 
 def additive_attention(
-    qkv_BSX: Floats, w_q_HK: Floats, w_k_HK: Floats, stream: Stream, rotary: Rotary | None
+    qkv_BSX: Floats, w_q_HK: Floats, w_k_HK: Floats, stream: Stream, rotary: Rotation | None
 ) -> Floats:
     """u of every token, before the output projection: packed queries, keys, values (B, S, 3 * H * K) -> (B, S, H * K).
 

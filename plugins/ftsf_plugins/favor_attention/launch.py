@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ftsf_plugins.launch import ELEMENT_BYTES, STRIDES, ElementType, Launch, Turns, checked_width, power_above
+from collections.abc import Mapping
+
+from ftsf_plugins.launch import ELEMENT_BYTES, STRIDES, ElementType, Launch, checked_width, power_above
 from ftsf_plugins.stream import Stream
 
 INPUTS = ("qkv", "omega", "positions", "frequencies")
@@ -11,7 +13,13 @@ SHORT_ROWS = 64
 
 
 def favor_launch(
-    stream: Stream, features: int, turns: Turns, element: ElementType, *, eps: float, feature: str = "softmax"
+    stream: Stream,
+    features: int,
+    rotation: Mapping[str, int],
+    element: ElementType,
+    *,
+    eps: float,
+    feature: str = "softmax",
 ) -> Launch:
     """The kernel and its constants for N = ``stream.attending`` and M = ``features``. Raises ValueError naming the
     wrong argument."""
@@ -25,7 +33,7 @@ def favor_launch(
         "EPS": eps,
         "RELU": int(feature == "relu"),
         "WIDTH": checked_width(stream.width),
-        **turns.constants(),
+        **rotation,
         # A matrix product needs an inner size of 16 at least: the narrowest head has just that many pairs.
         "BLOCK_PAIRS": power_above(stream.width // 2),
     }

@@ -7,14 +7,14 @@ from typing import Any
 
 from ftsf_plugins.favor_attention.launch import favor_launch
 from ftsf_plugins.launch import ElementType
-from ftsf_plugins.operation import AttentionLaunch, Operation, stream_of, turns_of
+from ftsf_plugins.operation import AttentionLaunch, Operation, rotation_of, stream_of
 
 
 def launch_of(attributes: Mapping[str, Any], element: ElementType) -> AttentionLaunch:
     """The kernel for a node's attributes. Raises ValueError naming the wrong one."""
     stream, features = stream_of(attributes), attributes["features"]
     how = {"eps": attributes["eps"], "feature": attributes["feature"]}
-    return AttentionLaunch(stream, favor_launch(stream, features, turns_of(attributes), element, **how), features)
+    return AttentionLaunch(stream, favor_launch(stream, features, rotation_of(attributes), element, **how), features)
 
 
 # In FP32 the products leave no room in the registers: the functions of such a graph's nodes are compiled instead.

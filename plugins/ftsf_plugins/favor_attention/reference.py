@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ftsf_plugins.rotary import Rotary
+from ftsf_plugins.rotary import Rotation
 from ftsf_plugins.stream import Floats, Stream
 
 
 def favor_attention(
-    qkv_BSX: Floats, omega_MK: Floats, stream: Stream, rotary: Rotary | None, *, eps: float, feature: str = "softmax"
+    qkv_BSX: Floats, omega_MK: Floats, stream: Stream, rotary: Rotation | None, *, eps: float, feature: str = "softmax"
 ) -> Floats:
     """Packed queries, keys, values (B, S, 3 * H * K) -> (B, S, H * K), before the output projection.
 

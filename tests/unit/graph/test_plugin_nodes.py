@@ -32,7 +32,7 @@ from ftsf_plugins.additive_attention import plugin as additive
 from ftsf_plugins.additive_attention.reference import additive_attention
 from ftsf_plugins.favor_attention import plugin as favor
 from ftsf_plugins.favor_attention.reference import favor_attention
-from ftsf_plugins.rotary import Rotary
+from ftsf_plugins.rotary import Rotation
 from ftsf_plugins.stream import Stream
 
 BOTH = frozenset({"time", "space"})
@@ -165,7 +165,7 @@ def test_the_function_is_the_reference(
         shapes = [(3, stream.frames * stream.tokens, 3 * stream.inner), *shapes]
         drawn = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
         inputs = dict(zip(PLUGIN_OPS[node.op_type].inputs, drawn, strict=True))
-        rotary = Rotary(inputs["positions"], inputs["frequencies"]) if at["axes"] else None
+        rotary = Rotation(inputs["positions"], inputs["frequencies"]) if at["axes"] else None
         if mechanism == "fastformer":
             expected = additive_attention(inputs["qkv"], inputs["w_q"], inputs["w_k"], stream, rotary)
         else:

@@ -20,8 +20,8 @@ from ftsf_plugins.additive_attention.launch import additive_launch  # noqa: E402
 from ftsf_plugins.additive_attention.reference import additive_attention  # noqa: E402
 from ftsf_plugins.favor_attention.launch import favor_launch  # noqa: E402
 from ftsf_plugins.favor_attention.reference import favor_attention  # noqa: E402
-from ftsf_plugins.launch import ElementType, Launch, Turns  # noqa: E402
-from ftsf_plugins.rotary import Rotary  # noqa: E402
+from ftsf_plugins.launch import ElementType, Launch, rotation_constants  # noqa: E402
+from ftsf_plugins.rotary import Rotation  # noqa: E402
 from ftsf_plugins.run import run  # noqa: E402
 from ftsf_plugins.stream import Along, Floats, Stream  # noqa: E402
 
@@ -178,9 +178,9 @@ def _run_case(case: Case) -> Outcome:
     positions = weights_rng.normal(size=(stream.attending, max(case.axes, 1))).astype(np.float32) * 20
     positions[: case.prefix] = 0
     frequencies = weights_rng.normal(size=(max(case.axes, 1), case.width // 2)).astype(np.float32)
-    rotary = Rotary(positions, frequencies, case.pairs) if case.axes else None  # type: ignore[arg-type]
+    rotary = Rotation(positions, frequencies, case.pairs) if case.axes else None  # type: ignore[arg-type]
     tables = [torch.tensor(positions), torch.tensor(frequencies)]
-    turns = Turns(case.axes, case.pairs)  # type: ignore[arg-type]
+    turns = rotation_constants(case.axes, case.pairs)  # type: ignore[arg-type]
     double = qkv.double().numpy()
     if case.operation == "additive":
         from ftsf_plugins.additive_attention.kernel import additive_attention_kernel as kernel

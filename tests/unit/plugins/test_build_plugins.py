@@ -13,10 +13,18 @@ import numpy as np
 import pytest
 
 from ftsf_plugins.additive_attention.launch import additive_launch
-from ftsf_plugins.compile import TARGETS, CompiledKernel, CompileError, Resources, used, without_hidden_parameters
+from ftsf_plugins.compile import (
+    TARGETS,
+    CompiledKernel,
+    CompileError,
+    Resources,
+    assembled,
+    used,
+    without_hidden_parameters,
+)
 from ftsf_plugins.favor_attention.launch import favor_launch
 from ftsf_plugins.kernels import NoKernel, prebuilt_kernel
-from ftsf_plugins.launch import Turns
+from ftsf_plugins.launch import rotation_constants
 from ftsf_plugins.prebuild import OPERATIONS, kernels_to_compile, problems
 from ftsf_plugins.stream import Stream
 
@@ -114,13 +122,13 @@ def test_machine_code_and_manifest_for_a_gpu_that_is_not_here(tmp_path: Path) ->
 def _take_from(out: Path) -> None:
     """What an engine builder without Triton does: more tokens are the same kernel, other heads are none."""
     stream = Stream(8, 300, 4, 64, "time")
-    launch = additive_launch(stream, Turns(1), "fp16")
+    launch = additive_launch(stream, rotation_constants(1), "fp16")
     taken = prebuilt_kernel(out, launch, "fp16", stream, 87)
     assert taken.cubin == (out / "additive_attention-time-fp16-sm_87.cubin").read_bytes()
     assert (taken.name, taken.threads) == ("additive_attention_kernel", 32 * launch.warps)
     wide = Stream(8, 300, 4, 80, "time")
     for asked in ((launch, "bf16", stream, 87), (launch, "fp16", stream, 90),
-                  (additive_launch(wide, Turns(1), "fp16"), "fp16", wide, 87)):  # fmt: skip
+                  (additive_launch(wide, rotation_constants(1), "fp16"), "fp16", wide, 87)):  # fmt: skip
         with pytest.raises(NoKernel, match="none of its 2 kernels is additive_attention_kernel"):
             prebuilt_kernel(out, *asked)  # type: ignore[arg-type]
     (out / "additive_attention-time-fp16-sm_87.cubin").write_bytes(b"another")
@@ -131,13 +139,13 @@ def _take_from(out: Path) -> None:
 def test_an_attribute_in_fp32_names_the_same_kernel(tmp_path: Path) -> None:
     """ONNX holds eps in FP32, the build in float64."""
     stream = Stream(8, 197, 8, 64, "time")
-    launch = favor_launch(stream, 266, Turns(1), "fp16", eps=1e-4)
+    launch = favor_launch(stream, 266, rotation_constants(1), "fp16", eps=1e-4)
     entry = {"kernel": launch.kernel, "element": "fp16", "target": "sm_87", "constants": dict(launch.constants),
              "file": "one.cubin", "sha256": hashlib.sha256(b"code").hexdigest(),
              "threads": 128, "shared_bytes": 1}  # fmt: skip
     (tmp_path / "one.cubin").write_bytes(b"code")
     (tmp_path / "manifest.json").write_text(json.dumps({"kernels": [entry]}))
-    rounded = favor_launch(stream, 266, Turns(1), "fp16", eps=float(np.float32(1e-4)))
+    rounded = favor_launch(stream, 266, rotation_constants(1), "fp16", eps=float(np.float32(1e-4)))
     assert rounded.constants != launch.constants
     assert prebuilt_kernel(tmp_path, rounded, "fp16", stream, 87).cubin == b"code"
 
@@ -150,3 +158,9 @@ def test_what_cannot_be_asked_for_is_wrong_usage(arguments: tuple[str, ...], tmp
     assert ended.returncode == 2
     assert ended.stderr
     assert not (tmp_path / "kernels").exists()
+
+
+def test_an_assembler_that_does_not_end_in_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftsf_plugins.compile._ASSEMBLER_SECONDS", 1e-6)
+    with pytest.raises(CompileError, match="ptxas for sm_87: not done after 1e-06 s"):
+        assembled(".target sm_87", 87)

@@ -9,7 +9,7 @@ import pytest
 
 from ftsf_plugins.additive_attention.launch import additive_launch
 from ftsf_plugins.cost import moved
-from ftsf_plugins.launch import ElementType, Turns
+from ftsf_plugins.launch import ElementType, rotation_constants
 from ftsf_plugins.stream import Stream
 
 
@@ -44,5 +44,5 @@ def test_additive_attention_keeps_to_the_bound_for_every_length(element: Element
                 (Stream(groups, tokens, 8, 64, "space"), 2),
                 (Stream(tokens, groups, 8, 64, "time"), 1),
             ):
-                launch = additive_launch(stream, Turns(axes), element)
+                launch = additive_launch(stream, rotation_constants(axes), element)
                 assert moved(launch, stream, 1, element).ratio <= 1.1, (groups, tokens, axes)

@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from fast_timesformer.attention import FastAttention, PerformerAttention
-from fast_timesformer.rotary import Rotary as ModelRotary
-from fast_timesformer.rotary import rotate
+from fast_timesformer.rotary import Rotary, rotate
 from ftsf_plugins.additive_attention.reference import additive_attention
 from ftsf_plugins.favor_attention.reference import favor_attention
-from ftsf_plugins.rotary import Rotary
+from ftsf_plugins.rotary import Rotation
 from ftsf_plugins.stream import Stream
 
 FRAMES, ROWS, COLUMNS, HEADS, WIDTH = 3, 2, 5, 2, 32
@@ -22,21 +21,21 @@ TIME = 10_000.0 ** (-np.arange(0, WIDTH, 2) / WIDTH) / (2 * np.pi)
 SPACE = np.logspace(0, math.log10(5), WIDTH // 4) / 2
 
 
-def spatial() -> Rotary:
+def spatial() -> Rotation:
     """The class token, then the patches row by row: two axes, each with frequencies of its own pairs."""
     rows, columns = np.meshgrid(np.linspace(-1, 1, ROWS), np.linspace(-1, 1, COLUMNS), indexing="ij")
     positions = np.concatenate((np.zeros((1, 2)), np.stack((rows.ravel(), columns.ravel()), axis=1)))
     nothing = np.zeros_like(SPACE)
-    return Rotary(positions, np.stack((np.concatenate((SPACE, nothing)), np.concatenate((nothing, SPACE)))))
+    return Rotation(positions, np.stack((np.concatenate((SPACE, nothing)), np.concatenate((nothing, SPACE)))))
 
 
-def temporal() -> Rotary:
-    return Rotary(np.arange(FRAMES, dtype=np.float64)[:, None], TIME[None])
+def temporal() -> Rotation:
+    return Rotation(np.arange(FRAMES, dtype=np.float64)[:, None], TIME[None])
 
 
 @pytest.mark.parametrize("along", ["time", "space"])
 def test_positions_and_frequencies_give_the_tables_of_the_model(along: str) -> None:
-    model = ModelRotary(FRAMES, ROWS, COLUMNS, WIDTH).double()
+    model = Rotary(FRAMES, ROWS, COLUMNS, WIDTH).double()
     prefix = int(along == "space")
     rotary = spatial() if prefix else temporal()
     tables = model.space_PK() if prefix else model.time_FK()
@@ -48,7 +47,7 @@ def test_positions_and_frequencies_give_the_tables_of_the_model(along: str) -> N
 
 def test_pairs_of_halves_are_pairs_of_neighbours_in_another_order() -> None:
     neighbours = temporal()
-    halves = Rotary(neighbours.positions, neighbours.frequencies, "halves")
+    halves = Rotation(neighbours.positions, neighbours.frequencies, "halves")
     x = np.random.default_rng(0).normal(size=(FRAMES, WIDTH))
     order = np.concatenate((np.arange(0, WIDTH, 2), np.arange(1, WIDTH, 2)))
     np.testing.assert_allclose(halves.turned(x[:, order]), neighbours.turned(x)[:, order], atol=1e-14)
@@ -62,7 +61,7 @@ def test_the_reference_is_the_model(mechanism: str, along: Any) -> None:
     tokens = 1 + ROWS * COLUMNS
     stream = Stream(FRAMES, tokens, HEADS, WIDTH, along)
     rotary = temporal() if along == "time" else spatial()
-    model = ModelRotary(FRAMES, ROWS, COLUMNS, WIDTH).double()
+    model = Rotary(FRAMES, ROWS, COLUMNS, WIDTH).double()
     tables, prefix = (model.time_FK(), 0) if along == "time" else (model.space_PK(), 1)
     qkv = torch.randn(2, FRAMES * tokens, 3 * HEADS * WIDTH, dtype=torch.float64)
     module: Any
@@ -90,9 +89,9 @@ def test_the_reference_is_the_model(mechanism: str, along: Any) -> None:
 
 def test_wrong_shapes_are_named() -> None:
     with pytest.raises(ValueError, match=r"positions \(N, A\)"):
-        Rotary(np.zeros((4, 2)), np.zeros((3, 8)))
+        Rotation(np.zeros((4, 2)), np.zeros((3, 8)))
     with pytest.raises(ValueError, match="pairs"):
-        Rotary(np.zeros((4, 1)), np.zeros((1, 8)), "quarters")  # type: ignore[arg-type]
+        Rotation(np.zeros((4, 1)), np.zeros((1, 8)), "quarters")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="heads"):
         Stream(1, 1, 0, 64, "time")
     with pytest.raises(ValueError, match="along"):
