@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
 from ftsf_export.errors import ExportError
 from ftsf_export.graph.node_scopes import scope_of
-from ftsf_export.network.scope import Scope
+from ftsf_export.network.scope import WHOLE, Scope
 
 # Nodes of no module are named as if they were of this one.
 ROOT = Scope("model")
@@ -26,15 +26,23 @@ def name_all(graph: ir.Graph, taps: Iterable[str], weights: Container[str]) -> N
     fixed = {value: str(value.name) for value in (*graph.inputs, *graph.outputs)}
     nodes = [(node, scope_of(node)) for node in graph]
     fixed.update({_result_of(nodes, graph.outputs, tap): tap for tap in taps})
+    name_nodes(graph, fixed, ROOT)
+    _name_constants(graph, weights)
+
+
+def name_nodes(graph: ir.Graph, fixed: Mapping[ir.Value, str], root: Scope = WHOLE) -> None:
+    """Name nodes by module and operator, those of no module as if they were of ``root``, and their values after them.
+
+    ``fixed``: values that are called otherwise.
+    """
     counts: Counter[str] = Counter()
     for node in graph:
-        stem = (scope_of(node) or ROOT).node(node.op_type)
+        stem = (scope_of(node) or root).node(node.op_type)
         node.name = f"{stem}_{counts[stem]}" if counts[stem] else stem
         counts[stem] += 1
         for index, value in enumerate(node.outputs):
             suffix = f":{index}" if len(node.outputs) > 1 else ""
             value.name = fixed.get(value, f"{node.name}{suffix}")
-    _name_constants(graph, weights)
 
 
 def _result_of(nodes: Sequence[tuple[ir.Node, Scope]], outputs: Container[ir.Value], module: str) -> ir.Value:

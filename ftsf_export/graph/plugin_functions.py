@@ -7,7 +7,6 @@ function shows ``core.pool_q.softmax/Softmax`` under the node's name, and island
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -20,6 +19,7 @@ from ftsf_export.errors import ExportError
 from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.plugin import PluginCore
 from ftsf_export.graph.function_constants import constants_to_nodes
+from ftsf_export.graph.node_names import name_nodes
 from ftsf_export.graph.node_scopes import keep_scopes_only, put_scope, scope_of
 from ftsf_export.graph.plugin_ops import DOMAIN, OWN_ATTRIBUTES
 from ftsf_export.graph.trace import converted
@@ -74,10 +74,9 @@ def _function(core: PluginCore, opset: int) -> ir.Function:
     _free_sizes(graph, core)
     for value, name in zip(graph.inputs, core.op.inputs, strict=True):
         value.name = name
-    graph.outputs[0].name = "out"
     _drop_unused(graph)
     constants_to_nodes(graph)
-    _name(graph)
+    name_nodes(graph, {graph.outputs[0]: "out"})
     for value in _values(graph):
         # Another node of the same function has other groups.
         value.shape = None
@@ -151,19 +150,6 @@ def _infer_tokens(sizes: npt.NDArray[np.int64], grid: Grid) -> None:
 def _kind(value: object) -> ir.AttributeType:
     kinds = {int: ir.AttributeType.INT, float: ir.AttributeType.FLOAT, str: ir.AttributeType.STRING}
     return kinds.get(type(value), ir.AttributeType.INTS)
-
-
-def _name(graph: ir.Graph) -> None:
-    """``pool_q.softmax/Softmax``; the core's own nodes by their operator."""
-    counts: Counter[str] = Counter()
-    outputs = set(graph.outputs)
-    for node in graph:
-        stem = scope_of(node).node(node.op_type)
-        node.name = f"{stem}_{counts[stem]}" if counts[stem] else stem
-        counts[stem] += 1
-        for index, value in enumerate(node.outputs):
-            if value not in outputs:
-                value.name = f"{node.name}:{index}" if len(node.outputs) > 1 else node.name
 
 
 def _values(graph: ir.Graph) -> Iterator[ir.Value]:

@@ -45,11 +45,11 @@ class FavorCore(nn.Module):
         # The scale of x' = x / K^(1/4) belongs to the projection.
         self.omega = nn.Parameter((omega_MK * self.width**-0.25).T.contiguous(), requires_grad=False)
         self.rotation, self.eps, self.kernel = rotation, eps, kernel
-        if kernel == "softmax":
-            self._add_exponentials()
+        self._add_islands()
 
-    def _add_exponentials(self) -> None:
-        self.phi_q, self.phi_k = QueryFeatures(self.eps, self.width), FeatureExponential(self.eps, self.width)
+    def _add_islands(self) -> None:
+        if self.kernel == "softmax":
+            self.phi_q, self.phi_k = QueryFeatures(self.eps, self.width), FeatureExponential(self.eps, self.width)
 
     def turned(self, q: Tensor, k: Tensor, *, query_is_class: bool = False) -> tuple[Tensor, Tensor]:
         """Queries and keys, rotated; the class token never is."""
@@ -71,10 +71,10 @@ class FavorCore(nn.Module):
 class FeaturesCore(FavorCore):
     """phi(q) (phi(k)^T v): queries, keys and values (B, G, H, N, K) -> the same."""
 
-    def __init__(self, omega_MK: Tensor, eps: float, kernel: str, rotation: Rotation | None) -> None:
-        super().__init__(omega_MK, eps, kernel, rotation)
+    def _add_islands(self) -> None:
+        super()._add_islands()
         self.quotient = Quotient()
-        if kernel == "relu":
+        if self.kernel == "relu":
             self.denominator = FeatureDenominator()
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, *, query_is_class: bool = False) -> Tensor:
@@ -99,8 +99,8 @@ class FeaturesCore(FavorCore):
 class WeightsCore(FavorCore):
     """(phi(q) phi(k)^T) v: queries, keys and values (B, G, H, N, K) -> queries' shape."""
 
-    def __init__(self, omega_MK: Tensor, eps: float, kernel: str, rotation: Rotation | None) -> None:
-        super().__init__(omega_MK, eps, kernel, rotation)
+    def _add_islands(self) -> None:
+        super()._add_islands()
         self.shares = Shares()
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, *, query_is_class: bool = False) -> Tensor:
@@ -117,7 +117,7 @@ class WeightsCore(FavorCore):
 class PairsCore(FavorCore):
     """The same without features: tokens in place, (B, N, G, H, K) -> the same. The softmax kernel's alone."""
 
-    def _add_exponentials(self) -> None:
+    def _add_islands(self) -> None:
         self.mix = PairMix(self.eps, self.width)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -42,7 +42,25 @@ class SoftmaxOverTokens(IslandModule):
         return torch.softmax(logits, dim=self.axis)
 
 
-class FeatureExponential(IslandModule):
+class Exponential(IslandModule):
+    """Base of the islands that make features of FAVOR+; ``eps`` is their floor, ``width`` that of a head."""
+
+    def __init__(self, eps: float, width: int) -> None:
+        super().__init__()
+        self.eps = eps
+        # x' = x / K^(1/4), so |x'|^2 / 2 = |x|^2 / (2 sqrt K).
+        self.half_inverse_root = width**-0.5 / 2
+
+    def half_square(self, x: Tensor) -> Tensor:
+        """|x'|^2 / 2: (..., K) -> (..., 1)."""
+        return (x * x).sum(dim=-1, keepdim=True) * self.half_inverse_root
+
+    def features(self, x: Tensor, difference: Tensor) -> Tensor:
+        """exp(difference - |x'|^2 / 2) + eps."""
+        return torch.exp(difference - self.half_square(x)) + self.eps
+
+
+class FeatureExponential(Exponential):
     """exp(difference - |x'|^2 / 2) + eps of FAVOR+.
 
     Args of forward: tokens ``x`` (..., N, K); ``difference`` (..., N, M), their projections less the stabiliser.
@@ -53,20 +71,8 @@ class FeatureExponential(IslandModule):
         "difference is multiplied into every feature"
     )
 
-    def __init__(self, eps: float, width: int) -> None:
-        super().__init__()
-        self.eps = eps
-        # x' = x / K^(1/4), so |x'|^2 / 2 = |x|^2 / (2 sqrt K).
-        self.half_inverse_root = width**-0.5 / 2
-
     def forward(self, x: Tensor, difference: Tensor) -> Tensor:
-        return features(x, difference, self.half_inverse_root, self.eps)
-
-
-def features(x: Tensor, difference: Tensor, half_inverse_root: float, eps: float) -> Tensor:
-    """exp(difference - |x'|^2 / 2) + eps."""
-    half_square = (x * x).sum(dim=-1, keepdim=True) * half_inverse_root
-    return torch.exp(difference - half_square) + eps
+        return self.features(x, difference)
 
 
 class QueryFeatures(FeatureExponential):
@@ -78,13 +84,13 @@ class QueryFeatures(FeatureExponential):
     """
 
     def forward(self, x: Tensor, projected: Tensor) -> Tensor:
-        half_square = (x * x).sum(dim=-1, keepdim=True) * self.half_inverse_root
+        half_square = self.half_square(x)
         factor = half_square.clamp(max=-math.log(self.eps))
         difference = projected - projected.amax(dim=-1, keepdim=True)
         return torch.exp(difference - (half_square - factor)) + self.eps * torch.exp(factor)
 
 
-class PairMix(IslandModule):
+class PairMix(Exponential):
     """FAVOR+ of few tokens from both tokens' exponents: values mixed by weights that sum to one.
 
     Args of forward: queries and keys side by side, ``x`` (2, B, N, G, H, K) and ``difference`` (2, B, N, G, H, M),
@@ -93,13 +99,8 @@ class PairMix(IslandModule):
 
     reason = FeatureExponential.reason + "; the weights' sums and quotients are denominators as well"
 
-    def __init__(self, eps: float, width: int) -> None:
-        super().__init__()
-        self.eps = eps
-        self.half_inverse_root = width**-0.5 / 2
-
     def forward(self, x: Tensor, difference: Tensor, v: Tensor) -> Tensor:
-        phi = features(x, difference, self.half_inverse_root, self.eps)
+        phi = self.features(x, difference)
         weights_BNNGH = (phi[0][:, :, None] * phi[1][:, None]).sum(dim=-1)
         # Sums over few keys are written out: that makes one kernel of the whole mixture.
         keys = range(v.shape[1])

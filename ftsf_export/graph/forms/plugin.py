@@ -9,7 +9,7 @@ decomposed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
@@ -88,26 +88,15 @@ class FeatureWeights(IslandModule):
         return weighted / weighted.sum(dim=-1, keepdim=True)
 
 
-class Split(nn.Module):
-    """Queries, keys or values (B, S, H * K) -> (B, groups, H, N, K)."""
+class Reorder(nn.Module):
+    """A change of the tokens' order as a module, so that its path says which Transpose of the graph it is."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, order: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.grid = grid
+        self.order = order
 
-    def forward(self, x_BSI: Tensor) -> Tensor:
-        return self.grid.heads_first_one(x_BSI)
-
-
-class Merge(nn.Module):
-    """(B, groups, H, n, K) -> tokens in place, (B, F or 1, T or 1, H, K)."""
-
-    def __init__(self, grid: Grid) -> None:
-        super().__init__()
-        self.grid = grid
-
-    def forward(self, x_BGHNK: Tensor) -> Tensor:
-        return self.grid.heads_in_place(x_BGHNK)
+    def forward(self, x: Tensor) -> Tensor:
+        return self.order(x)
 
 
 class PluginCore(nn.Module):
@@ -131,7 +120,7 @@ class PluginCore(nn.Module):
             positions, frequencies = tables.positions_and_frequencies()
             self.turns = Angles()
         self.positions, self.frequencies = positions, frequencies
-        self.split, self.merge = Split(grid), Merge(grid)
+        self.split, self.merge = Reorder(grid.heads_first_one), Reorder(grid.heads_in_place)
 
     def forward(self, qkv_BSX: Tensor) -> Tensor:
         constants = [self.get_parameter(name) for name in self.op.inputs[1:]]

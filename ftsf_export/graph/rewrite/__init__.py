@@ -9,9 +9,9 @@ its effect is a choice, by which the constructors of the forms go. What it does 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ftsf_export.graph.forms.choices import Choices, Site
@@ -48,6 +48,11 @@ class Rewrite:
     equation: str  #: What makes it exact.
     applies: Callable[[Site, Choices], bool]  #: Whether it is of use at a site, after the choices made so far.
     effect: Callable[[Site, Choices], Choices]  #: The choices so far with its own.
+
+
+def choosing(**chosen: Any) -> Callable[[Site, Choices], Choices]:
+    """The effect of a rewrite that sets these fields of the choices, whatever the site."""
+    return lambda _, choices: replace(choices, **chosen)
 
 
 def rewrite_named(name: str) -> Rewrite:

@@ -5,9 +5,7 @@ the pooled keys G_f: F vectors a head instead of a mean that is taken of, and pu
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from ftsf_export.graph.rewrite import Rewrite
+from ftsf_export.graph.rewrite import Rewrite, choosing
 
 REWRITE = Rewrite(
     name="additive-class",
@@ -16,5 +14,5 @@ REWRITE = Rewrite(
     applies=lambda site, choices: (
         site.algebra == "additive" and site.framed and choices.decomposed(site) and not choices.class_only
     ),
-    effect=lambda _, choices: replace(choices, keys_mean=True),
+    effect=choosing(keys_mean=True),
 )

@@ -5,14 +5,12 @@ attention makes one.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from ftsf_export.graph.rewrite import Rewrite
+from ftsf_export.graph.rewrite import Rewrite, choosing
 
 REWRITE = Rewrite(
     name="additive-fusion",
     summary="The two poolings of additive attention as attentions with one query",
     equation=("sum_n softmax_n(w . y_n) y_n = softmax(w Y^T) Y"),
     applies=lambda site, choices: site.algebra == "additive" and choices.decomposed(site),
-    effect=lambda _, choices: replace(choices, pools_as_attention=True),
+    effect=choosing(pools_as_attention=True),
 )

@@ -11,12 +11,10 @@ copied first.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import Tensor
 
 from ftsf_export.graph.forms.linear_map import LinearMap
-from ftsf_export.graph.rewrite import Rewrite
+from ftsf_export.graph.rewrite import Rewrite, choosing
 
 REWRITE = Rewrite(
     name="attention-bias",
@@ -26,7 +24,7 @@ REWRITE = Rewrite(
         "softmax_j(q . (k_j + b_k)) = softmax_j(q . k_j)"
     ),
     applies=lambda site, choices: site.algebra == "softmax" and site.qkv_bias and choices.apart,
-    effect=lambda _, choices: replace(choices, biases_moved=True),
+    effect=choosing(biases_moved=True),
 )
 
 

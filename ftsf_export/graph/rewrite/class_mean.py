@@ -6,9 +6,7 @@ the stream is normed.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from ftsf_export.graph.rewrite import Rewrite
+from ftsf_export.graph.rewrite import Rewrite, choosing
 
 REWRITE = Rewrite(
     name="class-mean",
@@ -21,5 +19,5 @@ REWRITE = Rewrite(
         and choices.decomposed(site)
         and not choices.class_only
     ),
-    effect=lambda _, choices: replace(choices, mean_first=True),
+    effect=choosing(mean_first=True),
 )

@@ -5,20 +5,18 @@ whose values are the head's own.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 
 from ftsf_export.graph.forms.linear_map import LinearMap
-from ftsf_export.graph.rewrite import Rewrite
+from ftsf_export.graph.rewrite import Rewrite, choosing
 
 REWRITE = Rewrite(
     name="class-values",
     summary="The values' product after the mixture, where the class token alone asks FAVOR+",
     equation=("sum_n a_n (h_n W_v + b_v) = (sum_n a_n h_n) W_v + b_v, where sum_n a_n = 1"),
     applies=lambda site, choices: site.algebra == "favor" and choices.class_only and choices.order == "weights",
-    effect=lambda _, choices: replace(choices, values_last=True),
+    effect=choosing(values_last=True),
 )
 
 

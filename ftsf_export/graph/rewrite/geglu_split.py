@@ -4,17 +4,15 @@ of them once instead of writing both halves and reading them again.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ftsf_export.graph.forms.linear_map import LinearMap, columns
-from ftsf_export.graph.rewrite import Rewrite
+from ftsf_export.graph.rewrite import Rewrite, choosing
 
 REWRITE = Rewrite(
     name="geglu-split",
     summary="GEGLU as two products",
     equation=("(a, g) = x [W_a W_g]: a * gelu(g) = (x W_a) * gelu(x W_g)"),
     applies=lambda site, _: site.part == "mlp" and site.gated,
-    effect=lambda _, choices: replace(choices, gate_apart=True),
+    effect=choosing(gate_apart=True),
 )
 
 

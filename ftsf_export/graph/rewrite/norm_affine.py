@@ -6,19 +6,17 @@ compared with the model's. The product with the bias is taken in float64.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import nn
 
 from ftsf_export.graph.forms.linear_map import LinearMap, Norm
-from ftsf_export.graph.rewrite import Rewrite
+from ftsf_export.graph.rewrite import Rewrite, choosing
 
 REWRITE = Rewrite(
     name="norm-affine",
     summary="LayerNorm's gain and bias in the next product",
     equation=("(n * g + c) W + b = n (diag(g) W) + (c W + b)"),
     applies=lambda site, _: site.part == "mlp" or (site.part == "attention" and site.qkv_bias),
-    effect=lambda _, choices: replace(choices, norm_in_product=True),
+    effect=choosing(norm_in_product=True),
 )
 
 

@@ -5,14 +5,12 @@ where the graph normalises at all (``--pixels``), in float64.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from ftsf_export.bundle import Normalisation
 from ftsf_export.graph.forms.linear_map import LinearMap
-from ftsf_export.graph.rewrite import Rewrite
+from ftsf_export.graph.rewrite import Rewrite, choosing
 
 REWRITE = Rewrite(
     name="pixel-normalisation",
@@ -21,7 +19,7 @@ REWRITE = Rewrite(
         "sum_c sum_i ((x_ci - m_c) / s_c) W_ci + b = sum_c sum_i x_ci (W_ci / s_c) + (b - sum_c (m_c / s_c) sum_i W_ci)"
     ),
     applies=lambda site, _: site.part == "embedding" and site.pixels,
-    effect=lambda _, choices: replace(choices, pixels_in_embedding=True),
+    effect=choosing(pixels_in_embedding=True),
 )
 
 

@@ -10,18 +10,16 @@ does softmax attention of several clips, where clip, position and head are no si
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ftsf_export.graph.forms.choices import Choices, Site
 from ftsf_export.graph.forms.linear_map import LinearMap, columns
-from ftsf_export.graph.rewrite import Rewrite
+from ftsf_export.graph.rewrite import Rewrite, choosing
 
 REWRITE = Rewrite(
     name="qkv-apart",
     summary="Queries, keys and values as three products",
     equation=("x [W_q W_k W_v] = [x W_q, x W_k, x W_v]"),
     applies=lambda site, choices: choices.decomposed(site) and spares_copies(site, choices),
-    effect=lambda _, choices: replace(choices, apart=True),
+    effect=choosing(apart=True),
 )
 
 

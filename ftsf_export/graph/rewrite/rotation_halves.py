@@ -7,20 +7,18 @@ permuted as well. Values, and all that comes after the attention, stay.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from ftsf_export.graph.forms.linear_map import LinearMap
-from ftsf_export.graph.rewrite import Rewrite
+from ftsf_export.graph.rewrite import Rewrite, choosing
 
 REWRITE = Rewrite(
     name="rotation-halves",
     summary="Rotation of neighbours as rotation of halves",
     equation=("Pi R x = R' Pi x, and (Pi q) . (Pi k) = q . k"),
     applies=lambda site, choices: site.algebra in ("softmax", "favor") and site.rotated and choices.decomposed(site),
-    effect=lambda _, choices: replace(choices, halves=True),
+    effect=choosing(halves=True),
 )
 
 

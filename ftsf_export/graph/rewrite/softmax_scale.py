@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from ftsf_export.graph.forms.linear_map import LinearMap
-from ftsf_export.graph.rewrite import Rewrite
+from ftsf_export.graph.rewrite import Rewrite, choosing
 
 REWRITE = Rewrite(
     name="softmax-scale",
     summary="Softmax scale in the queries' weights",
     equation=("softmax(scale (x W_q) (x W_k)^T) = softmax((x (scale W_q)) (x W_k)^T)"),
     applies=lambda site, _: site.algebra == "softmax",
-    effect=lambda _, choices: replace(choices, scale_in_queries=True),
+    effect=choosing(scale_in_queries=True),
 )
 
 

@@ -5,12 +5,10 @@ many products as before, but the second one no longer waits for the first. Produ
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import Tensor
 
 from ftsf_export.graph.forms.linear_map import LinearMap
-from ftsf_export.graph.rewrite import Rewrite
+from ftsf_export.graph.rewrite import Rewrite, choosing
 
 REWRITE = Rewrite(
     name="temporal-fc",
@@ -20,7 +18,7 @@ REWRITE = Rewrite(
         "(u W_o + b_o + h W_q + b_q) W_f + b_f = u (W_o W_f) + h (W_q W_f) + ((b_o + b_q) W_f + b_f)"
     ),
     applies=lambda site, _: site.temporal,
-    effect=lambda _, choices: replace(choices, fc_in_projection=True),
+    effect=choosing(fc_in_projection=True),
 )
 
 
