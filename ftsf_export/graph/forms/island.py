@@ -53,7 +53,8 @@ class Exponential(IslandModule):
 
     def half_square(self, x: Tensor) -> Tensor:
         """|x'|^2 / 2: (..., K) -> (..., 1)."""
-        return (x * x).sum(dim=-1, keepdim=True) * self.half_inverse_root
+        squares: Tensor = (x * x).sum(dim=-1, keepdim=True) * self.half_inverse_root
+        return squares
 
     def features(self, x: Tensor, difference: Tensor) -> Tensor:
         """exp(difference - |x'|^2 / 2) + eps."""
