@@ -30,6 +30,18 @@ PLUGINS = ["triton>=3.5; sys_platform == 'linux'"]
 # Checkpoints by their id on the Hugging Face hub, and Hugging Face's own model as a second opinion.
 HUB = ["huggingface_hub>=0.30", "transformers>=5"]
 DOCS = ["mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings-python>=1.16"]
+# The Python part of TensorRT's plugin interface; its libraries do not come with it.
+BINDINGS = ["tensorrt-cu13-bindings>=11.4; sys_platform == 'linux' and platform_machine == 'x86_64'"]
+PYTEST = [
+    "pytest>=8",
+    "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
+    "hypothesis>=6.100",
+    "jsonschema>=4.20",
+    "psutil>=5.9",
+]
+CHECKS = [*PYTEST, "mypy>=1.13", "ruff>=0.8", "import-linter>=2.1", "build>=1.2", "setuptools>=77"]
+PEERS = ["performer-pytorch>=1.1.4", "fast-transformer-pytorch>=0.0.4", "rotary-embedding-torch>=0.8"]
 
 EXTRAS = {
     "export": EXPORT,
@@ -42,32 +54,7 @@ EXTRAS = {
     "hub": HUB,
     "docs": DOCS,
     "demo": [*EXPORT, *VIDEO, *RTX, "scikit-video==1.1.11"],
-    "test": [
-        *EXPORT,
-        *VIDEO,
-        *RTX,
-        *NVML,
-        *PLUGINS,
-        # The Python part of TensorRT's plugin interface; its libraries do not come with it.
-        "tensorrt-cu13-bindings>=11.4; sys_platform == 'linux' and platform_machine == 'x86_64'",
-        "scikit-video==1.1.11",
-        "pytest>=8",
-        "pytest-timeout>=2.3",
-        "pytest-xdist>=3.6",
-        "hypothesis>=6.100",
-        "jsonschema>=4.20",
-        "psutil>=5.9",
-        "mypy>=1.13",
-        "ruff>=0.8",
-        "import-linter>=2.1",
-        *HUB,
-        *DOCS,
-        "build>=1.2",
-        "setuptools>=77",
-        "performer-pytorch>=1.1.4",
-        "fast-transformer-pytorch>=0.0.4",
-        "rotary-embedding-torch>=0.8",
-    ],
+    "test": [*EXPORT, *VIDEO, *RTX, *NVML, *PLUGINS, *HUB, *DOCS, *BINDINGS, *CHECKS, *PEERS, "scikit-video==1.1.11"],
 }
 
 setup(

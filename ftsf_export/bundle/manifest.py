@@ -52,38 +52,23 @@ _ORIGINS: dict[str, type[Any]] = {"random": RandomWeights, "checkpoint": Checkpo
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file of the bundle.
+    """One file of the bundle."""
 
-    Attributes:
-        sha256: of its content, hexadecimal.
-        size_bytes: its length.
-    """
-
-    sha256: Sha256
-    size_bytes: Count
+    sha256: Sha256  #: Of its content, hexadecimal.
+    size_bytes: Count  #: Its length.
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineEntry:
-    """A compiled engine in the bundle.
+    """A compiled engine in the bundle."""
 
-    Attributes:
-        file: path of the engine in the bundle (``engines/rtx-rtx-fp16.engine``).
-        sidecar: path of what is known of it (``engines/rtx-rtx-fp16.json``).
-        builder: "rtx" or "tensorrt".
-        target: a name of the target table.
-        precision: of the graph that it was built from.
-        compute_capabilities: of the GPUs that it runs on ("8.6", "8.9").
-        sha256: of the engine file.
-    """
-
-    file: str
-    sidecar: str
-    builder: str
-    target: str
-    precision: PrecisionName
-    compute_capabilities: tuple[str, ...]
-    sha256: Sha256
+    file: str  #: Path of the engine in the bundle (``engines/rtx-rtx-fp16.engine``).
+    sidecar: str  #: Path of what is known of it (``engines/rtx-rtx-fp16.json``).
+    builder: str  #: "rtx" or "tensorrt".
+    target: str  #: A name of the target table.
+    precision: PrecisionName  #: Of the graph that it was built from.
+    compute_capabilities: tuple[str, ...]  #: Of the GPUs that it runs on ("8.6", "8.9").
+    sha256: Sha256  #: Of the engine file.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,42 +76,25 @@ class Manifest:
     """Everything a command must know before it opens another file of the bundle.
 
     No time, no path of a machine, no machine's name: the same export gives the same bytes.
-
-    Attributes:
-        created_by: the tool that wrote the bundle, with its version ("ftsf-export 0.1.0").
-        asked: the request: what was written, without the defaults.
-        model: the architecture.
-        weights: where the weights come from.
-        reference: whose logits the golden values hold.
-        inputs: the graph's input tensors, at least one.
-        outputs: the graph's output tensors, at least one.
-        preprocessing: how a video becomes the first input.
-        labels: the classes' names in the order of the logits; None when unknown.
-        precision: of ``model.onnx``.
-        batch: clips in one call.
-        graph: what ``model.onnx`` is.
-        tools: package -> version.
-        files: path in the bundle -> hash and size; the writer fills it in.
-        engines: what was compiled, by file.
-        verdicts: what the gates found.
     """
 
-    created_by: str
-    asked: ExportConfig
-    model: TimeSformerConfig
-    weights: Weights
-    reference: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    preprocessing: Preprocessing
-    labels: tuple[str, ...] | None
-    precision: PrecisionName
-    batch: BatchRange
-    graph: GraphRecord
-    tools: Mapping[str, str]
+    created_by: str  #: The tool that wrote the bundle, with its version ("ftsf-export 0.1.0").
+    asked: ExportConfig  #: The request: what was written, without the defaults.
+    model: TimeSformerConfig  #: The architecture.
+    weights: Weights  #: Where the weights come from.
+    reference: str  #: Whose logits the golden values hold.
+    inputs: tuple[TensorSpec, ...]  #: The graph's input tensors, at least one.
+    outputs: tuple[TensorSpec, ...]  #: The graph's output tensors, at least one.
+    preprocessing: Preprocessing  #: How a video becomes the first input.
+    labels: tuple[str, ...] | None  #: The classes' names in the order of the logits; None when unknown.
+    precision: PrecisionName  #: Of ``model.onnx``.
+    batch: BatchRange  #: Clips in one call.
+    graph: GraphRecord  #: What ``model.onnx`` is.
+    tools: Mapping[str, str]  #: Package -> version.
+    #: Path in the bundle -> hash and size; the writer fills it in.
     files: Mapping[str, FileEntry] = field(default_factory=dict)
-    engines: tuple[EngineEntry, ...] = ()
-    verdicts: tuple[Verdict, ...] = ()
+    engines: tuple[EngineEntry, ...] = ()  #: What was compiled, by file.
+    verdicts: tuple[Verdict, ...] = ()  #: What the gates found.
 
     def __post_init__(self) -> None:
         for name in ("inputs", "outputs"):

@@ -23,21 +23,13 @@ _ABOVE_ZERO = Rule("a number above 0", lambda value: value > 0, {"exclusiveMinim
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """An input or output of the graph.
+    """An input or output of the graph."""
 
-    Attributes:
-        name: the tensor's name in the graph.
-        shape: a size for each dimension, and "batch" for the dynamic one.
-        dtype: the element type by its NumPy name.
-        layout: one letter a dimension ("BFCHW").
-        values: what the numbers are ("RGB, normalised by mean and std", "unnormalised class scores").
-    """
-
-    name: str
-    shape: tuple[int | str, ...]
-    dtype: str
-    layout: str
-    values: str
+    name: str  #: The tensor's name in the graph.
+    shape: tuple[int | str, ...]  #: A size for each dimension, and "batch" for the dynamic one.
+    dtype: str  #: The element type by its NumPy name.
+    layout: str  #: One letter a dimension ("BFCHW").
+    values: str  #: What the numbers are ("RGB, normalised by mean and std", "unnormalised class scores").
 
     def __post_init__(self) -> None:
         if len(self.layout) != len(self.shape):
@@ -49,15 +41,10 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """(pixel - mean) / std, for pixels in [0, 1].
+    """(pixel - mean) / std, for pixels in [0, 1]."""
 
-    Attributes:
-        mean: one figure a channel.
-        std: one figure a channel.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...]  #: One figure a channel.
+    std: tuple[float, ...]  #: One figure a channel.
 
     def of(self, clips: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """(..., C, H, W) of pixels -> the same, normalised."""
@@ -70,25 +57,15 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a video becomes a clip: frames are sampled, resized, cropped at the centre, scaled to [0, 1], normalised.
+    """How a video becomes a clip: frames are sampled, resized, cropped at the centre, scaled to [0, 1], normalised."""
 
-    Attributes:
-        frames: how many frames a clip has.
-        stride: how many frames of the video lie between one frame of the clip and the next.
-        resize_short_side: pixels of the short side after resizing; None: frames are not resized.
-        crop: height and width in pixels.
-        mean: subtracted from a pixel in [0, 1], one figure a channel.
-        std: divides what is left, one figure a channel.
-        resample: the filter of Pillow that resizes.
-    """
-
-    frames: Positive
-    stride: Positive
-    resize_short_side: Positive | None
-    crop: tuple[Positive, Positive]
-    mean: tuple[float, ...]
-    std: tuple[Annotated[float, _ABOVE_ZERO], ...]
-    resample: str = "bilinear"
+    frames: Positive  #: How many frames a clip has.
+    stride: Positive  #: How many frames of the video lie between one frame of the clip and the next.
+    resize_short_side: Positive | None  #: Pixels of the short side after resizing; None: frames are not resized.
+    crop: tuple[Positive, Positive]  #: Height and width in pixels.
+    mean: tuple[float, ...]  #: Subtracted from a pixel in [0, 1], one figure a channel.
+    std: tuple[Annotated[float, _ABOVE_ZERO], ...]  #: Divides what is left, one figure a channel.
+    resample: str = "bilinear"  #: The filter of Pillow that resizes.
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std):
@@ -121,30 +98,20 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Island:
-    """Nodes that stay in FP32 in a half-precision graph.
+    """Nodes that stay in FP32 in a half-precision graph."""
 
-    Attributes:
-        scope: the modules that they belong to ("blocks.*.temporal.attn.core.softmax").
-        reason: why half precision does not do there.
-        nodes: how many there are.
-    """
-
-    scope: str
-    reason: str
-    nodes: Count
+    scope: str  #: The modules that they belong to ("blocks.*.temporal.attn.core.softmax").
+    reason: str  #: Why half precision does not do there.
+    nodes: Count  #: How many there are.
 
 
 @dataclass(frozen=True)
 class TapSpec:
-    """A named value inside the graph that parity compares.
+    """A named value inside the graph that parity compares."""
 
-    Attributes:
-        name: the module whose result it is.
-        tokens: "all" that the model's own value holds or, with "class", that the graph computes only the class token
-            of it: the reference is then sliced to ``[:, :1]`` by name, never trimmed to fit.
-    """
-
-    name: str
+    name: str  #: The module whose result it is.
+    #: "all" that the model's own value holds or, with "class", that the graph computes only the class token of it: the
+    #: reference is then sliced to ``[:, :1]`` by name, never trimmed to fit.
     tokens: Annotated[str, one_of(*TOKENS)] = "all"
 
     def __post_init__(self) -> None:
@@ -154,58 +121,36 @@ class TapSpec:
 
 @dataclass(frozen=True)
 class AppliedRewrite:
-    """An exact rewrite in the graph.
+    """An exact rewrite in the graph."""
 
-    Attributes:
-        name: its name, as ``--no-rewrite`` takes it.
-        summary: what it does, in one sentence.
-        saved_flops: operations of one clip's products that it saves beside all the other rewrites; 0 where it spares
-            copies and kernels alone.
-    """
-
-    name: str
-    summary: str
+    name: str  #: Its name, as ``--no-rewrite`` takes it.
+    summary: str  #: What it does, in one sentence.
+    #: Operations of one clip's products that it saves beside all the other rewrites; 0 where it spares copies and
+    #: kernels alone.
     saved_flops: int
 
 
 @dataclass(frozen=True)
 class PluginNodes:
-    """Which attentions are nodes that TensorRT plugins compute.
+    """Which attentions are nodes that TensorRT plugins compute."""
 
-    Attributes:
-        along: "time", "space" or both; empty for none.
-        reason: why these.
-    """
-
-    along: tuple[Annotated[str, one_of(*ALONGS)], ...] = ()
-    reason: str = "none asked for"
+    along: tuple[Annotated[str, one_of(*ALONGS)], ...] = ()  #: "time", "space" or both; empty for none.
+    reason: str = "none asked for"  #: Why these.
 
 
 @dataclass(frozen=True, kw_only=True)
 class GraphRecord:
-    """What ``model.onnx`` is.
+    """What ``model.onnx`` is."""
 
-    Attributes:
-        opset: of the standard domain.
-        nodes: how many nodes it has.
-        parameters: how many numbers its constants hold.
-        eager_flops: operations of one clip's products in eager PyTorch, two a multiplication and addition.
-        graph_flops: the same in the graph.
-        rewrites: the exact rewrites in it, by name.
-        plugins: which attentions are nodes for plugins.
-        islands: what stays in FP32 in a half-precision graph.
-        taps: the values inside that parity compares, in the network's order.
-    """
-
-    opset: Positive
-    nodes: Count
-    parameters: Count
-    eager_flops: Count
-    graph_flops: Count
-    rewrites: tuple[AppliedRewrite, ...] = ()
-    plugins: PluginNodes = PluginNodes()
-    islands: tuple[Island, ...] = ()
-    taps: tuple[TapSpec, ...] = ()
+    opset: Positive  #: Of the standard domain.
+    nodes: Count  #: How many nodes it has.
+    parameters: Count  #: How many numbers its constants hold.
+    eager_flops: Count  #: Operations of one clip's products in eager PyTorch, two a multiplication and addition.
+    graph_flops: Count  #: The same in the graph.
+    rewrites: tuple[AppliedRewrite, ...] = ()  #: The exact rewrites in it, by name.
+    plugins: PluginNodes = PluginNodes()  #: Which attentions are nodes for plugins.
+    islands: tuple[Island, ...] = ()  #: What stays in FP32 in a half-precision graph.
+    taps: tuple[TapSpec, ...] = ()  #: The values inside that parity compares, in the network's order.
 
     @property
     def islands_by_reason(self) -> dict[str, tuple[Island, ...]]:
@@ -220,13 +165,9 @@ class GraphRecord:
 
 @dataclass(frozen=True)
 class RandomWeights:
-    """Weights that were drawn, and mean nothing.
+    """Weights that were drawn, and mean nothing."""
 
-    Attributes:
-        seed: what they were drawn from.
-    """
-
-    seed: Count
+    seed: Count  #: What they were drawn from.
 
     def described(self, _model: TimeSformerConfig) -> str:
         return f"random, seed {self.seed}"
@@ -242,29 +183,17 @@ class GivenWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointWeights:
-    """Weights that were read from a checkpoint.
+    """Weights that were read from a checkpoint."""
 
-    Attributes:
-        kind: who writes such files, for people ("Hugging Face").
-        name: of the checkpoint, without a path of the machine.
-        revision: the hub's commit; "" for a file or a directory.
-        file: name of the file that holds the weights.
-        sha256: of that file.
-        trained: the architecture that the weights were trained in.
-        fresh: tensors of the model that the checkpoint lacks and that were drawn from the seed.
-        unused: what the checkpoint has beside, left alone on purpose.
-        warnings: what a user has to know.
-    """
-
-    kind: str
-    name: str
-    revision: str
-    file: str
-    sha256: Sha256
-    trained: TimeSformerConfig
-    fresh: tuple[str, ...] = ()
-    unused: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    kind: str  #: Who writes such files, for people ("Hugging Face").
+    name: str  #: Of the checkpoint, without a path of the machine.
+    revision: str  #: The hub's commit; "" for a file or a directory.
+    file: str  #: Name of the file that holds the weights.
+    sha256: Sha256  #: Of that file.
+    trained: TimeSformerConfig  #: The architecture that the weights were trained in.
+    fresh: tuple[str, ...] = ()  #: Tensors of the model that the checkpoint lacks and that were drawn from the seed.
+    unused: tuple[str, ...] = ()  #: What the checkpoint has beside, left alone on purpose.
+    warnings: tuple[str, ...] = ()  #: What a user has to know.
 
     def need_fine_tuning_in(self, model: TimeSformerConfig) -> bool:
         """Whether ``model`` has another attention mechanism than the one that was trained."""

@@ -60,19 +60,20 @@ class BuildPlanChoice:
     deferred: tuple[Deferred, ...] = ()  #: Those that are left for another machine.
 
 
-def resolve(builder: str, targets: Sequence[str], precision: str, tools: BuildTools) -> BuildPlanChoice:
-    """Decide what to build.
+def resolve(builder: str, targets: Sequence[str], precision: str, tools: BuildTools | None = None) -> BuildPlanChoice:
+    """Decide what to build. Cheap and free of side effects: it is asked before an export, not after it.
 
     Args:
         builder: auto, rtx, tensorrt or none.
         targets: names; none means the present GPU for TensorRT, ``rtx`` for TensorRT for RTX.
         precision: of the graph.
-        tools: what there is to build with.
+        tools: what there is to build with; None: what is here.
 
     Raises UsageError for a pair that cannot be (exit 2), EnvironmentLacks for what is not installed (exit 3).
     """
     if builder not in BUILDERS:
         raise UsageError(f"builder: expected one of {', '.join(BUILDERS)}, got {builder!r}")
+    tools = tools or build_tools_here()
     wanted = [target_named(name) for name in targets] or _usual(builder, tools)
     if problems := [problem for target in wanted if (problem := target.precision_problem(precision))]:
         raise UsageError("; ".join(problems))

@@ -10,7 +10,7 @@ from pathlib import Path
 from ftsf_export.bundle import ENGINES_FOLDER, Bundle, EngineEntry, Manifest, record
 from ftsf_export.config import BatchRange
 from ftsf_export.engine.builder import Engine, build_engine
-from ftsf_export.engine.choice import BuildPlanChoice, BuildTools, Deferred, EngineToBuild, build_tools_here, resolve
+from ftsf_export.engine.choice import BuildPlanChoice, BuildTools, Deferred, EngineToBuild, resolve
 from ftsf_export.engine.request import USUAL_OPTIONS, BuildOptions, BuildRequest, GraphFacts
 from ftsf_export.engine.types import judge_types
 from ftsf_export.errors import UsageError
@@ -82,7 +82,7 @@ def build(
     ``BuildResult.failing``. ``precision`` and ``batch`` default to the bundle's; ``tools`` to this machine's.
 
     Raises BundleError, UsageError (an impossible pair, another precision than the graph's), EnvironmentLacks,
-    BuildError: see ``choose`` and ``build_engine``.
+    BuildError: see ``resolve`` and ``build_engine``.
     """
     if builder == "none":
         raise UsageError("builder: ftsf build makes engines; expected one of auto, tensorrt, rtx, got 'none'")
@@ -95,7 +95,7 @@ def build(
         )
     _check_batch(manifest, batch)
     facts = GraphFacts.of_manifest(manifest, bundle.onnx_path, batch)
-    choice = choose(builder, targets, facts.precision, tools=tools)
+    choice = resolve(builder, targets, facts.precision, tools)
     built = []
     with tempfile.TemporaryDirectory(prefix="ftsf-build-") as folder:
         for one in build_engines(choice, facts, Path(folder), options=options, on_progress=on_progress):
@@ -104,11 +104,6 @@ def build(
             built.append(one)
     bundle, stale = refresh_report(bundle, engines=figures_of(built))
     return BuildResult(bundle=bundle, built=tuple(built), deferred=choice.deferred, stale=stale)
-
-
-def choose(builder: str, targets: Sequence[str], precision: str, *, tools: BuildTools | None = None) -> BuildPlanChoice:
-    """What can be built here. Cheap and free of side effects: ask before an export, not after it."""
-    return resolve(builder, targets, precision, tools or build_tools_here())
 
 
 def build_engines(

@@ -12,7 +12,7 @@ from ftsf_export.bundle import ONNX_NAME, Bundle, Manifest
 from ftsf_export.engine.audit import Audit, audit
 from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.cards import card_of
-from ftsf_export.engine.choice import BuildTools
+from ftsf_export.engine.choice import BuildTools, resolve
 from ftsf_export.engine.plan_gates import attentions_to_fuse, fused_modules, judge_attentions, judge_work
 from ftsf_export.engine.plugin_costs import attention_costs
 from ftsf_export.engine.request import BuildOptions, BuildRequest, GraphFacts
@@ -22,7 +22,7 @@ from ftsf_export.engine.types import judge_types
 from ftsf_export.errors import BuildError, UsageError
 from ftsf_export.network.gates import plan_attentions, plan_types, plan_work
 from ftsf_export.network.scope import Scope
-from ftsf_export.pipeline.build_bundle import BuiltEngine, choose
+from ftsf_export.pipeline.build_bundle import BuiltEngine
 from ftsf_export.plan_record import KernelTotals, PlannedPlugins, PlanRecord, WidenedKernel
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.verdict import Subject, Verdict, failing
@@ -171,10 +171,10 @@ def _usual_target(bundle: Bundle) -> str:
 
 def compiler_for(asked: Target, precision: str, tools: BuildTools | None = None) -> tuple[str, Target]:
     """What compiles for the target, here: itself where that can be done, else TensorRT for RTX for its stand-in."""
-    own = choose("auto", [asked.name], precision, tools=tools).to_build
+    own = resolve("auto", [asked.name], precision, tools).to_build
     if own:
         return own[0].builder, own[0].target
-    stand = choose("rtx", [stand_in(asked).name], precision, tools=tools).to_build[0]
+    stand = resolve("rtx", [stand_in(asked).name], precision, tools).to_build[0]
     return stand.builder, stand.target
 
 

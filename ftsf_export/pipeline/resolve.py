@@ -20,14 +20,13 @@ from ftsf_export.bundle import (
 )
 from ftsf_export.bundle.place import check_free
 from ftsf_export.config import ExportConfig
-from ftsf_export.engine.choice import BuildPlanChoice
+from ftsf_export.engine.choice import BuildPlanChoice, resolve
 from ftsf_export.engine.plan_gates import attentions_to_fuse
 from ftsf_export.engine.plugin_costs import plugin_alongs, plugin_problem
-from ftsf_export.engine.targets import default_opset
+from ftsf_export.engine.targets import OPSET_ATTENTION, OPSET_DECOMPOSED, default_opset
 from ftsf_export.errors import EnvironmentLacks, UsageError
 from ftsf_export.mechanisms import mechanism_named
 from ftsf_export.network import gates
-from ftsf_export.pipeline.build_bundle import choose
 from ftsf_export.pipeline.plugin_choice import require_compiler, takes_plugins
 from ftsf_export.pipeline.rewrites import known_rewrites
 from ftsf_export.precision import FP32, offered, precision_named
@@ -41,9 +40,6 @@ if TYPE_CHECKING:
 
 INSTALL = "pip install 'ftsf-export[export]'"
 INSTALL_VIDEO = "pip install 'ftsf-export[video]'"
-# The Attention operator exists from 23 on; 20 is read by the oldest TensorRT that a target of ours ships (10.3).
-ATTENTION_OPSET = 23
-DECOMPOSED_OPSET = 20
 _NEEDED = ("torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "jinja2")
 _NEEDED_FOR_VIDEO = ("av", "PIL")
 
@@ -148,7 +144,7 @@ def resolve_export(
     Raises UsageError for an impossible target, precision, checkpoint or video, OutputError for a place that is taken,
     EnvironmentLacks for a package that the export needs and that is not there.
     """
-    choice = choose(config.builder, config.targets, config.precision)
+    choice = resolve(config.builder, config.targets, config.precision)
     rewrites = known_rewrites(config.rewrites)
     _check_request(config, Path(output), overwrite)
     asked, checkpoint = config, _described(config, on_progress)
@@ -216,9 +212,9 @@ def _form_of_attention(config: ExportConfig, choice: BuildPlanChoice) -> tuple[i
     asks for an opset that has it. Not in FP32, where TensorRT has no kernel for it, nor where a target's parser does
     not know it.
     """
-    opset = config.opset if config.opset is not None else DECOMPOSED_OPSET
+    opset = config.opset if config.opset is not None else OPSET_DECOMPOSED
     targets = (*(one.target.name for one in choice.to_build), *(deferred.target.name for deferred in choice.deferred))
-    known = opset >= ATTENTION_OPSET and default_opset(targets) >= ATTENTION_OPSET
+    known = opset >= OPSET_ATTENTION and default_opset(targets) >= OPSET_ATTENTION
     return opset, known and mechanism_named(config.attn).fuses and precision_named(config.precision).is_half
 
 

@@ -9,10 +9,9 @@ import pytest
 
 from ftsf_export.bundle import PluginNodes
 from ftsf_export.config import ExportConfig
-from ftsf_export.engine.choice import BuildTools
+from ftsf_export.engine.choice import BuildTools, resolve
 from ftsf_export.errors import ConfigError, EnvironmentLacks, UsageError
 from ftsf_export.graph.rewrite import ALL
-from ftsf_export.pipeline.build_bundle import choose
 from ftsf_export.pipeline.plugin_choice import PluginChoice, choose_plugins, takes_plugins
 from ftsf_export.pipeline.resolve import resolve_export
 
@@ -79,13 +78,13 @@ def test_auto_needs_a_compiler_where_it_will_read_a_plan(machine: Any, tmp_path:
 )
 def test_whose_plan_is_read(fields: dict[str, Any], target: str | None) -> None:
     config = ExportConfig(**fields)
-    found = takes_plugins(choose(config.builder, config.targets, config.precision))
+    found = takes_plugins(resolve(config.builder, config.targets, config.precision))
     assert (found and found.name) == target
 
 
 def chosen(**fields: Any) -> Any:
     config = ExportConfig(**SMALL, plugins="auto", **fields)
-    choice = choose(config.builder, config.targets, config.precision)
+    choice = resolve(config.builder, config.targets, config.precision)
     return choose_plugins(config, config.architecture, choice, ALL, opset=20)
 
 
