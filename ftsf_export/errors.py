@@ -27,6 +27,11 @@ EXIT_DONE = 0
 EXIT_BUG = 70
 
 
+def install_command(extra: str) -> str:
+    """What brings the packages of one of our extras."""
+    return f"pip install 'ftsf-export[{extra}]'"
+
+
 class FtsfError(Exception):
     """Base of the tree. ``exit_code`` is what the command line returns."""
 
@@ -73,11 +78,13 @@ class OutputError(UsageError):
 
 
 class EnvironmentLacks(FtsfError):
-    """A package, a driver or a GPU is not there. ``install`` is the command that brings it, if one does."""
+    """A package, a driver or a GPU is not there. ``install`` is the command that brings it, if one does: for what comes
+    with one of our extras, that of the ``extra``."""
 
     exit_code = 3
 
-    def __init__(self, message: str, *, install: str = "", details: str = "") -> None:
+    def __init__(self, message: str, *, extra: str = "", install: str = "", details: str = "") -> None:
+        install = install or (extra and install_command(extra))
         super().__init__(f"{message}; install it with: {install}" if install else message, details=details)
         self.install = install
 

@@ -17,7 +17,6 @@ from ftsf_export.checkpoint.tensors import MAX_FILE_BYTES
 from ftsf_export.errors import EnvironmentLacks, UsageError
 from ftsf_export.progress import OnProgress, silent
 
-INSTALL = "pip install 'ftsf-export[hub]'"
 _ID = re.compile(r"(?P<name>[\w][\w.-]{0,95}/[\w][\w.-]{0,95})(?:@(?P<revision>[\w][\w./-]{0,127}))?", re.ASCII)
 _SMALL = (CONFIG_NAME, *PROCESSOR_NAMES)
 
@@ -55,7 +54,7 @@ def fetch(hub_id: HubId, on_progress: OnProgress = silent) -> Snapshot:
         import huggingface_hub
         from huggingface_hub import errors
     except ImportError as error:
-        raise EnvironmentLacks("huggingface_hub: not installed, needed for a hub id", install=INSTALL) from error
+        raise EnvironmentLacks("huggingface_hub: not installed, needed for a hub id", extra="hub") from error
     try:
         info = huggingface_hub.HfApi().model_info(hub_id.name, revision=hub_id.revision, files_metadata=True)
         sizes = {str(file.rfilename): int(file.size or 0) for file in info.siblings or ()}

@@ -22,8 +22,7 @@ from torch import Tensor, nn
 
 from ftsf_export.checkpoint import huggingface
 from ftsf_export.checkpoint.found import Checkpoint
-
-INSTALL = "pip install 'ftsf-export[hub]'"
+from ftsf_export.errors import install_command
 
 
 def lacking(checkpoint: Checkpoint) -> str:
@@ -36,7 +35,7 @@ def lacking(checkpoint: Checkpoint) -> str:
     if model.height != model.width:
         return "Hugging Face's TimeSformer takes square frames only"
     if find_spec("transformers") is None:
-        return f"transformers: not installed; install it with: {INSTALL}"
+        return f"transformers: not installed; install it with: {install_command('hub')}"
     return ""
 
 

@@ -158,7 +158,7 @@ def _judged(accuracy: float | None) -> str:
 
 def _require_torch() -> None:
     if find_spec("torch") is None:
-        raise EnvironmentLacks("training needs PyTorch", install="pip install 'ftsf-export[export]'")
+        raise EnvironmentLacks("training needs PyTorch", extra="export")
 
 
 def _settings(options: dict[str, Any], *, taught: bool) -> TrainingSettings:

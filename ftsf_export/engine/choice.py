@@ -10,7 +10,7 @@ from ftsf_export.config import BUILDERS
 from ftsf_export.engine.targets import DEFAULT_RTX_TARGET, Target, target_named, target_of_capability
 from ftsf_export.errors import EnvironmentLacks, UsageError
 from ftsf_export.runners.driver import first_gpu
-from ftsf_export.runners.flavour import INSTALLS, MODULES
+from ftsf_export.runners.flavour import MODULES
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _with_rtx(wanted: list[Target], tools: BuildTools) -> BuildPlanChoice:
     if problems:
         raise UsageError("; ".join(problems))
     if not tools.rtx_installed:
-        raise EnvironmentLacks("builder rtx: the package tensorrt_rtx is not installed", install=INSTALLS["rtx"])
+        raise EnvironmentLacks("builder rtx: the package tensorrt_rtx is not installed", extra="rtx")
     return BuildPlanChoice(tuple(EngineToBuild("rtx", target) for target in wanted))
 
 
@@ -113,7 +113,7 @@ def _with_tensorrt(wanted: list[Target], tools: BuildTools) -> BuildPlanChoice:
                 f"target covers {', '.join(target.capabilities)}; possible: --builder rtx"
             )
     if not tools.tensorrt_installed:
-        raise EnvironmentLacks("builder tensorrt: the package tensorrt is not installed", install=INSTALLS["tensorrt"])
+        raise EnvironmentLacks("builder tensorrt: the package tensorrt is not installed", extra="tensorrt")
     if tools.gpu_capability is None:
         raise EnvironmentLacks(
             "builder tensorrt: TensorRT builds on the GPU that will run the engine, and no GPU was found; "
@@ -144,6 +144,6 @@ def _with_either(wanted: list[Target], tools: BuildTools) -> BuildPlanChoice:
             raise EnvironmentLacks(
                 f"target {target.name}: no builder: neither tensorrt with a GPU nor tensorrt_rtx is here "
                 "(--builder none writes the bundle without an engine)",
-                install=INSTALLS["rtx"],
+                extra="rtx",
             )
     return BuildPlanChoice(tuple(to_build), tuple(deferred))

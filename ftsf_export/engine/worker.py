@@ -20,10 +20,9 @@ from ftsf_export.engine.request import BuildRequest, Built, CompilerRefusal
 from ftsf_export.errors import EnvironmentLacks, OutputError, UsageError
 from ftsf_export.process.channel import Message
 from ftsf_export.process.child import Tell
-from ftsf_export.runners.flavour import INSTALLS, MODULES, choose_flavour
+from ftsf_export.runners.flavour import MODULES, choose_flavour
 from ftsf_export.strict_json import plain, structured
 
-INSTALL_PLUGINS = "pip install 'ftsf-export[plugins]'"
 _REPORT_EVERY_S = 0.1
 
 
@@ -66,7 +65,7 @@ def _compiler(builder: str) -> Any:
         return import_module(MODULES[builder])
     except ImportError as error:
         raise EnvironmentLacks(
-            f"builder {builder}: {MODULES[builder]} cannot be imported ({error})", install=INSTALLS[builder]
+            f"builder {builder}: {MODULES[builder]} cannot be imported ({error})", extra=builder
         ) from error
 
 
@@ -118,7 +117,7 @@ def _registered(trt: Any, order: BuildRequest) -> str:
     except ModuleNotFoundError as error:
         raise EnvironmentLacks(
             f"{order.title}: the graph has nodes for plugins, whose kernels Triton compiles: {error}",
-            install=INSTALL_PLUGINS,
+            extra="plugins",
         ) from error
 
 

@@ -18,8 +18,6 @@ from ftsf_export.network.gates import WEIGHTS
 from ftsf_export.parity.distances import Array, bad_values
 from ftsf_export.verdict import Bound, Measure, Status, Subject, Verdict
 
-_INSTALL = "pip install 'ftsf-export[onnx]'"
-
 
 def weights(path: Path) -> Iterator[tuple[str, Array]]:
     """Name and value of every constant: initializers, and the tensors of Constant nodes, in file order; those of a
@@ -32,7 +30,7 @@ def weights(path: Path) -> Iterator[tuple[str, Array]]:
         import onnx
         from onnx import numpy_helper
     except ImportError as error:
-        raise EnvironmentLacks("the onnx package is not installed", install=_INSTALL) from error
+        raise EnvironmentLacks("the onnx package is not installed", extra="onnx") from error
     try:
         model = onnx.load(str(path), load_external_data=False)
         for tensor in model.graph.initializer:

@@ -20,7 +20,6 @@ from ftsf_export.network.scope import CLIP
 from ftsf_export.pipeline.plan_bundle import compile_at, compiler_for
 from ftsf_export.plan_record import AttentionCost
 from ftsf_export.progress import OnProgress, silent
-from ftsf_export.runners.flavour import INSTALLS
 
 if TYPE_CHECKING:
     from fast_timesformer.config import TimeSformerConfig
@@ -56,7 +55,7 @@ def require_compiler() -> None:
     if not here.rtx_installed and not (here.tensorrt_installed and here.gpu_capability is not None):
         raise EnvironmentLacks(
             "plugins auto: reads a compiled plan, and no compiler is here (--plugins all and none need none)",
-            install=INSTALLS["rtx"],
+            extra="rtx",
         )
 
 

@@ -38,8 +38,6 @@ from ftsf_export.video.class_folder import class_folder
 if TYPE_CHECKING:
     from ftsf_export.checkpoint import Checkpoint
 
-INSTALL = "pip install 'ftsf-export[export]'"
-INSTALL_VIDEO = "pip install 'ftsf-export[video]'"
 _NEEDED = ("torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "jinja2")
 _NEEDED_FOR_VIDEO = ("av", "PIL")
 
@@ -180,11 +178,11 @@ def _check_request(config: ExportConfig, output: Path, overwrite: bool) -> None:
         if not video.is_file():
             raise UsageError(f"video: expected a file, found none at {video}")
     check_free(output.resolve(), overwrite)
-    _require(_NEEDED, "to export a model", INSTALL)
+    _require(_NEEDED, "to export a model", "export")
     if config.held_out is not None:
         class_folder(config.held_out)
     if config.videos or config.held_out is not None:
-        _require(_NEEDED_FOR_VIDEO, "to read a video", INSTALL_VIDEO)
+        _require(_NEEDED_FOR_VIDEO, "to read a video", "video")
 
 
 def _described(config: ExportConfig, on_progress: OnProgress) -> Checkpoint | None:
@@ -236,7 +234,7 @@ def _plugins(config: ExportConfig, choice: BuildPlanChoice) -> tuple[str, ...]:
     return ()
 
 
-def _require(packages: tuple[str, ...], purpose: str, install: str) -> None:
+def _require(packages: tuple[str, ...], purpose: str, extra: str) -> None:
     lacking = [name for name in packages if find_spec(name) is None]
     if lacking:
-        raise EnvironmentLacks(f"{', '.join(lacking)}: not installed, needed {purpose}", install=install)
+        raise EnvironmentLacks(f"{', '.join(lacking)}: not installed, needed {purpose}", extra=extra)

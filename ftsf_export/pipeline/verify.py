@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle
 from ftsf_export.bundle.golden import Golden
-from ftsf_export.errors import ConfigError, EnvironmentLacks, OutputError, UsageError
+from ftsf_export.errors import ConfigError, EnvironmentLacks, OutputError, UsageError, install_command
 from ftsf_export.network.gates import parity_graph
 from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.golden import judge_golden, judge_labels
@@ -23,8 +23,6 @@ from ftsf_export.pipeline.refresh import refresh_report
 from ftsf_export.precision import precision_named
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.verdict import Status, Subject, Verdict, failing
-
-INSTALL = "pip install 'ftsf-export[onnx]'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +117,8 @@ def _onnx_verdicts(
     lacking = [name for name in needed if find_spec(name) is None]
     if lacking:
         if required:
-            raise EnvironmentLacks(
-                f"{' and '.join(lacking)}: not installed, needed to run {ONNX_NAME}", install=INSTALL
-            )
-        reason = f"{' and '.join(lacking)}: not installed; install it with: {INSTALL}"
+            raise EnvironmentLacks(f"{' and '.join(lacking)}: not installed, needed to run {ONNX_NAME}", extra="onnx")
+        reason = f"{' and '.join(lacking)}: not installed; install it with: {install_command('onnx')}"
         return [parity_graph(precision).not_run(subject, reason)]
     from ftsf_export.parity.weights import judge_weights
 

@@ -20,7 +20,6 @@ from ftsf_export.verdict import Status
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-INSTALL = "pip install 'ftsf-export[export]'"
 _SHOWN_ROWS = 6
 _VERIFY_AGAIN = Command(
     title="Verify this bundle again, with or without a GPU, without PyTorch", command="ftsf verify ."
@@ -46,7 +45,7 @@ def _environment(*, escaped: bool) -> Environment:
     try:
         from jinja2 import Environment, FunctionLoader, StrictUndefined
     except ImportError as error:
-        raise EnvironmentLacks("jinja2: not installed, needed to write the report", install=INSTALL) from error
+        raise EnvironmentLacks("jinja2: not installed, needed to write the report", extra="export") from error
     folder = files("ftsf_export.report") / "templates"
     environment = Environment(
         loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),

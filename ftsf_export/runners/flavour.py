@@ -12,7 +12,6 @@ import sys
 from ftsf_export.errors import ConfigError, RunError
 
 MODULES = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
-INSTALLS = {"tensorrt": "pip install 'ftsf-export[tensorrt]'", "rtx": "pip install 'ftsf-export[rtx]'"}
 
 
 def choose_flavour(builder: str) -> None:

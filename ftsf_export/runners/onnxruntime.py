@@ -23,7 +23,6 @@ from ftsf_export.network.scope import LOGITS
 Array = NDArray[Any]
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
-INSTALL = "pip install 'ftsf-export[onnx]'"
 
 
 class OnnxRuntimeRunner(BaseRunner):  # type: ignore[misc]
@@ -130,7 +129,7 @@ def model_with_outputs(path: Path, names: Sequence[str]) -> bytes:
     try:
         import onnx
     except ImportError as error:
-        raise EnvironmentLacks("the onnx package is not installed", install=INSTALL) from error
+        raise EnvironmentLacks("the onnx package is not installed", extra="onnx") from error
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:
@@ -152,7 +151,7 @@ def _onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise EnvironmentLacks("ONNX Runtime is not installed", install=INSTALL) from error
+        raise EnvironmentLacks("ONNX Runtime is not installed", extra="onnx") from error
     return onnxruntime
 
 

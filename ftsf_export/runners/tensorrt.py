@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ftsf_export.errors import ConfigError, EnvironmentLacks, RunError
 from ftsf_export.network.scope import LOGITS
 from ftsf_export.runners.driver import Gpu, require_gpu
-from ftsf_export.runners.flavour import INSTALLS, MODULES, choose_flavour
+from ftsf_export.runners.flavour import MODULES, choose_flavour
 from ftsf_export.runners.polygraphy_log import quiet_polygraphy
 from ftsf_plugins.register import register_for_runtime
 
@@ -29,7 +29,7 @@ Array = NDArray[Any]
 def require_tensorrt(builder: str) -> Gpu:
     """The GPU that runs the builder's engines. Raises EnvironmentLacks without it or without their library."""
     if find_spec(MODULES[builder]) is None:
-        raise EnvironmentLacks(f"{MODULES[builder]} is not installed", install=INSTALLS[builder])
+        raise EnvironmentLacks(f"{MODULES[builder]} is not installed", extra=builder)
     return require_gpu(f"to run an engine of {MODULES[builder]}")
 
 

@@ -122,7 +122,5 @@ def import_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise EnvironmentLacks(
-            "reading a video needs PyAV", install="pip install 'ftsf-export[video]'", details=str(error)
-        ) from error
+        raise EnvironmentLacks("reading a video needs PyAV", extra="video", details=str(error)) from error
     return av

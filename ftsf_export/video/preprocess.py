@@ -63,9 +63,7 @@ def _import_pillow(resample: str) -> tuple[Any, Any]:
     try:
         from PIL import Image
     except ImportError as error:
-        raise EnvironmentLacks(
-            "resizing a video needs Pillow", install="pip install 'ftsf-export[video]'", details=str(error)
-        ) from error
+        raise EnvironmentLacks("resizing a video needs Pillow", extra="video", details=str(error)) from error
     filters = {filter.name.lower(): filter for filter in Image.Resampling}
     if resample not in filters:
         raise VideoError(f"resample: expected one of {', '.join(sorted(filters))}, got {resample!r}")

@@ -24,8 +24,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     """What this machine is taken for: TensorRT for RTX without a GPU, unless a test says otherwise."""
 
     def be(here: BuildTools) -> None:
-        for module in ("build_bundle", "plugin_choice"):
-            monkeypatch.setattr(f"ftsf_export.pipeline.{module}.build_tools_here", lambda: here)
+        for module in ("engine.choice", "pipeline.plugin_choice"):
+            monkeypatch.setattr(f"ftsf_export.{module}.build_tools_here", lambda: here)
 
     be(HERE)
     return be

@@ -22,7 +22,7 @@ def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with TensorRT for RTX and no GPU, whatever runs the tests."""
     from ftsf_export.engine.choice import BuildTools
 
-    monkeypatch.setattr("ftsf_export.pipeline.build_bundle.build_tools_here", lambda: BuildTools(None, True, False))
+    monkeypatch.setattr("ftsf_export.engine.choice.build_tools_here", lambda: BuildTools(None, True, False))
 
 
 def resolved(tmp_path: Path, **fields: Any) -> ResolvedExport:
