@@ -23,7 +23,10 @@ ONNXRUNTIME = [
 ONNX = ["onnx>=1.17", "onnx-ir>=0.1.12", "ml_dtypes>=0.5"]
 EXPORT = ["torch>=2.9", "einops>=0.8", "safetensors>=0.5", "onnxscript>=0.5.6", "jinja2>=3.1", *ONNX, *ONNXRUNTIME]
 VIDEO = ["av>=14,<19", "pillow>=10"]
-RTX = ["tensorrt-rtx-cu13>=1.2; platform_machine == 'x86_64' or platform_machine == 'AMD64'"]
+_X86 = "platform_machine == 'x86_64' or platform_machine == 'AMD64'"
+# The CUDA runtime, which measuring and comparing engines need: a driver does not bring it. On a Jetson JetPack does.
+CUDART = [f"nvidia-cuda-runtime>=13; {_X86}"]
+RTX = [f"tensorrt-rtx-cu13>=1.2; {_X86}", *CUDART]
 NVML = ["nvidia-ml-py>=12"]
 # Compiles the kernels of the plugins, for any GPU and without one. It has wheels for Linux alone.
 PLUGINS = ["triton>=3.5; sys_platform == 'linux'"]
@@ -47,7 +50,7 @@ EXTRAS = {
     "export": EXPORT,
     "onnx": [*ONNX, *ONNXRUNTIME],
     "rtx": RTX,
-    "tensorrt": ["tensorrt>=10.3"],
+    "tensorrt": ["tensorrt>=10.3", *CUDART],
     "video": VIDEO,
     "nvml": NVML,
     "plugins": PLUGINS,

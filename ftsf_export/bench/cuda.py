@@ -1,7 +1,7 @@
 """The few calls of the CUDA runtime that timing an engine needs: streams, memory, events and captured graphs.
 
-Every status is checked. The library is the one that Polygraphy's runner has loaded, so that streams, memory and the
-TensorRT context belong to one CUDA context. Signatures: CUDA Runtime API, sections "Stream Management", "Event
+Every status is checked. The library is the one that Polygraphy's runner uses too
+(``runners.cuda_runtime``). Signatures: CUDA Runtime API, sections "Stream Management", "Event
 Management", "Memory Management" and "Graph Management"; CUDA 11.4 and later export them all. Graphs are made with
 ``cudaGraphInstantiateWithFlags``: the signature of ``cudaGraphInstantiate`` changed between CUDA 11 and 12.
 """
@@ -11,7 +11,8 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from ftsf_export.errors import EnvironmentLacks, RunError
+from ftsf_export.errors import RunError
+from ftsf_export.runners.cuda_runtime import cuda_runtime
 
 _HOST_TO_DEVICE = 1
 _DEVICE_TO_HOST = 2
@@ -31,19 +32,8 @@ class Cuda:
 
     @classmethod
     def load(cls) -> Cuda:
-        """The runtime library that Polygraphy finds. Raises EnvironmentLacks when there is none, or no GPU."""
-        from polygraphy import cuda
-        from polygraphy.exception import PolygraphyException
-
-        try:
-            library = cuda.wrapper().handle
-        except (OSError, PolygraphyException) as error:
-            raise EnvironmentLacks(
-                "CUDA runtime library (libcudart) not found: expected it on LD_LIBRARY_PATH or in a Python package",
-                install="pip install nvidia-cuda-runtime",
-                details=str(error),
-            ) from error
-        return cls(library)
+        """The runtime library of this machine. Raises EnvironmentLacks when there is none that its driver runs."""
+        return cls(cuda_runtime())
 
     def call(self, function: str, *arguments: Any) -> None:
         status = getattr(self._library, function)(*arguments)
@@ -84,12 +74,15 @@ class Cuda:
     def free(self, address: int) -> None:
         self.call("cudaFree", ctypes.c_void_p(address))
 
-    def pin(self, address: int, nbytes: int) -> None:
-        """Page-lock host memory: copies from and to it then run by DMA and beside the host."""
-        self.call("cudaHostRegister", ctypes.c_void_p(address), ctypes.c_size_t(nbytes), ctypes.c_uint(0))
+    def allocate_pinned(self, nbytes: int) -> int:
+        """Page-locked host memory: copies from and to it run by DMA and beside the host.
 
-    def unpin(self, address: int) -> None:
-        self.call("cudaHostUnregister", ctypes.c_void_p(address))
+        Pages of their own: memory that lies on one page with other memory cannot be locked twice (error 712).
+        """
+        return self._create("cudaHostAlloc", ctypes.c_size_t(nbytes), ctypes.c_uint(0))
+
+    def free_pinned(self, address: int) -> None:
+        self.call("cudaFreeHost", ctypes.c_void_p(address))
 
     def copy_to_device(self, device: int, host: int, nbytes: int, stream: int) -> None:
         self._copy(device, host, nbytes, _HOST_TO_DEVICE, stream)

@@ -10,6 +10,7 @@ Written from the documentation of CUDA and TensorRT, and tested with a recording
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import numpy.typing as npt
 
 from ftsf_export.bench.cuda import Cuda
 from ftsf_export.errors import RunError
+from ftsf_export.runners.specialised import SPECIALISED, specialise
 
 Array = npt.NDArray[Any]
 
@@ -65,6 +67,7 @@ class DeviceLoop:
     """
 
     def __init__(self, engine: Any, feed: Mapping[str, Array], *, graph: bool, cuda: Cuda) -> None:
+        self.kernels_how = ""
         self._engine = engine
         self._feed = feed
         self._graph = graph
@@ -136,13 +139,17 @@ class DeviceLoop:
 
     def _make_context(self) -> tuple[Any, bool]:
         """An execution context, and whether it captures CUDA graphs by itself."""
-        context, builtin = None, False
-        if self._graph and hasattr(self._engine, "create_runtime_config"):
+        config, builtin = None, False
+        if hasattr(self._engine, "create_runtime_config"):
             config = self._engine.create_runtime_config()
-            if hasattr(config, "cuda_graph_strategy"):
+            if specialise(config):
+                self.kernels_how = SPECIALISED
+            if self._graph and hasattr(config, "cuda_graph_strategy"):
                 config.cuda_graph_strategy = type(config.cuda_graph_strategy).WHOLE_GRAPH_CAPTURE
-                context, builtin = self._engine.create_execution_context(config), True
-        if context is None and not builtin:
+                builtin = True
+        if self.kernels_how or builtin:
+            context = self._engine.create_execution_context(config)
+        else:
             context = self._engine.create_execution_context()
         if context is None:
             raise RunError("engine: no execution context; there may be too little memory left on the GPU")
@@ -169,10 +176,12 @@ class DeviceLoop:
             raise RunError(f"engine: output {name}: shape {shape} depends on the data; expected a fixed one")
         return np.empty(shape, dtype=self._dtype(name))
 
-    def _bind(self, name: str, host: Array) -> _Binding:
+    def _bind(self, name: str, array: Array) -> _Binding:
         cuda = self._cuda
-        cuda.pin(host.ctypes.data, host.nbytes)
-        self._cleanup.callback(cuda.unpin, host.ctypes.data)
+        pinned = self._owned(cuda.allocate_pinned(array.nbytes), cuda.free_pinned)
+        bytes_here = memoryview((ctypes.c_char * array.nbytes).from_address(pinned)).cast("B")
+        host: Array = np.frombuffer(bytes_here, dtype=array.dtype).reshape(array.shape)
+        host[...] = array
         device = self._owned(cuda.allocate(host.nbytes), cuda.free)
         if not self._context.set_tensor_address(name, device):
             raise RunError(f"engine: {name}: the context refused its device address")

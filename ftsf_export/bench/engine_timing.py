@@ -66,7 +66,12 @@ def _time_loop(
     return timing_from_samples(
         replace(
             subject,
-            conditions={**subject.conditions, "CUDA graph": loop.graph_how, "host memory": "pinned"},
+            conditions={
+                **subject.conditions,
+                "CUDA graph": loop.graph_how,
+                "host memory": "pinned",
+                **({"kernels": loop.kernels_how} if loop.kernels_how else {}),
+            },
             notes=subject.notes if monitor is not None else (*subject.notes, _NO_NVML),
         ),
         samples,

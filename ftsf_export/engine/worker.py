@@ -110,10 +110,18 @@ def _registered(trt: Any, order: BuildRequest) -> str:
     operations = order.graph.operations(order.builder)
     if not operations:
         return ""
+    from ftsf_plugins.cuda import CudaError
+    from ftsf_plugins.deploy import Unsupported
     from ftsf_plugins.register import register
 
     try:
         return register(trt, operations, order.options.plugin_kernels)
+    except Unsupported as error:
+        raise EnvironmentLacks(f"{order.title}: the graph has nodes for plugins: {error}") from error
+    except CudaError as error:
+        raise EnvironmentLacks(
+            f"{order.title}: the graph has nodes for plugins, and the GPU cannot be asked for its kernels: {error}"
+        ) from error
     except ModuleNotFoundError as error:
         raise EnvironmentLacks(
             f"{order.title}: the graph has nodes for plugins, whose kernels Triton compiles: {error}",

@@ -95,9 +95,7 @@ def measure_bundle(
     if gpu is None:
         return _time_on_cpu(bundle, request, batch, on_progress)
     if engines := _fitting(bundle, gpu, request.runner):
-        return tuple(
-            timing for entry in engines for timing in _time_engine(bundle, entry, gpu, request, batch, on_progress)
-        )
+        return _time_engines(bundle, engines, gpu, request, batch, on_progress)
     reason = f"no engine of this bundle runs on {gpu.name} (compute capability {gpu.capability}); run: ftsf build"
     if request.runner != "auto":
         raise EnvironmentLacks(reason)
@@ -167,6 +165,31 @@ def _doubts(bundle: Bundle, name: str, parity: Gate) -> tuple[str, ...]:
     if failed or any(verdict.passed and verdict.gate == parity.name for verdict in about):
         return failed
     return (f"{parity.name} has not passed {name}: its outputs are not known to be right; run: ftsf verify",)
+
+
+def _time_engines(
+    bundle: Bundle,
+    engines: tuple[EngineEntry, ...],
+    gpu: Gpu,
+    request: BenchRequest,
+    batch: int,
+    on_progress: OnProgress,
+) -> tuple[Timing, ...]:
+    """Every engine whose library is here; the first timing names the others. Raises EnvironmentLacks where none is."""
+    timings: list[Timing] = []
+    lacks: dict[str, EnvironmentLacks] = {}
+    for entry in engines:
+        try:
+            timings += _time_engine(bundle, entry, gpu, request, batch, on_progress)
+        except EnvironmentLacks as error:
+            lacks[entry.file] = error
+            on_progress(f"{entry.file} is not measured: {error.message}", None)
+    if not timings:
+        raise next(iter(lacks.values()))
+    notes = tuple(f"{file} was not measured: {error.message}" for file, error in lacks.items())
+    first = timings[0]
+    subject = replace(first.subject, notes=(*first.subject.notes, *notes))
+    return (replace(first, subject=subject), *timings[1:])
 
 
 def _time_engine(

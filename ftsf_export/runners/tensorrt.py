@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from ftsf_export.errors import ConfigError, EnvironmentLacks, RunError
 from ftsf_export.network.scope import LOGITS
+from ftsf_export.runners.cuda_runtime import cuda_runtime
 from ftsf_export.runners.driver import Gpu, require_gpu
 from ftsf_export.runners.flavour import MODULES, choose_flavour
 from ftsf_export.runners.polygraphy_log import quiet_polygraphy
+from ftsf_export.runners.specialised import specialised_context
 from ftsf_plugins.register import register_for_runtime
 
 Array = NDArray[Any]
@@ -46,13 +48,14 @@ def engine_runner(path: Path, *, builder: str) -> Any:
     from polygraphy.backend.trt import EngineFromBytes, TrtRunner
     from polygraphy.exception import PolygraphyException
 
+    cuda_runtime()
     know_plugins(builder)
 
     class EngineRunner(BaseRunner):  # type: ignore[misc]
         def activate_impl(self) -> None:
             with quiet_polygraphy() as errors:
                 try:
-                    self._inner = TrtRunner(EngineFromBytes(path.read_bytes()))
+                    self._inner = TrtRunner(specialised_context(EngineFromBytes(path.read_bytes())))
                     self._inner.activate()
                 except (PolygraphyException, ImportError, OSError) as error:
                     raise _refusal(path, builder, error, errors) from error
@@ -102,11 +105,28 @@ def load_engine(path: Path, builder: str) -> tuple[Any, str]:
                 errors.append(message)
 
     know_plugins(builder)
-    engine = library.Runtime(Log()).deserialize_cuda_engine(path.read_bytes())
+    engine = _runtime(library, Log(), builder, errors).deserialize_cuda_engine(path.read_bytes())
     if engine is None:
         said = errors[0] if errors else "no reason given"
         raise _not_run(f"{path.name}: {MODULES[builder]} {library.__version__} refuses it: {said}", errors)
     return engine, str(library.__version__)
+
+
+def _runtime(library: Any, log: Any, builder: str, errors: list[str]) -> Any:
+    """The library's runtime. Raises EnvironmentLacks where it does not start: the driver is older than it needs."""
+    try:
+        runtime = library.Runtime(log)
+    except TypeError as error:  # what pybind11 makes of a NULL
+        runtime, errors[:] = None, [*errors, str(error)]
+    if runtime is None:
+        gpu = require_gpu(f"to run an engine of {MODULES[builder]}")
+        raise EnvironmentLacks(
+            f"{MODULES[builder]} {library.__version__} does not start with driver {gpu.driver_version or 'unknown'} "
+            f"(CUDA {gpu.cuda_version}) on {gpu.name}: the driver is older than it needs, or its libraries are not all "
+            "there; install a newer driver, or an older version of the library",
+            details="\n".join(errors),
+        )
+    return runtime
 
 
 def know_plugins(builder: str) -> None:

@@ -12,8 +12,12 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature
 from typing import Any
 
-from ftsf_plugins.compile import TARGETS, compiled
-from ftsf_plugins.kernels import kernel_of
+import numpy as np
+
+from ftsf_plugins.compile import TARGETS
+from ftsf_plugins.cuda import USUAL_SHARED_BYTES, driver
+from ftsf_plugins.fields import reads_arrays, word
+from ftsf_plugins.kernels import KernelSource, MachineCode, compiled_kernel
 from ftsf_plugins.launch import ElementType, scalar_values
 from ftsf_plugins.operation import AttentionLaunch, Operation
 
@@ -38,22 +42,34 @@ def element_of(dtype: Any, trt: Any, allowed: tuple[ElementType, ...]) -> Elemen
 
 
 def target_here() -> int:
-    """Compute capability of the GPU that the engine is built on. Raises Unsupported where no kernel is made for it."""
-    from triton.runtime import driver
+    """Compute capability of the GPU that the engine is built on. Raises Unsupported where no kernel is made for it.
 
-    target = int(driver.active.get_current_target().arch)
+    The driver is enough: neither a compiler nor torch is asked.
+    """
+    target = driver().capability()
     if target not in TARGETS:
         raise Unsupported(f"no kernel is made for sm_{target}; there are {', '.join(f'sm_{t}' for t in TARGETS)}")
     return target
 
 
-def register(operation: Operation, target: Callable[[], int] = target_here) -> None:
-    """Call it before a network with the plugin is parsed. ``target``: says which compute capability to compile for.
+def register(
+    operation: Operation, target: Callable[[], int] = target_here, kernels: KernelSource = compiled_kernel
+) -> None:
+    """Call it before a network with the plugin is parsed.
 
-    Raises ModuleNotFoundError where TensorRT's Python package is missing.
+    ``target``: says which compute capability to take kernels for; ``kernels``: where they come from.
+
+    Raises ModuleNotFoundError where TensorRT's Python package is missing, Unsupported where it does not go with NumPy.
     """
     import tensorrt as trt
     import tensorrt.plugin as trtp
+
+    if not reads_arrays(trt):
+        # NVIDIA's creator reads the attributes, and would take the first letter of a word for all of them.
+        raise Unsupported(
+            f"the Python package of TensorRT {trt.__version__} misreads attributes of plugins under NumPy "
+            f"{np.__version__}; install another: pip install 'numpy<2'"
+        )
 
     identity = f"{NAMESPACE}::{operation.name}"
     inputs = dict.fromkeys(operation.inputs, trtp.TensorDesc)
@@ -80,8 +96,10 @@ def register(operation: Operation, target: Callable[[], int] = target_here) -> N
     )
     def implement(node: Mapping[str, Any]) -> Any:
         element = element_of(node["qkv"].dtype, trt, operation.elements)
-        launched = operation.launched(node, element)
-        return _kernel_and_launch(trtp, launched, element, node["qkv"].shape_expr[0], target())
+        # TensorRT starts the kernel; whether it asks for shared memory first is not documented.
+        launched = operation.launched_by(_attributes(node), element, asks=False)
+        made = kernels(launched.launch, element, launched.stream, target())
+        return _kernel_and_launch(trtp, launched, made, node["qkv"].shape_expr[0])
 
 
 def _signed(kinds: Mapping[str, Any], returned: Any) -> Callable[[Callable[[Mapping[str, Any]], Any]], Any]:
@@ -99,21 +117,28 @@ def _signed(kinds: Mapping[str, Any], returned: Any) -> Callable[[Callable[[Mapp
     return sign
 
 
+def _attributes(node: Mapping[str, Any]) -> dict[str, Any]:
+    """What the node has been given, its words as they were written."""
+    return {name: word(value) if isinstance(value, str) else value for name, value in node.items()}
+
+
 def _kernel_and_launch(
-    trtp: Any, launched: AttentionLaunch, element: ElementType, batch: Any, target: int
+    trtp: Any, launched: AttentionLaunch, made: MachineCode, batch: Any
 ) -> tuple[str, str, Any, Any]:
     """What ``aot_impl`` returns: the entry's name, its PTX, the launch parameters, the scalars between in- and outputs.
 
     ``batch`` is symbolic: an engine with a dynamic batch starts more programs, and only their number depends on it.
+    Raises Unsupported for a kernel that TensorRT would have to ask shared memory for.
     """
     launch, stream = launched.launch, launched.stream
-    made = compiled(kernel_of(launch), launch, element, stream, target)
+    if made.shared_bytes > USUAL_SHARED_BYTES:
+        raise Unsupported(f"{made.name}: {made.shared_bytes} bytes of shared memory, expected {USUAL_SHARED_BYTES}")
     parameters = trtp.KernelLaunchParams()
     sequences = batch * stream.groups
     parameters.grid_x = sequences if launch.groups == 1 else trtp.cdiv(sequences, launch.groups)
     _, parameters.grid_y, parameters.grid_z = launch.grid(stream, 1)
-    parameters.block_x = made.resources.threads
-    parameters.shared_mem = made.resources.shared_bytes
+    parameters.block_x = made.threads
+    parameters.shared_mem = made.shared_bytes
     values = scalar_values(launch, stream, 1, launched.features)
     scalars = trtp.SymIntExprs(len(launch.scalars))
     for index, name in enumerate(launch.scalars):

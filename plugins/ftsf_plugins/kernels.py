@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,13 @@ class MachineCode:
 
     name: str  #: Of its entry.
     cubin: bytes  #: The code.
+    ptx: str  #: What NVIDIA's assembler made it of.
     threads: int  #: Of one block.
     shared_bytes: int  #: Shared memory of one block, in bytes.
+
+
+#: A launch, its element type, the stream that it is for, and the compute capability -> its machine code.
+KernelSource = Callable[[Launch, ElementType, Stream, int], MachineCode]
 
 
 def kernel_of(launch: Launch) -> Any:
@@ -50,7 +55,7 @@ def compiled_kernel(launch: Launch, element: ElementType, stream: Stream, target
             f"{launch.kernel} for sm_{target}: {error}; install it with pip install 'ftsf-export[plugins]', or compile "
             "elsewhere with scripts/build-plugins"
         ) from error
-    return MachineCode(made.name, made.cubin, made.resources.threads, made.resources.shared_bytes)
+    return MachineCode(made.name, made.cubin, made.ptx, made.resources.threads, made.resources.shared_bytes)
 
 
 def prebuilt_kernel(folder: Path, launch: Launch, element: ElementType, _stream: Stream, target: int) -> MachineCode:
@@ -65,16 +70,19 @@ def prebuilt_kernel(folder: Path, launch: Launch, element: ElementType, _stream:
     for entry in entries:
         same = all(entry[key] == value for key, value in wanted.items())
         if same and _rounded(entry["constants"]) == _rounded(launch.constants):
-            cubin = (folder / entry["file"]).read_bytes()
-            if hashlib.sha256(cubin).hexdigest() != entry["sha256"]:
-                raise NoKernel(
-                    f"{entry['file']}: not the file that its manifest names; run scripts/build-plugins again"
-                )
-            return MachineCode(entry["kernel"], cubin, entry["threads"], entry["shared_bytes"])
+            cubin, ptx = _held(folder, entry["file"], entry["sha256"]), _held(folder, entry["ptx"], entry["ptx_sha256"])
+            return MachineCode(entry["kernel"], cubin, ptx.decode(), entry["threads"], entry["shared_bytes"])
     raise NoKernel(
         f"{folder.name}: none of its {len(entries)} kernels is {launch.kernel} for sm_{target} in {element} with "
-        f"constants {dict(launch.constants)}"
+        f"constants {dict(launch.constants)}; make it with scripts/build-plugins --bundle BUNDLE --target sm_{target}"
     )
+
+
+def _held(folder: Path, name: str, sha256: str) -> bytes:
+    content = (folder / name).read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise NoKernel(f"{name}: not the file that its manifest names; run scripts/build-plugins again")
+    return content
 
 
 def _rounded(constants: Mapping[str, int | float]) -> dict[str, float]:

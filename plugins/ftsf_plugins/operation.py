@@ -30,6 +30,15 @@ class Operation:
     elements: tuple[ElementType, ...]  #: Element types that there are kernels for.
     #: The kernel for a node's attributes and the stream's element type; raises ValueError.
     launched: Callable[[Mapping[str, Any], ElementType], AttentionLaunch]
+    #: The same for who starts a kernel without asking the driver for more shared memory than a block usually has; None
+    #: where ``launched`` never needs more.
+    launched_unasked: Callable[[Mapping[str, Any], ElementType], AttentionLaunch] | None = None
+
+    def launched_by(self, attributes: Mapping[str, Any], element: ElementType, *, asks: bool) -> AttentionLaunch:
+        """The kernel for who asks for shared memory (``IPluginV3``) or does not (TensorRT itself)."""
+        if asks or self.launched_unasked is None:
+            return self.launched(attributes, element)
+        return self.launched_unasked(attributes, element)
 
 
 def stream_of(attributes: Mapping[str, Any]) -> Stream:

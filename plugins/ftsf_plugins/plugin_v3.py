@@ -14,57 +14,54 @@ classes, registry and parser are NVIDIA's own.
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from ftsf_plugins.cuda import Driver
+from ftsf_plugins.cuda import Driver, PreparedLaunch, driver
 from ftsf_plugins.deploy import NAMESPACE, element_of, types_of
-from ftsf_plugins.kernels import MachineCode, compiled_kernel
-from ftsf_plugins.launch import ElementType, Launch, scalar_values
+from ftsf_plugins.fields import field, field_type, read_fields
+from ftsf_plugins.kernels import KernelSource, compiled_kernel
+from ftsf_plugins.launch import scalar_values
 from ftsf_plugins.operation import Operation
-from ftsf_plugins.stream import Stream
 
 VERSION = "1"
-KernelSource = Callable[[Launch, ElementType, Stream, int], MachineCode]
 # What the engine holds beside the node's attributes.
 _MADE = {"element": str, "kernel": str, "cubin": bytes, "threads": int, "shared_bytes": int}
 
 
 def register(
-    trt: Any, operations: Sequence[Operation], *, kernels: KernelSource = compiled_kernel, driver: Driver | None = None
+    trt: Any, operations: Sequence[Operation], *, kernels: KernelSource = compiled_kernel, cuda: Driver | None = None
 ) -> list[Any]:
     """Enter creators into TensorRT's registry; the caller keeps what is returned as long as TensorRT is used.
 
-    ``kernels``: where machine code comes from while an engine is built.
+    ``kernels``: where machine code comes from while an engine is built; ``cuda``: the machine's driver where none is
+    given.
     """
-    creators = [creator_of(trt, operation, kernels, driver) for operation in operations]
+    creators = [creator_of(trt, operation, kernels, cuda) for operation in operations]
     for creator in creators:
         trt.get_plugin_registry().register_creator(creator, NAMESPACE)
     return creators
 
 
-def creator_of(trt: Any, operation: Operation, kernels: KernelSource, driver: Driver | None) -> Any:
+def creator_of(trt: Any, operation: Operation, kernels: KernelSource, cuda: Driver | None) -> Any:
     """An IPluginCreatorV3One of ``operation``."""
-    plugin_class = _plugin_class(trt, operation, kernels, driver)
+    plugin_class = _plugin_class(trt, operation, kernels, cuda)
 
     class Creator(trt.IPluginCreatorV3One):
         def __init__(self) -> None:
             trt.IPluginCreatorV3One.__init__(self)
             self.name, self.plugin_namespace, self.plugin_version = operation.name, NAMESPACE, VERSION
             self.field_names = trt.PluginFieldCollection(
-                [trt.PluginField(name, b"", _field_type(trt, kind)) for name, kind in operation.attributes.items()]
+                [trt.PluginField(name, b"", field_type(trt, kind)) for name, kind in operation.attributes.items()]
             )
 
         def create_plugin(self, name: str, fields: Any, phase: Any) -> Any:
-            return plugin_class(read_fields(fields, {**operation.attributes, **_MADE}))
+            return plugin_class(read_fields(trt, fields, {**operation.attributes, **_MADE}))
 
     return Creator()
 
 
-def _plugin_class(trt: Any, operation: Operation, kernels: KernelSource, driver: Driver | None) -> Any:
+def _plugin_class(trt: Any, operation: Operation, kernels: KernelSource, cuda: Driver | None) -> Any:
     class KernelPlugin(trt.IPluginV3, trt.IPluginV3OneCore, trt.IPluginV3OneBuild, trt.IPluginV3OneRuntime):
         """One attention. ``values``: attributes of the node, and once it is configured the kernel."""
 
@@ -74,7 +71,7 @@ def _plugin_class(trt: Any, operation: Operation, kernels: KernelSource, driver:
             self.plugin_name, self.plugin_namespace, self.plugin_version = operation.name, NAMESPACE, VERSION
             self.num_outputs = 1
             self.values = values
-            self.function: ctypes.c_void_p | None = None
+            self.launch: PreparedLaunch | None = None
             # The arrays that fields point into.
             self.fields: list[Any] = []
 
@@ -113,26 +110,30 @@ def _plugin_class(trt: Any, operation: Operation, kernels: KernelSource, driver:
             if self.values.get("element") == element:
                 return
             launched = operation.launched(self.values, element)
-            made = kernels(launched.launch, element, launched.stream, (driver or Driver()).capability())
+            made = kernels(launched.launch, element, launched.stream, (cuda or driver()).capability())
             self.values |= {
                 "element": element, "kernel": made.name, "cubin": made.cubin,
                 "threads": made.threads, "shared_bytes": made.shared_bytes,
             }  # fmt: skip
-            self.function = None
 
         # What the runtime asks.
 
         def get_fields_to_serialize(self) -> Any:
             kinds = {**operation.attributes, **_MADE}
-            self.fields = [_field(trt, name, kinds[name], self.values[name]) for name in kinds]
-            return trt.PluginFieldCollection([field for field, _ in self.fields])
+            self.fields = [field(trt, name, kinds[name], self.values[name]) for name in kinds]
+            return trt.PluginFieldCollection([one for one, _ in self.fields])
 
         def on_shape_change(self, inputs: list[Any], outputs: list[Any]) -> None:
             # Comes before a launch, which may be captured into a CUDA graph: loading may not.
-            values = self.values
-            if self.function is None:
-                load = (driver or Driver()).function
-                self.function = load(values["cubin"], values["kernel"], values["shared_bytes"])
+            values, gpu = self.values, cuda or driver()
+            launched = operation.launched(values, values["element"])
+            launch, batch = launched.launch, int(inputs[0].dims[0])
+            kernel = gpu.kernel(values["cubin"], values["kernel"], values["shared_bytes"])
+            scalars = scalar_values(launch, launched.stream, batch, launched.features)
+            self.launch = gpu.prepare(
+                kernel, launch.grid(launched.stream, batch), values["threads"], values["shared_bytes"],
+                list(scalars.values()), len(operation.inputs),
+            )  # fmt: skip
 
         def set_tactic(self, tactic: int) -> None:
             return None
@@ -141,44 +142,8 @@ def _plugin_class(trt: Any, operation: Operation, kernels: KernelSource, driver:
             self, input_desc: list[Any], output_desc: list[Any], inputs: list[int], outputs: list[int],
             workspace: int, stream: int,
         ) -> None:  # fmt: skip
-            values, cuda = self.values, driver or Driver()
-            assert self.function is not None
-            launched = operation.launched(values, values["element"])
-            batch = int(input_desc[0].dims[0])
-            arguments: list[ctypes.c_void_p | ctypes.c_int32] = [ctypes.c_void_p(address) for address in inputs]
-            scalars = scalar_values(launched.launch, launched.stream, batch, launched.features)
-            arguments += [ctypes.c_int32(value) for value in scalars.values()]
-            arguments.append(ctypes.c_void_p(outputs[0]))
-            grid = launched.launch.grid(launched.stream, batch)
-            cuda.start(self.function, grid, values["threads"], values["shared_bytes"], stream, arguments)
+            # Called for each attention of each clip: all but the addresses was prepared.
+            assert self.launch is not None
+            self.launch.start(inputs, outputs[0], stream)
 
     return KernelPlugin
-
-
-def _field_type(trt: Any, kind: type) -> Any:
-    kinds = trt.PluginFieldType
-    return {int: kinds.INT32, float: kinds.FLOAT32, str: kinds.CHAR, bytes: kinds.INT8}[kind]
-
-
-def _field(trt: Any, name: str, kind: type, value: Any) -> tuple[Any, Any]:
-    """A field, and the array that it points into."""
-    if kind in (str, bytes):
-        array: Any = np.frombuffer(value.encode() if kind is str else value, dtype=np.int8)
-    else:
-        array = np.array([value], dtype=np.int32 if kind is int else np.float32)
-    return trt.PluginField(name, array, _field_type(trt, kind)), array
-
-
-def read_fields(fields: Any, kinds: dict[str, type]) -> dict[str, Any]:
-    """Values of a field collection by name: the parser's attributes, or what an engine holds."""
-    found: dict[str, Any] = {}
-    for field in fields:
-        kind = kinds.get(field.name)
-        if kind is str:
-            # The parser counts the end of a C string in.
-            found[field.name] = np.asarray(field.data).tobytes().rstrip(b"\0").decode()
-        elif kind is bytes:
-            found[field.name] = np.asarray(field.data).tobytes()
-        elif kind is not None:
-            found[field.name] = kind(np.asarray(field.data).reshape(-1)[0])
-    return found

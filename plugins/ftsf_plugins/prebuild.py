@@ -11,13 +11,14 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ftsf_plugins.additive_attention import plugin as additive
 from ftsf_plugins.compile import TARGETS, CompiledKernel, CompileError, compiled
+from ftsf_plugins.cuda import USUAL_SHARED_BYTES
 from ftsf_plugins.favor_attention import plugin as favor
 from ftsf_plugins.kernels import kernel_of
 from ftsf_plugins.launch import ELEMENT_BYTES, ElementType
@@ -46,24 +47,29 @@ class KernelToCompile:
     along: Along  #: Along what it attends.
     element: ElementType  #: The element type of its stream.
     target: int  #: Compute capability, as in 87.
+    asks: bool = True  #: Whether who starts it asks for more shared memory than a block usually has.
+    node: Mapping[str, Any] | None = None  #: Attributes of a node that it is for; None: the documented example.
 
     @property
     def stem(self) -> str:
         """The name of its file, without the ending."""
-        return f"{self.operation}-{self.along}-{self.element}-sm_{self.target}"
+        size = "" if self.asks else "-48k"
+        own = "" if self.node is None else f"-{_digest(self.launched.launch.constants)}"
+        return f"{self.operation}-{self.along}-{self.element}-sm_{self.target}{size}{own}"
 
     @property
     def launched(self) -> AttentionLaunch:
-        """The kernel at the default shapes."""
-        attributes = {**_NODE, "along": self.along, "axes": _AXES[self.along]}
-        return OPERATIONS[self.operation].launched(attributes, self.element)
+        """The kernel at its node's shapes, or at the default ones."""
+        attributes = self.node or {**_NODE, "along": self.along, "axes": _AXES[self.along]}
+        return OPERATIONS[self.operation].launched_by(attributes, self.element, asks=self.asks)
 
 
 def kernels_to_compile(
     targets: Sequence[int], operations: Sequence[str], elements: Sequence[str]
 ) -> list[KernelToCompile]:
-    """Every kernel of these operations that there is for the element types and the targets."""
-    return [
+    """Every kernel of these operations that there is for the element types and the targets; for who does not ask for
+    shared memory another one, where it is another."""
+    asking = [
         KernelToCompile(operation, along, element, target)
         for operation in operations
         for along in _AXES
@@ -71,12 +77,43 @@ def kernels_to_compile(
         if element in elements
         for target in targets
     ]
+    unasked = [replace(one, asks=False) for one in asking]
+    return asking + [
+        other for one, other in zip(asking, unasked, strict=True) if one.launched.launch != other.launched.launch
+    ]
 
 
-def problems(operation: str, made: CompiledKernel) -> list[str]:
-    """What the check says against a kernel, one sentence each."""
+def kernels_of_nodes(targets: Sequence[int], nodes: Sequence[Mapping[str, Any]]) -> list[KernelToCompile]:
+    """Every kernel that these nodes start, each once: ``name`` of the operation, ``element``, ``attributes``."""
+    names = {operation.name: folder for folder, operation in OPERATIONS.items()}
+    listed: dict[tuple[int, str, str, str], KernelToCompile] = {}
+    for node in nodes:
+        for target in targets:
+            for asks in (True, False):
+                attributes = node["attributes"]
+                one = KernelToCompile(
+                    names[node["name"]], attributes["along"], node["element"], target, asks=asks, node=attributes
+                )
+                # Nodes of one kind differ in nothing that a kernel is compiled for; nor does asking, for most of them.
+                launch = one.launched.launch
+                listed.setdefault((one.target, one.element, launch.kernel, _digest(launch.constants)), one)
+    return list(listed.values())
+
+
+def _digest(constants: Mapping[str, int | float]) -> str:
+    return hashlib.sha256(json.dumps(dict(constants), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def problems(operation: str, made: CompiledKernel, *, asks: bool = True) -> list[str]:
+    """What the check says against a kernel, one sentence each.
+
+    One that must do with the usual shared memory holds less of its data there, and may spill: it is for TensorRT, which
+    starts kernels itself and does not say whether it asks for more.
+    """
     found = []
-    if made.resources.spill_bytes:
+    if not asks and made.resources.shared_bytes > USUAL_SHARED_BYTES:
+        found.append(f"{made.resources.shared_bytes} bytes of shared memory, expected at most {USUAL_SHARED_BYTES}")
+    if made.resources.spill_bytes and asks:
         found.append(f"spills {made.resources.spill_bytes} bytes a thread, expected 0")
     blocks = made.resources.blocks(made.target)
     if blocks < LEAST_BLOCKS[operation]:
@@ -84,12 +121,14 @@ def problems(operation: str, made: CompiledKernel) -> list[str]:
     return found
 
 
-def entry(kernel: KernelToCompile, made: CompiledKernel, file: str) -> dict[str, Any]:
+def entry(kernel: KernelToCompile, made: CompiledKernel) -> dict[str, Any]:
     """What the manifest says of one kernel."""
     launch = kernel.launched.launch
     return {
-        "file": file,
+        "file": f"{kernel.stem}.cubin",
         "sha256": hashlib.sha256(made.cubin).hexdigest(),
+        "ptx": f"{kernel.stem}.ptx",
+        "ptx_sha256": hashlib.sha256(made.ptx.encode()).hexdigest(),
         "operation": kernel.operation,
         "along": kernel.along,
         "element": kernel.element,
@@ -102,7 +141,7 @@ def entry(kernel: KernelToCompile, made: CompiledKernel, file: str) -> dict[str,
         "columns_per_program": launch.columns,
         **asdict(made.resources),
         "blocks_per_multiprocessor": made.resources.blocks(kernel.target),
-        "problems": problems(kernel.operation, made),
+        "problems": problems(kernel.operation, made, asks=kernel.asks),
     }
 
 
@@ -115,9 +154,9 @@ def build(output: Path, wanted: Sequence[KernelToCompile], say: Callable[[str], 
     for kernel in wanted:
         launch, stream = kernel.launched.launch, kernel.launched.stream
         made = compiled(kernel_of(launch), launch, kernel.element, stream, kernel.target)
-        file = f"{kernel.stem}.cubin"
-        write(output / file, made.cubin)
-        entries.append(entry(kernel, made, file))
+        entries.append(entry(kernel, made))
+        write(output / entries[-1]["file"], made.cubin)
+        write(output / entries[-1]["ptx"], made.ptx.encode())
         used, blocks = made.resources, made.resources.blocks(kernel.target)
         say(
             f"{kernel.stem:45} {used.registers:3} registers {used.spill_bytes:4} spilled {used.shared_bytes:6} shared "
@@ -145,11 +184,17 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--target", action="append", choices=names, help="repeatable; all where not given")
     parser.add_argument("--operation", action="append", choices=list(OPERATIONS))
     parser.add_argument("--element", action="append", choices=list(ELEMENT_BYTES))
+    parser.add_argument(
+        "--nodes", type=Path, help="a file with the nodes of a bundle, instead of the documented example"
+    )
     asked = parser.parse_args(arguments)
     # The interpreter's functions cannot be compiled; whoever tests with it means other processes.
     os.environ.pop("TRITON_INTERPRET", None)
     targets = [int(name.removeprefix("sm_")) for name in asked.target or names]
-    wanted = kernels_to_compile(targets, asked.operation or list(OPERATIONS), asked.element or list(ELEMENT_BYTES))
+    if asked.nodes is not None:
+        wanted = kernels_of_nodes(targets, json.loads(asked.nodes.read_text(encoding="utf-8")))
+    else:
+        wanted = kernels_to_compile(targets, asked.operation or list(OPERATIONS), asked.element or list(ELEMENT_BYTES))
     if not wanted:
         print("build-plugins: no kernel has that operation and that element type", file=sys.stderr)
         return 2

@@ -28,20 +28,20 @@ def quick_plugins(trt: Any) -> bool:
 def register(trt: Any, names: Sequence[str], prebuilt: Path | None = None) -> str:
     """Register the operations ``names`` before a network is parsed. Returns the way: "aot", or "v3" of TensorRT 10.3.
 
-    ``prebuilt``: a folder of ``scripts/build-plugins`` that "v3" takes machine code from; "aot" takes none but what
-    Triton compiles here. Raises KeyError for a name that is none, ModuleNotFoundError where Triton is missing.
+    ``prebuilt``: a folder of ``scripts/build-plugins`` to take kernels from instead of compiling them with Triton.
+    Raises KeyError for a name that is none, ModuleNotFoundError where Triton is needed and missing, Unsupported where
+    no kernel is made for the GPU, and CudaError where its driver does not answer.
     """
+    operations = [OPERATIONS[name] for name in names]
+    if prebuilt is None:
+        import_module("triton")
+    target = deploy.target_here()
+    kernels = compiled_kernel if prebuilt is None else partial(prebuilt_kernel, prebuilt)
     if quick_plugins(trt):
-        import_module("triton")
-        for name in names:
-            deploy.register(OPERATIONS[name])
+        for operation in operations:
+            deploy.register(operation, target=lambda: target, kernels=kernels)
         return "aot"
-    kernels = compiled_kernel
-    if prebuilt is not None:
-        kernels = partial(prebuilt_kernel, prebuilt)
-    else:
-        import_module("triton")
-    _keep.extend(plugin_v3.register(trt, [OPERATIONS[name] for name in names], kernels=kernels))
+    _keep.extend(plugin_v3.register(trt, operations, kernels=kernels))
     return "v3"
 
 

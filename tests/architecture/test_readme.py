@@ -17,7 +17,7 @@ from ftsf_export.precision import PRECISIONS, offered
 
 ROOT = Path(__file__).parents[2]
 # Options of others that the pages name: click's own, and those of scripts.
-OTHERS_OPTIONS = {"--help", "--sweep"}
+OTHERS_OPTIONS = {"--help", "--sweep", "--bundle"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -18,6 +18,7 @@ import triton
 from ftsf_plugins import plugin_v3
 from ftsf_plugins.additive_attention.reference import additive_attention
 from ftsf_plugins.favor_attention.reference import favor_attention
+from ftsf_plugins.fields import field
 from ftsf_plugins.kernels import compiled_kernel
 from ftsf_plugins.prebuild import EPS, FEATURES, FRAMES, HEADS, TOKENS, WIDTH
 from ftsf_plugins.register import OPERATIONS
@@ -65,7 +66,7 @@ def main(name: str, along: str) -> None:
 
     operation = OPERATIONS[name]
     creator = plugin_v3.creator_of(trt, operation, compiled_kernel, None)
-    fields = [plugin_v3._field(trt, key, operation.attributes[key], value)[0] for key, value in attributes.items()]
+    fields = [field(trt, key, operation.attributes[key], value)[0] for key, value in attributes.items()]
     plugin = creator.create_plugin("node", fields, "BUILD")
     plugin.configure_plugin([SimpleNamespace(desc=SimpleNamespace(type="half"))], [])
     runtime = creator.create_plugin("node", plugin.get_fields_to_serialize(), "RUNTIME").attach_to_context(None)

@@ -158,12 +158,12 @@ def favor_long_kernel(
     qkv_batch_stride, qkv_group_stride, qkv_token_stride, out_batch_stride, out_group_stride, out_token_stride, out,
     EPS: tl.constexpr, RELU: tl.constexpr, WIDTH: tl.constexpr, AXES: tl.constexpr, HALVES: tl.constexpr,
     BLOCK_TOKENS: tl.constexpr, BLOCK_FEATURES: tl.constexpr, BLOCK_LAST: tl.constexpr, SWEEPS: tl.constexpr,
-    BLOCK_PAIRS: tl.constexpr, BLOCK_VALUES: tl.constexpr,
+    BLOCK_PAIRS: tl.constexpr, BLOCK_VALUES: tl.constexpr, HELD: tl.constexpr,
 ):  # fmt: skip
     """One sequence (first grid axis), one head (second), BLOCK_VALUES columns of its values (third).
 
-    The features come in SWEEPS sweeps of BLOCK_FEATURES, the last one of BLOCK_LAST. The other arguments are those of
-    ``favor_short_kernel``.
+    The features come in SWEEPS sweeps of BLOCK_FEATURES, the last one of BLOCK_LAST. HELD: omega stays in shared
+    memory; else it is loaded anew for each tile of tokens. The other arguments are those of ``favor_short_kernel``.
     """
     kind: tl.constexpr = qkv.dtype.element_ty
     inner = tl.num_programs(1) * WIDTH
@@ -176,15 +176,15 @@ def favor_long_kernel(
     keyed = ()  # sum_n E(k_n)^T v_n, (features of a sweep, V) each
     totals = ()  # sum_n E(k_n), (features of a sweep,) each
     tops = ()  # what E(k) is relative to, (features of a sweep,) each: features are apart until all keys have passed
-    for sweep in tl.static_range(SWEEPS - 1):
-        feature = sweep * BLOCK_FEATURES + tl.arange(0, BLOCK_FEATURES)
-        omegas = omegas + (load_omega(omega, feature, features, WIDTH, HALVES, BLOCK_PAIRS),)
-    feature = (SWEEPS - 1) * BLOCK_FEATURES + tl.arange(0, BLOCK_LAST)
-    omegas = omegas + (load_omega(omega, feature, features, WIDTH, HALVES, BLOCK_PAIRS),)
+    for _ in tl.static_range(SWEEPS - 1):
+        keyed = keyed + (tl.zeros([BLOCK_FEATURES, BLOCK_VALUES], tl.float32),)
+    keyed = keyed + (tl.zeros([BLOCK_LAST, BLOCK_VALUES], tl.float32),)
     for sweep in tl.static_range(SWEEPS):
-        keyed = keyed + (tl.zeros([omegas[sweep][0].shape[0], BLOCK_VALUES], tl.float32),)
-        totals = totals + (tl.zeros([omegas[sweep][0].shape[0]], tl.float32),)
-        tops = tops + (tl.full([omegas[sweep][0].shape[0]], float("-inf"), tl.float32),)
+        totals = totals + (tl.zeros([keyed[sweep].shape[0]], tl.float32),)
+        tops = tops + (tl.full([keyed[sweep].shape[0]], float("-inf"), tl.float32),)
+        if HELD:
+            feature = sweep * BLOCK_FEATURES + tl.arange(0, keyed[sweep].shape[0])
+            omegas = omegas + (load_omega(omega, feature, features, WIDTH, HALVES, BLOCK_PAIRS),)
     value_sum = tl.zeros([BLOCK_VALUES], tl.float32)
     for start in range(0, tokens, BLOCK_TOKENS):
         token = start + tl.arange(0, BLOCK_TOKENS)
@@ -199,7 +199,13 @@ def favor_long_kernel(
         grown_totals = ()
         grown_tops = ()
         for sweep in tl.static_range(SWEEPS):
-            projected = project(omegas[sweep][0], omegas[sweep][1], first, second, kind, WIDTH, AXES == 0)
+            if HELD:
+                omega_first, omega_second = omegas[sweep]
+            else:
+                # start is never negative: it keeps the addresses of all sweeps from being held in registers.
+                row = sweep * BLOCK_FEATURES + tl.minimum(start, 0) + tl.arange(0, keyed[sweep].shape[0])
+                omega_first, omega_second = load_omega(omega, row, features, WIDTH, HALVES, BLOCK_PAIRS)
+            projected = project(omega_first, omega_second, first, second, kind, WIDTH, AXES == 0)
             if RELU:
                 new_top, kept = tops[sweep], tl.full(tops[sweep].shape, 1.0, tl.float32)
                 phi = tl.where(mask[None, :], tl.maximum(projected, 0.0) + EPS, 0.0)
@@ -220,7 +226,7 @@ def favor_long_kernel(
     # Now the keys' maximum over features and tokens is known: phi = E + eps for the features that there are, 0 beyond.
     top = tl.full([1], float("-inf"), tl.float32)
     for sweep in tl.static_range(SWEEPS):
-        listed = sweep * BLOCK_FEATURES + tl.arange(0, omegas[sweep][0].shape[0]) < features
+        listed = sweep * BLOCK_FEATURES + tl.arange(0, keyed[sweep].shape[0]) < features
         top = tl.maximum(top, tl.max(tl.where(listed, tops[sweep], float("-inf")), axis=0))
     # A query's feature weighs the mean of the values that the keys gave it, phi(k)^T v / sum phi(k), which is as large
     # as a value, by its share of all keys: half precision holds both, whatever phi's scale and the number of tokens.
@@ -228,7 +234,7 @@ def favor_long_kernel(
     shares = ()
     most = tl.zeros([1], tl.float32)
     for sweep in tl.static_range(SWEEPS):
-        listed = sweep * BLOCK_FEATURES + tl.arange(0, omegas[sweep][0].shape[0]) < features
+        listed = sweep * BLOCK_FEATURES + tl.arange(0, keyed[sweep].shape[0]) < features
         if RELU:
             total_phi, sum_phi = totals[sweep], keyed[sweep]
         else:
@@ -259,11 +265,17 @@ def favor_long_kernel(
         mixed = tl.zeros([BLOCK_TOKENS, BLOCK_VALUES], tl.float32)
         total = tl.zeros([BLOCK_TOKENS], tl.float32)
         for sweep in tl.static_range(SWEEPS):
-            q_projected = project(omegas[sweep][0], omegas[sweep][1], first, second, kind, WIDTH, AXES == 0)
+            if HELD:
+                omega_first, omega_second = omegas[sweep]
+            else:
+                # start is never negative: it keeps the addresses of all sweeps from being held in registers.
+                row = sweep * BLOCK_FEATURES + tl.minimum(start, 0) + tl.arange(0, keyed[sweep].shape[0])
+                omega_first, omega_second = load_omega(omega, row, features, WIDTH, HALVES, BLOCK_PAIRS)
+            q_projected = project(omega_first, omega_second, first, second, kind, WIDTH, AXES == 0)
             if RELU:
                 q_phi = tl.maximum(q_projected, 0.0)
             else:
-                there = sweep * BLOCK_FEATURES + tl.arange(0, omegas[sweep][0].shape[0]) < features
+                there = sweep * BLOCK_FEATURES + tl.arange(0, keyed[sweep].shape[0]) < features
                 q_projected = tl.where(there[:, None], q_projected, float("-inf"))
                 new_row_top = tl.maximum(row_top, tl.max(q_projected, axis=0))
                 row_kept = tl.exp(row_top - new_row_top)

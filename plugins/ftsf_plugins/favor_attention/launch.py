@@ -20,9 +20,13 @@ def favor_launch(
     *,
     eps: float,
     feature: str = "softmax",
+    asks: bool = True,
 ) -> Launch:
     """The kernel and its constants for N = ``stream.attending`` and M = ``features``. Raises ValueError naming the
-    wrong argument."""
+    wrong argument.
+
+    ``asks``: whether who starts it asks the driver for more shared memory than a block usually has.
+    """
     if element not in ELEMENT_BYTES:
         raise ValueError(f"element: expected one of {', '.join(ELEMENT_BYTES)}, got {element!r}")
     if feature not in ("softmax", "relu"):
@@ -39,7 +43,7 @@ def favor_launch(
     }
     if stream.attending <= SHORT_ROWS:
         return _short(stream, constants)
-    return _long(stream, features, constants)
+    return _long(stream, features, constants, asks=asks)
 
 
 def _short(stream: Stream, constants: dict[str, int | float]) -> Launch:
@@ -57,15 +61,19 @@ def _short(stream: Stream, constants: dict[str, int | float]) -> Launch:
     )
 
 
-def _long(stream: Stream, features: int, constants: dict[str, int | float]) -> Launch:
-    block = 128
+def _long(stream: Stream, features: int, constants: dict[str, int | float], *, asks: bool) -> Launch:
+    block = 128 if asks else 64
     sweeps = -(-features // block)
     # The last sweep is smaller where it can be, but 8 warps share fewer than 64 rows badly.
     last = min(block, max(64, power_above(features - block * (sweeps - 1))))
-    # phi(k)^T v stays in registers: wide heads have more features and more columns, so that a program takes fewer.
+    # phi(k)^T v stays in registers: wide heads have more features and more columns, so that a program takes fewer. Its
+    # means stay in shared memory.
     columns = 64 if stream.width <= 64 else 32
+    if not asks:
+        columns //= 2
     tile = {
         "BLOCK_TOKENS": 16, "BLOCK_FEATURES": block, "BLOCK_LAST": last, "SWEEPS": sweeps, "BLOCK_VALUES": columns,
+        "HELD": int(asks),
     }  # fmt: skip
     return Launch(
         kernel="favor_long_kernel",
@@ -76,5 +84,5 @@ def _long(stream: Stream, features: int, constants: dict[str, int | float]) -> L
         columns=columns,
         warps=8,
         # The registers are full: with 2 or 4 the assembler for sm_120 spills a few bytes.
-        stages=3,
+        stages=3 if asks else 1,
     )

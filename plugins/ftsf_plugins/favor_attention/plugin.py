@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from ftsf_plugins.favor_attention.launch import favor_launch
@@ -10,10 +11,13 @@ from ftsf_plugins.launch import ElementType
 from ftsf_plugins.operation import AttentionLaunch, Operation, rotation_of, stream_of
 
 
-def launch_of(attributes: Mapping[str, Any], element: ElementType) -> AttentionLaunch:
-    """The kernel for a node's attributes. Raises ValueError naming the wrong one."""
+def launch_of(attributes: Mapping[str, Any], element: ElementType, *, asks: bool = True) -> AttentionLaunch:
+    """The kernel for a node's attributes. Raises ValueError naming the wrong one.
+
+    ``asks``: whether who starts it asks for more shared memory than a block usually has.
+    """
     stream, features = stream_of(attributes), attributes["features"]
-    how = {"eps": attributes["eps"], "feature": attributes["feature"]}
+    how = {"eps": attributes["eps"], "feature": attributes["feature"], "asks": asks}
     return AttentionLaunch(stream, favor_launch(stream, features, rotation_of(attributes), element, **how), features)
 
 
@@ -28,4 +32,5 @@ OPERATION = Operation(
     },
     elements=("fp16", "bf16"),
     launched=launch_of,
+    launched_unasked=partial(launch_of, asks=False),
 )  # fmt: skip

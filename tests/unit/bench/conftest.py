@@ -110,11 +110,11 @@ class FakeCudart:
     def _cudaFree(self, address: ctypes.c_void_p) -> None:
         self._drop(address)
 
-    def _cudaHostRegister(self, address: Any, _size: Any, _flags: Any) -> None:
-        self.live[-address.value] = "pinned"
+    def _cudaHostAlloc(self, handle: Any, size: Any, _flags: Any) -> None:
+        self._cudaMalloc(handle, size)
 
-    def _cudaHostUnregister(self, address: Any) -> None:
-        del self.live[-address.value]
+    def _cudaFreeHost(self, address: ctypes.c_void_p) -> None:
+        self._drop(address)
 
     def _cudaMemcpyAsync(self, target: Any, source: Any, size: Any, _kind: Any, _stream: Any) -> None:
         assert self.capturing is None, "copies are not part of the captured graph"

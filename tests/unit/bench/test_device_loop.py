@@ -102,6 +102,24 @@ def test_without_graphs_rtx_is_told_nothing(engine: Any, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("graph", [False, True])
+def test_kernels_of_rtx_are_those_of_the_shape(engine: Any, monkeypatch: pytest.MonkeyPatch, graph: bool) -> None:
+    """NVIDIA's own names: the stand-in holds its enumerations, and its configuration has these two properties."""
+    rtx = pytest.importorskip("tensorrt_rtx")
+    config = SimpleNamespace(
+        dynamic_shapes_kernel_specialization_strategy=rtx.DynamicShapesKernelSpecializationStrategy.LAZY,
+        cuda_graph_strategy=rtx.CudaGraphStrategy.DISABLED,
+    )
+    assert all(isinstance(getattr(rtx.IRuntimeConfig, name), property) for name in vars(config))
+    monkeypatch.setattr(engine, "create_runtime_config", lambda: config, raising=False)
+    with loop_on(engine, graph=graph) as loop:
+        loop()
+    eager = rtx.DynamicShapesKernelSpecializationStrategy.EAGER
+    assert config.dynamic_shapes_kernel_specialization_strategy == eager
+    assert [context.strategy for context in engine.contexts] == ["WHOLE_GRAPH_CAPTURE" if graph else "DISABLED"]
+    assert loop.kernels_how == "specialised to the shape before the first run (TensorRT-RTX)"
+
+
+@pytest.mark.parametrize("graph", [False, True])
 def test_everything_made_is_given_back(engine: Any, graph: bool) -> None:
     with loop_on(engine, graph=graph) as loop:
         loop()
@@ -109,7 +127,7 @@ def test_everything_made_is_given_back(engine: Any, graph: bool) -> None:
     assert engine.cudart.live == {}
 
 
-@pytest.mark.parametrize("function", ["cudaMalloc", "cudaHostRegister", "cudaEventCreate", "cudaMemcpyAsync"])
+@pytest.mark.parametrize("function", ["cudaMalloc", "cudaHostAlloc", "cudaEventCreate", "cudaMemcpyAsync"])
 def test_a_failing_call_is_named_and_leaves_nothing_behind(engine: Any, function: str) -> None:
     engine.cudart.fail[function] = 2
     with pytest.raises(RunError, match=rf"{function} returned status 2 \(fake error 2\)"), loop_on(engine) as loop:
@@ -118,7 +136,7 @@ def test_a_failing_call_is_named_and_leaves_nothing_behind(engine: Any, function
 
 
 def test_the_first_error_is_told_when_the_clean_up_fails_too(engine: Any) -> None:
-    engine.cudart.fail.update(cudaStreamSynchronize=700, cudaFree=700, cudaHostUnregister=700)
+    engine.cudart.fail.update(cudaStreamSynchronize=700, cudaFree=700, cudaFreeHost=700)
     with pytest.raises(RunError, match="cudaStreamSynchronize returned status 700"), loop_on(engine) as loop:
         loop()
 

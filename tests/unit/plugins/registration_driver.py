@@ -75,7 +75,9 @@ def stand_in() -> types.ModuleType:
     module.DimsExprs = lambda length: [None] * length  # type: ignore[attr-defined]
     module.Dims = type("Dims", (), {"MAX_DIMS": 8})  # type: ignore[attr-defined]
     module.PluginFieldCollection = list  # type: ignore[attr-defined]
-    module.PluginField = lambda *fields: fields  # type: ignore[attr-defined]
+    module.PluginField = lambda name, data, kind: types.SimpleNamespace(  # type: ignore[attr-defined]
+        name=name, data=data, type=kind
+    )
     module.get_plugin_registry = lambda: types.SimpleNamespace(  # type: ignore[attr-defined]
         register_creator=lambda *_: True, get_creator=lambda *_: None
     )

@@ -72,6 +72,11 @@ def test_a_spill_fails_and_so_does_one_block_of_additive_attention() -> None:
     assert "0 blocks" in problems("favor_attention", made(shared_bytes=200 * 1024))[0]
 
 
+def test_a_kernel_that_nobody_asks_shared_memory_for_may_spill_and_not_have_more() -> None:
+    assert problems("favor_attention", made(shared_bytes=48 * 1024, spill_bytes=4), asks=False) == []
+    assert "49153 bytes of shared" in problems("favor_attention", made(shared_bytes=48 * 1024 + 1), asks=False)[0]
+
+
 def test_the_assembler_is_read_or_refused() -> None:
     log = "    8 bytes stack frame, 4 bytes spill stores, 12 bytes spill loads\nptxas info : Used 64 registers"
     assert used(log) == (64, 12)
@@ -92,7 +97,9 @@ def test_hidden_parameters_go_where_they_are_not_used() -> None:
 
 def test_every_operation_type_and_target_has_its_job() -> None:
     wanted = kernels_to_compile(list(TARGETS), list(OPERATIONS), ["fp16", "bf16", "fp32"])
-    assert len({kernel.stem for kernel in wanted}) == len(wanted) == (3 + 2) * 2 * 7
+    assert len({kernel.stem for kernel in wanted}) == len(wanted) == (3 + 2) * 2 * 7 + 2 * 7
+    # FAVOR+ within frames, for who does not ask for shared memory.
+    assert {(one.operation, one.along) for one in wanted if not one.asks} == {("favor_attention", "space")}
 
 
 def build(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -115,8 +122,27 @@ def test_machine_code_and_manifest_for_a_gpu_that_is_not_here(tmp_path: Path) ->
         assert hashlib.sha256(code).hexdigest() == one["sha256"]
         assert one["spill_bytes"] == 0
         assert one["blocks_per_multiprocessor"] >= 2
-    assert {path.name for path in out.iterdir()} == {"manifest.json", *(one["file"] for one in manifest["kernels"])}
+    assert {path.name for path in out.iterdir()} == {
+        "manifest.json", *(one[kind] for one in manifest["kernels"] for kind in ("file", "ptx")),
+    }  # fmt: skip
     _take_from(out)
+
+
+def test_kernels_of_a_bundles_own_nodes(tmp_path: Path) -> None:
+    """Heads of 48 and other frames than those of the documented example: an engine builder finds them by constants."""
+    nodes = tmp_path / "nodes.json"
+    shape = {"frames": 4, "tokens": 17, "heads": 2, "width": 48, "axes": 1, "pairs": "halves", "split_order": 1}
+    node = {"name": "FtsfAdditiveAttention", "element": "fp16", "attributes": {**shape, "along": "time"}}
+    nodes.write_text(json.dumps([node, node]))
+    out = tmp_path / "kernels"
+    ended = build("-o", str(out), "--target", "sm_87", "--nodes", str(nodes))
+    assert ended.returncode == 0, ended.stderr
+    (entry,) = json.loads((out / "manifest.json").read_text())["kernels"]
+    assert entry["constants"]["WIDTH"] == 48
+    stream = Stream(4, 17, 2, 48, "time")
+    taken = prebuilt_kernel(out, additive_launch(stream, rotation_constants(1, "halves"), "fp16"), "fp16", stream, 87)
+    assert taken.cubin == (out / entry["file"]).read_bytes()
+    assert taken.ptx == (out / entry["ptx"]).read_text()
 
 
 def _take_from(out: Path) -> None:
@@ -142,6 +168,7 @@ def test_an_attribute_in_fp32_names_the_same_kernel(tmp_path: Path) -> None:
     launch = favor_launch(stream, 266, rotation_constants(1), "fp16", eps=1e-4)
     entry = {"kernel": launch.kernel, "element": "fp16", "target": "sm_87", "constants": dict(launch.constants),
              "file": "one.cubin", "sha256": hashlib.sha256(b"code").hexdigest(),
+             "ptx": "one.cubin", "ptx_sha256": hashlib.sha256(b"code").hexdigest(),
              "threads": 128, "shared_bytes": 1}  # fmt: skip
     (tmp_path / "one.cubin").write_bytes(b"code")
     (tmp_path / "manifest.json").write_text(json.dumps({"kernels": [entry]}))

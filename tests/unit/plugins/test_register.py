@@ -13,6 +13,7 @@ import pytest
 
 from ftsf_plugins import register
 from ftsf_plugins.cuda import CudaError, Driver
+from ftsf_plugins.deploy import Unsupported
 
 NAME = "FtsfAdditiveAttention"
 
@@ -22,7 +23,10 @@ def tensorrt(monkeypatch: pytest.MonkeyPatch) -> Any:
     """``tensorrt(quick=...)``: with or without quickly deployable plugins; notes what is registered."""
     registered: list[Any] = []
     monkeypatch.setattr(register, "_keep", [])
-    monkeypatch.setattr(register.deploy, "register", lambda operation: registered.append(f"quick {operation.name}"))
+    monkeypatch.setattr(
+        register.deploy, "register", lambda operation, **_: registered.append(f"quick {operation.name}")
+    )
+    monkeypatch.setattr(register.deploy, "target_here", lambda: 87)
     monkeypatch.setattr(
         register.plugin_v3,
         "register",
@@ -71,11 +75,11 @@ def test_a_library_without_plugins_is_left_alone(tensorrt: Any) -> None:
 
 
 class Library:
-    """A libcuda that notes its calls; ``fails`` names one that returns 700."""
+    """A libcuda that notes its calls; ``fails`` names one that returns ``status``."""
 
-    def __init__(self, fails: str = "") -> None:
+    def __init__(self, fails: str = "", status: int = 700) -> None:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
-        self.fails = fails
+        self.fails, self.status = fails, status
 
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any) -> int:
@@ -84,32 +88,21 @@ class Library:
                 arguments[1]._obj.value = b"an illegal memory access was encountered"
             if name == "cuDeviceGetAttribute":
                 arguments[0]._obj.value = {75: 8, 76: 7}[arguments[1]]
-            return 700 if name == self.fails else 0
+            return self.status if name == self.fails else 0
 
         return call
 
 
-def test_the_calls_of_the_driver() -> None:
-    library = Library()
-    driver = Driver(library)
-    assert driver.capability() == 87
-    driver.function(b"small", "kernel", 1024)
-    assert "cuFuncSetAttribute" not in [name for name, _ in library.calls]
-    function = driver.function(b"large", "kernel", 64 * 1024)
-    assert library.calls[-1] == ("cuFuncSetAttribute", (function, 8, 64 * 1024))
-    arguments = [ctypes.c_void_p(1 << 40), ctypes.c_int32(-3)]
-    driver.start(function, (7, 8, 1), 128, 64 * 1024, 99, arguments)
-    name, (started, *sizes, shared, stream, pointers, extra) = library.calls[-1]
-    assert (name, started, sizes, shared, stream.value, extra) == (
-        "cuLaunchKernel", function, [7, 8, 1, 128, 1, 1], 64 * 1024, 99, None,
-    )  # fmt: skip
-    assert ctypes.cast(pointers[0], ctypes.POINTER(ctypes.c_uint64)).contents.value == 1 << 40
-    assert ctypes.cast(pointers[1], ctypes.POINTER(ctypes.c_int32)).contents.value == -3
+def test_the_gpu_is_asked_for_without_a_context() -> None:
+    """As where a compiler is asked before anything has run."""
+    library = Library("cuCtxGetDevice", 201)
+    assert Driver(library).capability() == 87
+    assert [name for name, _ in library.calls][:3] == ["cuCtxGetDevice", "cuInit", "cuDeviceGet"]
 
 
 def test_a_call_that_fails_is_named() -> None:
     with pytest.raises(CudaError, match="cuModuleLoadData: an illegal memory access"):
-        Driver(Library("cuModuleLoadData")).function(b"", "kernel", 0)
+        Driver(Library("cuModuleLoadData")).kernel(b"", "kernel", 0)
 
 
 def test_no_driver_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,3 +112,14 @@ def test_no_driver_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", missing)
     with pytest.raises(CudaError, match="no NVIDIA driver on this machine"):
         Driver()
+
+
+def test_a_gpu_without_a_kernel_is_refused_before_anything_is_built(
+    tensorrt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A T4, of compute capability 7.5."""
+    trt = tensorrt(quick=True)
+    monkeypatch.undo()
+    monkeypatch.setattr(register.deploy, "driver", lambda: SimpleNamespace(capability=lambda: 75))
+    with pytest.raises(Unsupported, match="no kernel is made for sm_75; there are sm_80"):
+        register.register(trt, [NAME], Path("kernels"))

@@ -9,7 +9,6 @@ Prints JSON objects, one a line: what the plugin answers and launches, then each
 
 from __future__ import annotations
 
-import ctypes
 import json
 import sys
 from types import SimpleNamespace
@@ -18,6 +17,7 @@ from typing import Any
 import tensorrt_rtx as trt
 
 from ftsf_plugins import plugin_v3
+from ftsf_plugins.fields import field
 from ftsf_plugins.kernels import MachineCode
 from ftsf_plugins.register import OPERATIONS
 
@@ -44,14 +44,17 @@ class Cuda:
     def capability(self) -> int:
         return 87
 
-    def function(self, cubin: bytes, name: str, shared_bytes: int) -> Any:
-        self.loaded.append([cubin.decode(), name, shared_bytes])
-        return ctypes.c_void_p(7)
+    def kernel(self, cubin: bytes, name: str, shared_bytes: int) -> Any:
+        if not self.loaded:
+            self.loaded.append([cubin.decode(), name, shared_bytes])
+        return self
 
-    def start(self, _function: Any, grid: Any, threads: int, shared: int, stream: int, arguments: Any) -> None:
-        values = [argument.value for argument in arguments]
-        kinds = "".join("p" if isinstance(argument, ctypes.c_void_p) else "i" for argument in arguments)
-        self.started.append([list(grid), threads, shared, stream, kinds, values])
+    def prepare(self, _kernel: Any, grid: Any, threads: int, shared: int, scalars: list[int], inputs: int) -> Any:
+        def start(addresses: list[int], out: int, stream: int) -> None:
+            kinds = "p" * inputs + "i" * len(scalars) + "p"
+            self.started.append([list(grid), threads, shared, stream, kinds, [*addresses, *scalars, out]])
+
+        return SimpleNamespace(start=start)
 
 
 def described(dtype: str, dims: tuple[int, ...] = ()) -> Any:
@@ -77,17 +80,17 @@ def driven(name: str) -> dict[str, Any]:
 
     def kernels(launch: Any, element: str, _stream: Any, target: int) -> MachineCode:
         compiled.append([launch.kernel, element, target])
-        return MachineCode(launch.kernel, f"machine code of {element}".encode(), 32 * launch.warps, 50_000)
+        return MachineCode(launch.kernel, f"machine code of {element}".encode(), "", 32 * launch.warps, 50_000)
 
     creator = plugin_v3.creator_of(trt, operation, kernels, cuda)  # type: ignore[arg-type]  # a stand-in
-    fields = [plugin_v3._field(trt, key, operation.attributes[key], value) for key, value in ATTRIBUTES[name].items()]
+    fields = [field(trt, key, operation.attributes[key], value) for key, value in ATTRIBUTES[name].items()]
     built = creator.create_plugin(
         "node", trt.PluginFieldCollection([one for one, _ in fields]), trt.TensorRTPhase.BUILD
     )
     inputs = INPUTS[name]
     answers: dict[str, Any] = {
         "operation": name,
-        "declared": {field.name: field.type.name for field in creator.field_names},
+        "declared": {one.name: one.type.name for one in creator.field_names},
         "combinations": combinations(built, inputs),
         "output_type": built.get_output_data_types([getattr(trt.DataType, kind) for kind in inputs])[0].name,
     }
@@ -101,8 +104,9 @@ def driven(name: str) -> dict[str, Any]:
     runtime = creator.create_plugin("node", held, trt.TensorRTPhase.RUNTIME).attach_to_context(None)
     for batch in (1, 3):
         addresses = [1000 * (at + 1) for at in range(len(inputs))]
-        runtime.on_shape_change([], [])
-        runtime.enqueue([described("HALF", (batch, 8 * 197, 1536))], [], addresses, [9000], 0, 42)
+        clips = [described("HALF", (batch, 8 * 197, 1536))]
+        runtime.on_shape_change(clips, [])
+        runtime.enqueue(clips, [], addresses, [9000], 0, 42)
     answers.update(compiled=compiled, values={k: v for k, v in runtime.values.items() if k != "cubin"},
                    loaded=cuda.loaded, started=cuda.started)  # fmt: skip
     return answers

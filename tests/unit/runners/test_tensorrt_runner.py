@@ -19,6 +19,7 @@ from polygraphy.logger import G_LOGGER
 from ftsf_export.errors import ConfigError, EnvironmentLacks, RunError
 from ftsf_export.runners import driver, flavour, tensorrt
 from ftsf_export.runners.driver import Gpu
+from ftsf_export.runners.specialised import specialised_context
 
 L4 = Gpu(name="NVIDIA L4", capability="8.9", memory_bytes=24 << 30, driver_version="", cuda_version="13.0")
 
@@ -133,6 +134,20 @@ def test_outputs_outlive_the_next_call(engine: Path) -> None:
         assert runner.last_inference_time() == 0.25
     assert first["logits"].tolist() == [[2, 2, 2]]
     assert second["logits"].tolist() == [[0, 0, 0]]
+
+
+def test_an_engine_of_rtx_is_compared_with_the_kernels_of_its_shape() -> None:
+    rtx = pytest.importorskip("tensorrt_rtx")
+    strategies = rtx.DynamicShapesKernelSpecializationStrategy
+    config = SimpleNamespace(dynamic_shapes_kernel_specialization_strategy=strategies.LAZY)
+    engine = SimpleNamespace(create_runtime_config=lambda: config, create_execution_context=lambda given: given)
+    assert specialised_context(lambda: engine)() is config
+    assert config.dynamic_shapes_kernel_specialization_strategy == strategies.EAGER
+
+
+@pytest.mark.parametrize("engine_", [SimpleNamespace(), SimpleNamespace(create_runtime_config=SimpleNamespace)])
+def test_an_engine_of_tensorrt_is_run_as_it_is(engine_: Any) -> None:
+    assert specialised_context(lambda: engine_)() is engine_
 
 
 @pytest.mark.parametrize("names", [["clip", "scores"], ["clip", "logits", "stray"], ["clip"]])
