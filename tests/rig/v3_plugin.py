@@ -147,6 +147,18 @@ def main(name: str, along: str, folder: str) -> None:
         assert gpu.library.cudaStreamSynchronize(stream) == 0, (gpu.complaints(), interpreter.launches)
         got = gpu.get(target, attention.out_shape(batch), np.float16)
         said["worst"].append(attention.worst(got.astype(np.float64), inputs))
+    # A third time, as a CUDA graph of the same shapes and addresses.
+    graph, executable = c_void_p(), c_void_p()
+    assert gpu.library.cudaStreamBeginCapture(stream, 1) == 0
+    assert runtime.enqueue(addresses, target, stream.value or 0) == 0
+    assert gpu.library.cudaStreamEndCapture(stream, ctypes.byref(graph)) == 0
+    assert gpu.library.cudaGraphInstantiateWithFlags(ctypes.byref(executable), graph, ctypes.c_ulonglong(0)) == 0
+    emptied = np.full(attention.out_shape(batch), np.nan, np.float16)
+    gpu.library.cudaMemcpy(c_void_p(target), c_void_p(emptied.ctypes.data), ctypes.c_size_t(emptied.nbytes), 1)
+    assert gpu.library.cudaGraphLaunch(executable, stream) == 0
+    assert gpu.library.cudaStreamSynchronize(stream) == 0, gpu.complaints()
+    got = gpu.get(target, attention.out_shape(batch), np.float16)
+    said["worst"].append(attention.worst(got.astype(np.float64), inputs))
     said["modules"] = gpu.live().get("module", 0)
     said["loads"] = gpu.calls().count("cuModuleLoadData")
     print(json.dumps({**said, "launches": interpreter.launches, "complaints": gpu.complaints()}))
