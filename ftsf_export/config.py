@@ -16,6 +16,9 @@ from ftsf_export.precision import FP16, PRECISIONS
 
 PLUGINS = ("none", "all", "auto")
 BUILDERS = ("auto", "tensorrt", "rtx", "none")
+RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
+# 20 is read by the oldest TensorRT that a target ships (10.3); the Attention operator exists from 23 on.
+OPSET_DECOMPOSED, OPSET_ATTENTION = 20, 23
 OPSETS = (20, 21, 22, 23, 24)
 
 _WHOLE_NUMBERS = (

@@ -28,8 +28,8 @@ EXIT_BUG = 70
 
 
 def install_command(extra: str) -> str:
-    """What brings the packages of one of our extras."""
-    return f"pip install 'ftsf-export[{extra}]'"
+    """What brings the packages of one of our extras; of the package itself for ""."""
+    return f"pip install 'ftsf-export[{extra}]'" if extra else "pip install ftsf-export"
 
 
 class FtsfError(Exception):

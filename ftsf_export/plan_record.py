@@ -14,6 +14,9 @@ from ftsf_export.strict_json import Count, Sha256
 # What a kernel is for, in the order of the report's legend.
 KINDS = ("attention", "product", "norm", "pointwise", "copy")
 
+# What the rows of a plan's table can be.
+VIEWS = ("block", "module", "kind")
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -133,7 +136,7 @@ class Sidecar:
     tf32: bool  #: Whether FP32 products may round to TF32.
     plugins: str  #: How it comes by its plugins; "" where it has none.
     kernels: Count  #: How many there are.
-    kernels_by_kind: Mapping[str, Count]  #: The compiler's own word for a kernel -> how many.
+    layer_types: Mapping[str, Count]  #: The compiler's own word for a kernel -> how many.
     moved_bytes: Count | None  #: Of all kernels; None where the batch is dynamic.
     fused_attentions: Count  #: Attentions that are one kernel.
     product_operand_types: Mapping[str, Count]  #: Operand types ("fp16+fp32") -> products.

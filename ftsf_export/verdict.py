@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from ftsf_export.strict_json import Count, Figure
+from ftsf_export.strict_json import Count, Figure, Sha256
 
 # The unit of a measure that is a part of a whole, from 0 to 1.
 SHARE = "share"
@@ -44,7 +44,7 @@ class Subject:
     """
 
     file: str
-    sha256: str
+    sha256: Sha256
 
     def __post_init__(self) -> None:
         if not self.file or not _SHA256.fullmatch(self.sha256):

@@ -14,9 +14,10 @@ from ftsf_export.bench.memory import peak_rss_bytes
 from ftsf_export.bench.outputs import Array, Shapes, check_outputs
 from ftsf_export.bench.sampling import Clock, Schedule, collect
 from ftsf_export.bench.statistics import timing_from_samples
+from ftsf_export.errors import install_command
 from ftsf_export.timing import TimedFile, Timing
 
-_NO_NVML = "clocks, temperature and memory of the GPU are unknown: no NVML (pip install 'ftsf-export[nvml]')"
+_NO_NVML = f"clocks, temperature and memory of the GPU are unknown: no NVML ({install_command('nvml')})"
 
 
 def time_engine(

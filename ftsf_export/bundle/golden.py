@@ -35,7 +35,7 @@ class Golden:
 
     clip: Floats  #: (n, F, C, H, W) float32, normalised as the manifest says.
     logits: Floats  #: (n, classes) float32, eager FP32.
-    sources: tuple[str, ...]  #: N descriptions ("noise seed 0", "bigbuckbunny.mp4 frames 0..112").
+    sources: tuple[str, ...]  #: One description a clip ("noise seed 0", "bigbuckbunny.mp4 frames 0..112").
     labels: tuple[str, ...] | None = None  #: N known labels, or None.
     #: Name -> (n, S) float32, the eager tap at ``sample_positions`` of one clip's flattened values.
     taps: Mapping[str, Floats] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The parts of a manifest: tensors, preprocessing, the graph, where the weights come from, files and engines."""
+"""The parts of a manifest: tensors, preprocessing, the graph, and where the weights come from."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import click
 
 from ftsf_export.cli.options import bundle_argument, ftsf_command, usual_batch_option
 from ftsf_export.cli.terminal import Terminal
+from ftsf_export.config import RUNNERS
 from ftsf_export.strict_json import plain
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _MIB = 1 << 20
     "--runner",
     default="auto",
     show_default=True,
-    metavar="auto|onnxruntime|tensorrt|rtx",
+    metavar="|".join(RUNNERS),
     help="What runs it. auto: the bundle's engines on the GPU that they fit, else ONNX Runtime on the CPU.",
 )
 @usual_batch_option

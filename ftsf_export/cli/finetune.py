@@ -44,16 +44,24 @@ _TEACHING = ("temperature", "distill", "hidden_weight")
 @click.option("--batch", type=int, default=16, show_default=True, help="Clips in one step.")
 @click.option("--rate", type=float, default=5e-4, show_default=True, help="Highest learning rate.")
 @click.option("--warmup", type=float, default=0.1, show_default=True, help="Share of the steps with a rising rate.")
-@click.option("--weight-decay", type=float, default=0.05, show_default=True, help="Of matrices.")
+@click.option("--weight-decay", type=float, default=0.05, show_default=True, help="AdamW's decay of weight matrices.")
 @click.option(
-    "--train-precision", default="bf16", show_default=True, metavar="|".join(offered()), help="Of the products."
+    "--train-precision",
+    default="bf16",
+    show_default=True,
+    metavar="|".join(offered()),
+    help="Of matrix products.",
 )
 @click.option("--device", default=None, metavar="cpu|cuda", help="Where to train.  [default: the GPU if there is one]")
 @click.option(
     "--redraw-every", type=int, default=1000, show_default=True, help="Steps between FAVOR+ redraws; 0: never."
 )
 @click.option(
-    "--favor-weight", type=float, default=0.1, show_default=True, help="Weight of FAVOR+ queries and keys too long."
+    "--favor-weight",
+    type=float,
+    default=0.1,
+    show_default=True,
+    help="Weight in the loss of long FAVOR+ vectors.",
 )
 @click.option("--flip", is_flag=True, help="Mirror half of the clips; wrong where left and right are classes.")
 @click.option("--save-every", type=int, default=0, help="Steps between checkpoints.  [default: one an epoch]")
@@ -71,9 +79,9 @@ _TEACHING = ("temperature", "distill", "hidden_weight")
     metavar="[4|8]",
     help="Write the synthetic data set, train every mechanism on it and export each.",
 )
-@click.option("--directions", type=int, default=4, show_default=True, metavar="4|8", help="Its classes.")
-@click.option("--clips", type=int, default=4096, show_default=True, help="Its clips to train on.")
-@click.option("--held-out-clips", type=int, default=500, show_default=True, help="Its clips to judge on.")
+@click.option("--directions", type=int, default=4, show_default=True, metavar="4|8", help="Classes of synthetic data.")
+@click.option("--clips", type=int, default=4096, show_default=True, help="Clips of synthetic data to train on.")
+@click.option("--held-out-clips", type=int, default=500, show_default=True, help="Synthetic clips to judge on.")
 def command(
     terminal: Terminal, /, data: Path | None, make_motion: Path | None, demo: int | None, **options: Any
 ) -> None:
@@ -163,7 +171,7 @@ def _require_torch() -> None:
 
 def _settings(options: dict[str, Any], *, taught: bool) -> TrainingSettings:
     _require_torch()
-    from fast_timesformer.finetune import Distillation, TrainingSettings, best_device
+    from fast_timesformer.finetune import Distillation, SettingsError, TrainingSettings, best_device
 
     same = (
         *("epochs", "batch", "rate", "warmup", "weight_decay", "redraw_every", "favor_weight", "flip", "save_every"),
@@ -178,8 +186,8 @@ def _settings(options: dict[str, Any], *, taught: bool) -> TrainingSettings:
             distillation=distillation,
             **{name: options[name] for name in same},
         )
-    except ValueError as error:
-        raise ConfigError(str(error).split("; ")) from error
+    except SettingsError as error:
+        raise ConfigError(error.problems) from error
 
 
 def _make_motion(terminal: Terminal, folder: Path, options: dict[str, Any]) -> None:
@@ -192,7 +200,7 @@ def _make_motion(terminal: Terminal, folder: Path, options: dict[str, Any]) -> N
 
 
 def _motion(options: dict[str, Any]) -> Motion:
-    from fast_timesformer.finetune import Motion
+    from fast_timesformer.finetune import Motion, SettingsError
 
     written, asked = typed(options), {"directions": options["directions"]}
     if "frames" in written:
@@ -201,5 +209,5 @@ def _motion(options: dict[str, Any]) -> Motion:
         asked["size"] = ExportConfig(size=options["size"], patch_size=1).size.height
     try:
         return Motion(**asked)
-    except ValueError as error:
-        raise ConfigError(str(error).split("; ")) from error
+    except SettingsError as error:
+        raise ConfigError(error.problems) from error

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from fast_timesformer.config import ATTENTION_TYPES
 from ftsf_export.cli.terminal import pass_terminal
-from ftsf_export.config import BUILDERS, PLUGINS, ExportConfig
+from ftsf_export.config import BUILDERS, OPSET_DECOMPOSED, PLUGINS, ExportConfig
 from ftsf_export.mechanisms import MECHANISMS
 from ftsf_export.precision import PRECISIONS
 
@@ -89,7 +89,7 @@ model_options = _stack(
 
 graph_options = _stack(
     _config_option("--precision", "precision", str, "Precision of the graph.", "|".join(PRECISIONS)),
-    _config_option("--opset", "opset", int, "ONNX opset.  [default: 20]"),
+    _config_option("--opset", "opset", int, f"ONNX opset.  [default: {OPSET_DECOMPOSED}]"),
     click.option("--rewrite", "rewrite", multiple=True, metavar="NAME", help="Keep this exact rewrite; repeatable."),
     click.option(
         "--no-rewrite",

@@ -10,6 +10,7 @@ import click
 
 from ftsf_export.cli.options import bundle_argument, ftsf_command, usual_batch_option
 from ftsf_export.cli.terminal import Terminal
+from ftsf_export.plan_record import VIEWS
 from ftsf_export.precision import FP32
 from ftsf_export.strict_json import plain
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from ftsf_export.pipeline.plan_bundle import GraphPlan
     from ftsf_export.plan_record import KernelTotals, PlanRecord
 
-_VIEWS = ("block", "module", "kind")
 _NAME_CHARS = 44
 
 
@@ -28,7 +28,7 @@ _NAME_CHARS = 44
     "--target", default="", metavar="NAME", help="Machine to compile for.  [default: the bundle's, or rtx-30]"
 )
 @usual_batch_option
-@click.option("--by", type=click.Choice(_VIEWS), default="kind", show_default=True, help="Rows of the table.")
+@click.option("--by", type=click.Choice(VIEWS), default="kind", show_default=True, help="Rows of the table.")
 @click.option(
     "--diff",
     "other",

@@ -9,6 +9,7 @@ import click
 
 from ftsf_export.cli.options import bundle_argument, ftsf_command, parity_options
 from ftsf_export.cli.terminal import Terminal
+from ftsf_export.config import RUNNERS
 from ftsf_export.errors import GateFailed
 from ftsf_export.strict_json import plain
 
@@ -18,7 +19,7 @@ from ftsf_export.strict_json import plain
 @click.option(
     "--runner",
     default="auto",
-    metavar="auto|onnxruntime|tensorrt|rtx",
+    metavar="|".join(RUNNERS),
     show_default=True,
     help="What to run; auto: the engines where a GPU is there, and the ONNX file.",
 )

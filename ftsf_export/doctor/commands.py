@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
-from ftsf_export.doctor.packages import CORE, ONNX_RUNTIMES, Package, install_command
+from ftsf_export.doctor.packages import CORE, ONNX_RUNTIMES, Package
+from ftsf_export.errors import install_command
 from ftsf_export.precision import HALVES
 
 # What a machine can do, beside the usable packages, by name.

@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from ftsf_export.errors import EnvironmentLacks
+from ftsf_export.errors import EnvironmentLacks, install_command
 
 CORE = ""  # the extra that is always installed
 PROJECT = "ftsf-export"
@@ -53,11 +53,6 @@ class Finding:
     def install(self) -> str:
         """The command that brings a usable release; empty when one is here."""
         return "" if self.usable else install_command(self.package.extra)
-
-
-def install_command(extra: str) -> str:
-    """The command that brings an extra (``""``: the core)."""
-    return f"pip install '{PROJECT}[{extra}]'" if extra else f"pip install {PROJECT}"
 
 
 def required_packages(distribution: metadata.Distribution | None = None) -> tuple[Package, ...]:

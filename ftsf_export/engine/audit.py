@@ -22,7 +22,6 @@ from ftsf_export.network.scope import Scope
 from ftsf_export.plan_record import KINDS, KernelGroup, KernelTotals, Memory, PlanFigures
 from ftsf_export.precision import FP32
 
-VIEWS = ("block", "module", "kind")
 ELSEWHERE = Scope("(no ONNX node)")
 # Operations that move values and change none of them, as the compiler abbreviates them in a kernel's name. A cast is
 # one: it exists because two neighbours disagree about a type.

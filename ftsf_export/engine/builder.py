@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ftsf_export.config import OPSET_DECOMPOSED
 from ftsf_export.engine.grammar import GrammarError
 from ftsf_export.engine.kernel_plan import Plan, memory_from_log, plan_from_layers, plan_from_log
 from ftsf_export.engine.request import BuildRequest, Built, CompilerRefusal
@@ -23,12 +24,12 @@ from ftsf_export.strict_json import bytes_from_json, plain, structured
 _WORKER = "ftsf_export.engine.worker:build"
 _LOG_TAIL_LINES = 40
 _FAULT_MARKS = ("INTERNAL_ERROR] ", "ERROR] ")
+_NO_SUCH_ATTENTION = ("[Attention ->", "IAttention", "dedicated kernel")
+_DECOMPOSE = f"export again with --opset {OPSET_DECOMPOSED}"
 # What a complaint holds -> what the user can do about it.
 _MENDS = (
-    ("op: Attention", "this parser knows no Attention operator: export again with --opset 20"),
-    ("[Attention ->", "this compiler takes no such Attention: export again with --opset 20"),
-    ("IAttention", "this compiler takes no such Attention: export again with --opset 20"),
-    ("dedicated kernel", "this compiler takes no such Attention: export again with --opset 20"),
+    ("op: Attention", f"this parser knows no Attention operator: {_DECOMPOSE}"),
+    *((mark, f"this compiler takes no such Attention: {_DECOMPOSE}") for mark in _NO_SUCH_ATTENTION),
     ("within workspace limit", "the workspace limit is too small: give it more MiB, or none"),
 )
 
@@ -56,7 +57,7 @@ class Engine(Built):
             tf32=self.tf32,
             plugins=self.plugins,
             kernels=len(plan.kernels),
-            kernels_by_kind=plan.kernels_by_kind(),
+            layer_types=plan.layer_types(),
             moved_bytes=plan.moved_bytes,
             fused_attentions=plan.fused_attentions,
             product_operand_types=plan.operand_types(),

@@ -160,7 +160,7 @@ class Plan:
     def fused_attentions(self) -> int:
         return sum(kernel.is_attention for kernel in self.kernels)
 
-    def kernels_by_kind(self) -> dict[str, int]:
+    def layer_types(self) -> dict[str, int]:
         return dict(Counter(kernel.kind for kernel in self.kernels).most_common())
 
     def operand_types(self) -> dict[str, int]:

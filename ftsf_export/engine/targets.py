@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ftsf_export.config import OPSET_ATTENTION, OPSET_DECOMPOSED
 from ftsf_export.errors import UsageError
 from ftsf_export.precision import PRECISIONS, offered, precision_named
 
@@ -22,9 +23,8 @@ CAPABILITIES = ("7.5", "8.0", "8.6", "8.7", "8.9", "9.0", "10.0", "10.3", "11.0"
 RTX_AHEAD_OF_TIME = ("8.0", "8.6", "8.9", "12.0", "12.1")
 # The first TensorRT whose ONNX parser knows the ``Attention`` operator (opset 23).
 ATTENTION_SINCE = (10, 14)
-# 20 is read by the oldest TensorRT that a target ships (10.3); the Attention operator exists from 23 on.
-OPSET_DECOMPOSED = 20
-OPSET_ATTENTION = 23
+# What a graph for no machine in particular is compiled for, to read its plan.
+USUAL_TARGET = "rtx-30"
 COMPILERS = ("rtx", "tensorrt")
 
 

@@ -6,15 +6,13 @@ import shlex
 from collections.abc import Sequence
 
 
-def trtexec_command(onnx_path: str, *, input_name: str, shape: Sequence[int], dynamic: bool, tf32: bool = False) -> str:
+def trtexec_command(onnx_path: str, *, input_name: str, shape: Sequence[int], dynamic: bool) -> str:
     """One line for a shell on the target (TensorRT 10 or later): compiles ``onnx_path``, tells its layers, no more.
 
     ``shape`` is given only where the graph is ``dynamic``: trtexec refuses to be told the shape of a static one.
     """
-    words = ["trtexec", f"--onnx={onnx_path}", "--stronglyTyped"]
+    words = ["trtexec", f"--onnx={onnx_path}", "--stronglyTyped", "--noTF32"]
     if dynamic:
         words.append(f"--shapes={input_name}:{'x'.join(map(str, shape))}")
-    if not tf32:
-        words.append("--noTF32")
     words += ["--profilingVerbosity=detailed", "--dumpLayerInfo", "--exportLayerInfo=layers.json", "--skipInference"]
     return shlex.join(words)

@@ -10,7 +10,7 @@ from onnx_ir.passes import common as passes
 
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.bundle import Island, Normalisation
-from ftsf_export.config import BatchRange
+from ftsf_export.config import OPSET_ATTENTION, OPSET_DECOMPOSED, BatchRange
 from ftsf_export.graph.forms.island import islands_of
 from ftsf_export.graph.forms.model import ExportForm
 from ftsf_export.graph.node_names import name_all
@@ -24,8 +24,6 @@ from ftsf_export.graph.unroll import constant_names, unroll
 from ftsf_export.network.scope import ALONGS
 from ftsf_export.precision import FP32
 
-# The ``Attention`` operator is there from this opset on.
-ATTENTION_OPSET = 23
 PRODUCER = "ftsf-export"
 ONE_CLIP = BatchRange(1, 1, 1)
 
@@ -38,7 +36,7 @@ class GraphOptions:
     """
 
     batch: BatchRange = ONE_CLIP  #: Clips in one call; a range makes dimension 0 dynamic.
-    opset: int = 20  #: Of the standard domain.
+    opset: int = OPSET_DECOMPOSED  #: Of the standard domain.
     #: Softmax attention as one ``Attention`` node (opset 23 or later, half precision only: TensorRT has no FP32 kernel
     #: for it).
     attention_operator: bool = False
@@ -51,8 +49,8 @@ class GraphOptions:
     def __post_init__(self) -> None:
         if unknown := self.rewrites - ALL:
             raise ValueError(f"rewrites: expected names of {', '.join(sorted(ALL))}; got {', '.join(sorted(unknown))}")
-        if self.attention_operator and self.opset < ATTENTION_OPSET:
-            raise ValueError(f"opset: the Attention operator needs {ATTENTION_OPSET} or later, got {self.opset}")
+        if self.attention_operator and self.opset < OPSET_ATTENTION:
+            raise ValueError(f"opset: the Attention operator needs {OPSET_ATTENTION} or later, got {self.opset}")
         if unknown := self.plugins - set(ALONGS):
             raise ValueError(f"plugins: expected some of {', '.join(ALONGS)}; got {', '.join(sorted(unknown))}")
 

@@ -1,7 +1,8 @@
 """A gate is a question that a file must pass, and its name is what users meet in the terminal, the manifest and the
 report.
 
-Names are built here and compared as wholes everywhere else: no code takes one apart. README says what each compares.
+Names are built here and compared as wholes everywhere else: no code takes one apart. `docs/gates.md` says what each of
+them compares.
 """
 
 from __future__ import annotations

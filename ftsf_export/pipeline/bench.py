@@ -11,6 +11,7 @@ from ftsf_export.bench.measurement import Measurement, measure_in_child
 from ftsf_export.bench.outputs import Array, batch_of_clips
 from ftsf_export.bench.sampling import Schedule
 from ftsf_export.bundle import ONNX_NAME, Bundle, EngineEntry
+from ftsf_export.config import RUNNERS
 from ftsf_export.doctor.machine import processor_name, usable_cpus
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks
 from ftsf_export.network.gates import Gate, parity_engine, parity_graph
@@ -22,7 +23,6 @@ from ftsf_export.timing import TimedFile, Timing
 from ftsf_export.verdict import Status
 
 CPU_HEADING = "CPU (ONNX Runtime)"
-RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
 
 
 @dataclass(frozen=True, kw_only=True)

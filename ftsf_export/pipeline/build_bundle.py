@@ -149,8 +149,7 @@ def _build_one(
 
 
 def _check_batch(manifest: Manifest, batch: BatchRange | None) -> None:
-    dynamic = not isinstance(manifest.inputs[0].shape[0], int)
-    if batch is not None and not dynamic and batch != manifest.batch:
+    if batch is not None and manifest.batch.static and batch != manifest.batch:
         raise UsageError(
             f"batch: the bundle's graph takes exactly {manifest.batch} clips in a call, got {batch}; "
             f"make another bundle with ftsf-export --batch {batch}"

@@ -16,7 +16,7 @@ from ftsf_export.engine.choice import BuildTools, resolve
 from ftsf_export.engine.plan_gates import attentions_to_fuse, fused_modules, judge_attentions, judge_work
 from ftsf_export.engine.plugin_costs import attention_costs
 from ftsf_export.engine.request import BuildOptions, BuildRequest, GraphFacts
-from ftsf_export.engine.targets import Target, stand_in, target_named
+from ftsf_export.engine.targets import USUAL_TARGET, Target, stand_in, target_named
 from ftsf_export.engine.trtexec import trtexec_command
 from ftsf_export.engine.types import judge_types
 from ftsf_export.errors import BuildError, UsageError
@@ -61,7 +61,7 @@ def plan(
     bundle = Bundle.open(path)
     manifest = bundle.manifest
     clips = _batch(manifest, batch)
-    asked = target_named(target or _usual_target(bundle))
+    asked = target_named(target or next((engine.target for engine in bundle.engines), USUAL_TARGET))
     builder, compiled = compiler_for(asked, manifest.precision, tools)
     facts = GraphFacts.of_manifest(manifest, bundle.onnx_path).at_batch(clips)
     engine = compile_at(facts, builder, compiled, timeout_s=timeout_s, on_progress=on_progress)
@@ -92,7 +92,7 @@ def read_engine(engine: Engine, manifest: Manifest, asked: Target, batch: int, g
     read = audit(engine.plan, engine.products, card=card_of(asked))
     fused = fused_modules(read, expected)
     tail = manifest.graph.has_rewrite("class-tail")
-    dynamic = not isinstance(manifest.inputs[0].shape[0], int)
+    dynamic = not manifest.batch.static
     record = PlanRecord(
         **vars(read.figures()),
         builder=request.builder,
@@ -158,15 +158,11 @@ def _batch(manifest: Manifest, asked: int | None) -> int:
     usual = manifest.batch.optimum
     if asked is None or asked == usual:
         return usual
-    if isinstance(manifest.inputs[0].shape[0], int):
+    if manifest.batch.static:
         raise UsageError(f"batch: the bundle's graph takes exactly {usual} clips in a call, got {asked}")
     if asked < 1:
         raise UsageError(f"batch: expected at least 1, got {asked}")
     return asked
-
-
-def _usual_target(bundle: Bundle) -> str:
-    return next((engine.target for engine in bundle.engines), "rtx-30")
 
 
 def compiler_for(asked: Target, precision: str, tools: BuildTools | None = None) -> tuple[str, Target]:

@@ -14,7 +14,7 @@ from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.choice import BuildPlanChoice, build_tools_here
 from ftsf_export.engine.plugin_costs import attention_costs, plugin_problem
 from ftsf_export.engine.request import GraphFacts
-from ftsf_export.engine.targets import Target, target_named
+from ftsf_export.engine.targets import USUAL_TARGET, Target, target_named
 from ftsf_export.errors import EnvironmentLacks
 from ftsf_export.network.scope import CLIP
 from ftsf_export.pipeline.plan_bundle import compile_at, compiler_for
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 # The first block, which all but the last are like, and the last.
 _DEPTH = 2
-_ANYWHERE = "rtx-30"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ def takes_plugins(choice: BuildPlanChoice) -> Target | None:
     A bundle for no machine in particular is planned for a usual one.
     """
     if not choice.to_build and not choice.deferred:
-        return target_named(_ANYWHERE)
+        return target_named(USUAL_TARGET)
     targets = [one.target for one in choice.to_build if one.builder == "tensorrt"]
     targets += [deferred.target for deferred in choice.deferred if "tensorrt" in deferred.target.builders]
     return next(iter(targets), None)

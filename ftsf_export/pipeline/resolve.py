@@ -19,11 +19,11 @@ from ftsf_export.bundle import (
     Weights,
 )
 from ftsf_export.bundle.place import check_free
-from ftsf_export.config import ExportConfig
+from ftsf_export.config import OPSET_ATTENTION, OPSET_DECOMPOSED, ExportConfig
 from ftsf_export.engine.choice import BuildPlanChoice, resolve
 from ftsf_export.engine.plan_gates import attentions_to_fuse
 from ftsf_export.engine.plugin_costs import plugin_alongs, plugin_problem
-from ftsf_export.engine.targets import OPSET_ATTENTION, OPSET_DECOMPOSED, default_opset
+from ftsf_export.engine.targets import default_opset
 from ftsf_export.errors import EnvironmentLacks, UsageError
 from ftsf_export.mechanisms import mechanism_named
 from ftsf_export.network import gates

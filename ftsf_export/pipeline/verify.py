@@ -12,12 +12,12 @@ from pathlib import Path
 
 from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle
 from ftsf_export.bundle.golden import Golden
+from ftsf_export.config import RUNNERS
 from ftsf_export.errors import ConfigError, EnvironmentLacks, OutputError, UsageError, install_command
 from ftsf_export.network.gates import parity_graph
 from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.golden import judge_golden, judge_labels
 from ftsf_export.parity.judge import Limits
-from ftsf_export.pipeline.bench import RUNNERS
 from ftsf_export.pipeline.graph_runner import graph_runner
 from ftsf_export.pipeline.refresh import refresh_report
 from ftsf_export.precision import precision_named

@@ -6,7 +6,7 @@ reads them from files by a function that it is given, ``MotionClips`` needs no f
 
 from fast_timesformer.finetune.loss import distillation_loss, hidden_loss
 from fast_timesformer.finetune.motion import Motion, MotionClips
-from fast_timesformer.finetune.settings import Distillation, TrainingSettings, best_device
+from fast_timesformer.finetune.settings import Distillation, SettingsError, TrainingSettings, best_device
 from fast_timesformer.finetune.state import StateError
 from fast_timesformer.finetune.trainer import Epoch, Trainer, TrainingDiverged, accuracy
 from fast_timesformer.finetune.videos import VideoClips
@@ -16,6 +16,7 @@ __all__ = [
     "Epoch",
     "Motion",
     "MotionClips",
+    "SettingsError",
     "StateError",
     "Trainer",
     "TrainingDiverged",

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fast_timesformer.config import PIXEL_MEAN, PIXEL_STD
+from fast_timesformer.config import PIXEL_MEAN, PIXEL_STD, choice, number, whole, wrong_fields
+from fast_timesformer.finetune.settings import SettingsError
 
 # Name -> step (down, right). The four straight ones first: ``--directions 4`` is the first four.
 DIRECTIONS: dict[str, tuple[int, int]] = {
@@ -31,25 +32,26 @@ DIRECTIONS: dict[str, tuple[int, int]] = {
 }
 COUNTS = (4, 8)
 LEAST_SIZE = 16
+_RULES = {
+    "directions": choice(*COUNTS),
+    "frames": number("at least 2, since one frame has no direction", lambda value: value >= 2),
+    "size": whole(LEAST_SIZE),
+}
 # Room for as many clips in one set before the next seed's set would repeat them.
 _SEEDS_APART = 1_000_003
 
 
 @dataclass(frozen=True)
 class Motion:
-    """Which clips. Raises ValueError naming the field: the square needs room to move at its greatest speed."""
+    """Which clips. Raises SettingsError naming the field: the square needs room to move at its greatest speed."""
 
     directions: int = 4  #: Classes, 4 or 8.
     frames: int = 4  #: Frames of a clip.
     size: int = 32  #: Height and width of a frame in pixels.
 
     def __post_init__(self) -> None:
-        if self.directions not in COUNTS:
-            raise ValueError(f"directions: expected one of {', '.join(map(str, COUNTS))}, got {self.directions}")
-        if self.frames < 2:
-            raise ValueError(f"frames: expected at least 2, since one frame has no direction; got {self.frames}")
-        if self.size < LEAST_SIZE:
-            raise ValueError(f"size: expected at least {LEAST_SIZE} px, got {self.size}")
+        if problems := wrong_fields(self, _RULES):
+            raise SettingsError(problems)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,17 +23,24 @@ _RULES = {
 }
 
 
+class SettingsError(ValueError):
+    """Wrong settings of a training or of its videos: ``problems`` has a sentence for each wrong field."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        self.problems = tuple(f"{name}: {said}" for name, said in problems)
+        super().__init__("; ".join(self.problems))
+
+
 def _raise(problems: list[tuple[str, str]]) -> None:
-    """Raises ValueError with every problem, where there is any."""
     if problems:
-        raise ValueError("; ".join(f"{name}: {said}" for name, said in problems))
+        raise SettingsError(problems)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
     """Learning from a teacher's logits: loss = (1 - weight) cross-entropy + weight T^2 KL + hidden_weight hidden.
 
-    Raises ValueError naming every wrong field when made.
+    Raises SettingsError naming every wrong field when made.
     """
 
     temperature: float = 2.0  #: T, which softens the scores of both.
@@ -47,7 +55,7 @@ class Distillation:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """One training. Raises ValueError naming every wrong field when made."""
+    """One training. Raises SettingsError naming every wrong field when made."""
 
     epochs: int = 10  #: How often each clip is seen.
     batch: int = 16  #: Clips in one step.

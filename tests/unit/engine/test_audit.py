@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from ftsf_export.engine.audit import ELSEWHERE, VIEWS, Audit, audit, kind_of, scope_served
+from ftsf_export.engine.audit import ELSEWHERE, Audit, audit, kind_of, scope_served
 from ftsf_export.engine.cards import Card, card_of
 from ftsf_export.engine.kernel_plan import Kernel, Plan, Tensor
 from ftsf_export.engine.request import Product
 from ftsf_export.engine.targets import TARGETS, stand_in, target_named
 from ftsf_export.engine.trtexec import trtexec_command
-from ftsf_export.plan_record import KINDS
+from ftsf_export.plan_record import KINDS, VIEWS
 
 CARD = Card("a card", bytes_per_s=1e9, flops_per_s={"fp32": 1e12, "fp16": 4e12})
 

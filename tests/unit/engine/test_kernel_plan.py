@@ -47,7 +47,7 @@ def test_products_and_their_operand_types(recorded: ReadPlan) -> None:
     assert recorded("islands_fp16").operand_types() == {"fp16": 7, "fp32": 2}
     fp32 = recorded("attention_fp32")
     assert fp32.fused_attentions == 0
-    assert fp32.kernels_by_kind() == {"gemm": 4, "kgen": 3, "runtime_fusion": 2}
+    assert fp32.layer_types() == {"gemm": 4, "kgen": 3, "runtime_fusion": 2}
 
 
 def test_softmax_and_layernorm_are_no_products(recorded: ReadPlan) -> None:

@@ -98,7 +98,7 @@ GPU = timing("CPU-like GPU (TensorRT 11.1.0)", on_gpu=True)
 SIDECAR = Sidecar(
     builder="rtx", builder_version="1.7.1", target="rtx", precision="fp16", compute_capabilities=("8.6", "8.9"),
     sha256=ENGINE_SHA, size_bytes=136 << 20, input="clip", profile={"min": (1, 8), "opt": (1, 8), "max": (1, 8)},
-    tf32=False, plugins="", kernels=388, kernels_by_kind={"gemm": 388}, moved_bytes=1700 << 20, fused_attentions=0,
+    tf32=False, plugins="", kernels=388, layer_types={"gemm": 388}, moved_bytes=1700 << 20, fused_attentions=0,
     product_operand_types={"fp16": 388}, memory=Memory(),
 )  # fmt: skip
 FIGURES = {ENGINE: EngineFigures(sha256=ENGINE_SHA, build_seconds=8.4, built=SIDECAR)}
