@@ -13,7 +13,7 @@ from ftsf_export.cli.options import ftsf_command, model_options, typed
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import ConfigError, EnvironmentLacks, UsageError
-from ftsf_export.precision import offered
+from ftsf_export.precision import FP32, HALVES
 
 if TYPE_CHECKING:
     from fast_timesformer.finetune import Epoch, Motion, TrainingSettings
@@ -49,7 +49,7 @@ _TEACHING = ("temperature", "distill", "hidden_weight")
     "--train-precision",
     default="bf16",
     show_default=True,
-    metavar="|".join(offered()),
+    metavar="|".join((FP32.name, *HALVES)),
     help="Of matrix products.",
 )
 @click.option("--device", default=None, metavar="cpu|cuda", help="Where to train.  [default: the GPU if there is one]")

@@ -13,7 +13,7 @@ import torch
 from fast_timesformer.finetune import settings as training
 from ftsf_export.engine.targets import CAPABILITIES
 from ftsf_export.errors import ConfigError
-from ftsf_export.precision import PRECISIONS, Precision, offered, precision_named
+from ftsf_export.precision import HALVES, PRECISIONS, Precision, offered, precision_named
 
 ROWS = pytest.mark.parametrize("row", PRECISIONS.values(), ids=PRECISIONS)
 
@@ -52,8 +52,8 @@ def test_the_coarser_the_type_the_wider_its_limits() -> None:
         assert finer.judged.least_top1 > coarser.judged.least_top1
 
 
-def test_training_takes_the_precisions_of_the_table() -> None:
-    assert set(training.PRECISIONS) == set(offered())
+def test_training_takes_fp32_and_the_halves_of_the_table() -> None:
+    assert set(training.PRECISIONS) == {"fp32", *HALVES}
     for name, kind in training.PRECISIONS.items():
         assert str(kind or torch.float32) == f"torch.{PRECISIONS[name].element}"
 
