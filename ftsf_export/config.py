@@ -260,7 +260,7 @@ _RULES = {
     "builder": choice(*BUILDERS),
     "plugins": choice(*PLUGINS),
     "opset": optional(choice(*OPSETS)),
-    "workspace_mib": optional(whole(1)),
+    "workspace_mib": field_checks.WORKSPACE_MIB,
     "seed": field_checks.SEED,
     "pixels": FLAG,
     "atol": field_checks.LIMIT,

@@ -15,6 +15,14 @@ from fast_timesformer.config import FieldRule, number, optional, whole
 
 MAX_SEED = 2**63 - 1
 SEED = FieldRule(f"a whole number from 0 to {MAX_SEED}", lambda value: whole(0).holds(value) and value <= MAX_SEED)
+# 16 TiB: more than any machine has, and far from where a compiler's 64 bits end.
+MAX_WORKSPACE_MIB = 1 << 24
+WORKSPACE_MIB = optional(
+    FieldRule(
+        f"a whole number of MiB from 1 to {MAX_WORKSPACE_MIB}",
+        lambda value: whole(1).holds(value) and value <= MAX_WORKSPACE_MIB,
+    )
+)
 LIMIT = optional(number("a number above 0", lambda value: value > 0))
 PATH = optional(FieldRule("a path", lambda value: isinstance(value, Path)))
 PATHS = FieldRule("a list of paths", lambda value: isinstance(value, tuple) and all(isinstance(i, Path) for i in value))

@@ -10,11 +10,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Annotated
 
-from ftsf_export.strict_json import Count, Figure, Sha256
+from ftsf_export.strict_json import Count, Figure, Sha256, one_of
 
 # The unit of a measure that is a part of a whole, from 0 to 1.
 SHARE = "share"
+# The commands that record verdicts in a bundle.
+RECORDERS = ("export", "verify", "build")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -107,6 +110,9 @@ class Verdict:
         reason: why, in one sentence; required unless the gate passed.
         proxy_for: what this verdict stands in for, when the real thing was not run ("fp16 on a GPU"); else empty.
         measures: the evidence.
+        own_limits: the user's own limits that it was judged at, as they were written ("rtol 1e-09"); "" for those of
+            the precision.
+        recorded_by: the command that recorded it in the bundle that it was read from; "" where it was just judged.
     """
 
     gate: str
@@ -115,6 +121,8 @@ class Verdict:
     reason: str = ""
     proxy_for: str = ""
     measures: tuple[Measure, ...] = ()
+    own_limits: str = ""
+    recorded_by: Annotated[str, one_of("", *RECORDERS)] = ""
 
     def __post_init__(self) -> None:
         if not self.passed:
@@ -129,6 +137,19 @@ class Verdict:
     @property
     def passed(self) -> bool:
         return self.status is Status.PASSED
+
+    @property
+    def question(self) -> tuple[str, str, str]:
+        """Gate, file and limits: of two verdicts on one question the later one counts."""
+        return self.gate, self.subject.file, self.own_limits
+
+    @property
+    def provenance(self) -> str:
+        """Who recorded it, in words; "" where it was just judged. A file says this of itself, and proves nothing."""
+        if not self.recorded_by:
+            return ""
+        when = "at the export" if self.recorded_by == "export" else f"by ftsf {self.recorded_by}"
+        return f"recorded {when}, not judged here"
 
 
 def failing(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:

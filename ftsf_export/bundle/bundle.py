@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftsf_export.bundle.files import entry_of, member, name_problem, sha256_of
+from ftsf_export.bundle.contents import check_file, check_files, check_listed, opened_bundle, read_manifest
+from ftsf_export.bundle.copies import copied, copied_graph
+from ftsf_export.bundle.files import name_problem
+from ftsf_export.bundle.folder import Folder
 from ftsf_export.bundle.manifest import (
     GOLDEN_NAME,
     MANIFEST_NAME,
     ONNX_NAME,
     PENDING_FOLDER,
-    REQUIRED_FILES,
     EngineEntry,
     Manifest,
-    read_manifest,
 )
 from ftsf_export.bundle.update import (
     check_engines,
@@ -55,22 +58,28 @@ class Bundle:
         Raises BundleError: no directory, no manifest, another schema, a file that is missing, altered or outside.
         """
         root = Path(path)
+        failed = b""
         for _ in range(_ATTEMPTS):
-            manifest = read_manifest(root)
-            try:
-                _check_files(root, manifest)
-            except BundleError:
-                # A command may be replacing files, or have died while it did: then there is a new manifest to go by.
-                if (root / PENDING_FOLDER).is_dir():
-                    finish_interrupted_update(root)
-                elif read_manifest(root).to_bytes() == manifest.to_bytes():
-                    raise
-            else:
+            with opened_bundle(root) as folder:
+                manifest = read_manifest(folder)
+                try:
+                    waiting = _checked(folder, manifest)
+                except BundleError:
+                    # A command may be replacing files. Under its lock there is one truth; without ".pending" it may
+                    # have ended between two looks, and then a second one finds all well.
+                    if not folder.holds_folder(PENDING_FOLDER):
+                        if failed == (failed := manifest.to_bytes()):
+                            raise
+                        continue
+                    waiting = (PENDING_FOLDER,)
+            if not waiting:
                 return cls(root, manifest)
+            finish_interrupted_update(root)
         raise BundleError(f"{root}: another command keeps changing this bundle; run this one again when it is done")
 
     @property
     def onnx_path(self) -> Path:
+        """Where the graph lies. What is read there later is not known to be what was checked: see ``graph_copy``."""
         return self.path / ONNX_NAME
 
     @property
@@ -78,7 +87,30 @@ class Bundle:
         return self.manifest.engines
 
     def engine_path(self, engine: EngineEntry) -> Path:
-        return member(self.path, engine.file)
+        """Where the engine lies. What is read there later is not known to be what was checked: see ``engine_copy``."""
+        return self.path / engine.file
+
+    def read(self, name: str) -> bytes:
+        """The content of a file that the manifest lists, hashed as it was read. Raises BundleError."""
+        taken = BytesIO()
+        with opened_bundle(self.path) as folder:
+            check_file(folder, name, self.manifest, sink=taken)
+        return taken.getvalue()
+
+    @contextmanager
+    def graph_copy(self) -> Iterator[Path]:
+        """``model.onnx`` in a folder of our own, its external data beside it, hashed as they were copied.
+
+        For libraries that open a path. Raises BundleError, and OutputError where temporary files cannot be written.
+        """
+        with copied_graph(self.path, self.manifest) as path:
+            yield path
+
+    @contextmanager
+    def engine_copy(self, engine: EngineEntry) -> Iterator[Path]:
+        """The same of an engine."""
+        with copied(self.path, engine.file, self.manifest) as path:
+            yield path
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -89,42 +121,44 @@ class Bundle:
         """Reference inputs and outputs. Raises BundleError unless they fit the manifest."""
         from ftsf_export.bundle.golden import read_golden
 
-        path = member(self.path, GOLDEN_NAME)
-        golden = read_golden(path, str(path))
-        check_golden(golden, self.manifest, str(path))
+        source = str(self.path / GOLDEN_NAME)
+        golden = read_golden(BytesIO(self.read(GOLDEN_NAME)), source)
+        check_golden(golden, self.manifest, source)
         return golden
 
-    def with_verdicts(self, verdicts: Iterable[Verdict]) -> Bundle:
-        """Writes the verdicts into the bundle; each takes the place of the one by the same gate on the same file."""
-        return record(self, verdicts=verdicts)
+    def with_verdicts(self, verdicts: Iterable[Verdict], by: str = "verify") -> Bundle:
+        """Writes verdicts of the command ``by`` into the bundle; each takes the place of that on the same question."""
+        return record(self, verdicts=verdicts, by=by)
 
 
 def record(
     bundle: Bundle,
     *,
     verdicts: Iterable[Verdict] = (),
+    by: str = "verify",
     engine: EngineEntry | None = None,
     files: dict[str, Path | bytes] | None = None,
 ) -> Bundle:
     """Adds to a bundle in place, all or nothing, one writer at a time; gives the bundle as it is then.
 
-    ``files`` holds the new content by name in the bundle (a file to copy, or bytes): for an engine, the engine file
-    and its sidecar. What another command recorded since ``bundle`` was opened is kept. Raises BundleError when
-    another command is writing or when a verdict is about another file than the one in the bundle, and OutputError
-    when the disk refuses. A process that dies on the way leaves the bundle as it was or as it should be.
+    ``by``: the command that judged (``verdict.RECORDERS``). ``files`` holds the new content by name in the bundle (a
+    file to copy, or bytes): for an engine, the engine file and its sidecar. What another command recorded since
+    ``bundle`` was opened is kept. Raises BundleError when another command is writing or when a verdict is about another
+    file than the one in the bundle, and OutputError when the disk refuses. A process that dies on the way leaves the
+    bundle as it was or as it should be.
     """
     root, files, verdicts = bundle.path, files or {}, tuple(verdicts)
     for name in files:
         if (problem := name_problem(name)) or name == MANIFEST_NAME or name.split("/")[0] == PENDING_FOLDER:
             raise ValueError(f"{name!r} cannot be a file of a bundle: {problem or 'the name is taken'}")
-    with updating(root) as manifest:
-        entries = {name: entry_of(write_pending(root, name, content)) for name, content in files.items()}
-        manifest = replace(manifest, files={**manifest.files, **entries}).with_verdicts(verdicts)
+    with updating(root) as (folder, manifest):
+        entries = {name: write_pending(folder, name, content) for name, content in files.items()}
+        manifest = replace(manifest, files={**manifest.files, **entries}).with_verdicts(verdicts, by)
         if engine is not None:
             manifest = manifest.with_engine(engine)
         check_engines(root, manifest)
         check_verdicts(verdicts, manifest)
-        return Bundle(root, publish(root, manifest))
+        return Bundle(root, publish(folder, manifest, files))
 
 
 def check_golden(golden: Golden, manifest: Manifest, source: str) -> None:
@@ -142,27 +176,10 @@ def check_golden(golden: Golden, manifest: Manifest, source: str) -> None:
         raise BundleError(f"{source}: taps: {what}; write the bundle again")
 
 
-def _check_files(root: Path, manifest: Manifest) -> None:
-    for name in REQUIRED_FILES:
-        if name not in manifest.files:
-            raise BundleError(f"{root / MANIFEST_NAME}: files: {name!r} is not listed; write the bundle again")
-    check_engines(root, manifest)
-    for name in manifest.files:
-        _check_file(root, name, manifest)
-
-
-def _check_file(root: Path, name: str, manifest: Manifest) -> None:
-    path, entry = member(root, name), manifest.files[name]
-    try:
-        # The hash decides; the size is there for people, and to say more about a file that was cut short.
-        found, size = sha256_of(path), path.stat().st_size
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if found != entry.sha256:
-        raise BundleError(
-            f"{path}: altered or damaged: expected sha256 {entry.sha256} ({entry.size_bytes} bytes), "
-            f"got {found} ({size} bytes); copy the bundle again, or write it again"
-        )
+def _checked(folder: Folder, manifest: Manifest) -> tuple[str, ...]:
+    check_listed(folder.path, manifest)
+    check_engines(folder.path, manifest)
+    return check_files(folder, manifest)
 
 
 def _current(verdict: Verdict, manifest: Manifest) -> Verdict:

@@ -1,51 +1,22 @@
-"""Files of a bundle: their hashes, their names, and the disk's refusals in words."""
+"""Files of a bundle: their names, and those of one that is being written: their hashes, and the way to the disk."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from ftsf_export.bundle.manifest import FileEntry
-from ftsf_export.errors import BundleError, OutputError
+from ftsf_export.bundle.folder import flush_descriptor
+from ftsf_export.bundle.manifest import ENGINES_FOLDER, GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME, FileEntry
 
 _CHUNK_BYTES = 1 << 20
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-_REASONS = {
-    errno.ENOSPC: "no space left on the disk",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "the file would be larger than the process (ulimit -f) or the file system allows",
-    errno.EACCES: "no permission to write there",
-    errno.EPERM: "writing there is not allowed",
-    errno.EROFS: "the file system is read-only",
-    errno.ENOTDIR: "a part of the path is a file, not a directory",
-    errno.ENAMETOOLONG: "the name is too long for the file system",
-    errno.EBUSY: "it is in use as a mount point",
-    errno.ENOTEMPTY: "something was put there meanwhile",
-    errno.EEXIST: "something was put there meanwhile",
-}
-_MEND = "choose another place with -o, or free this one"
-
-
-@contextmanager
-def disk_refusals_translated(doing: str, where: Path, mend: str = _MEND) -> Iterator[None]:
-    """OSError -> OutputError that says what was being done, where, why not, and how to mend it."""
-    try:
-        yield
-    except OSError as error:
-        raise output_error(error, doing, where, mend) from error
-
-
-def output_error(error: OSError, doing: str, where: Path, mend: str = _MEND) -> OutputError:
-    reason = _REASONS.get(error.errno or 0, str(error.strerror or error))
-    return OutputError(f"{where}: cannot {doing}: {reason}; {mend}", details=str(error))
+# What every export may write, whatever its manifest says.
+_USUAL = (MANIFEST_NAME, ONNX_NAME, f"{ONNX_NAME}.data", GOLDEN_NAME, "report.json", "report.md", "report.html")
+_ENGINE = re.compile(rf"{ENGINES_FOLDER}/[^/]+\.(engine|json)")
 
 
 def sha256_of(path: str | Path) -> str:
@@ -76,27 +47,9 @@ def name_problem(name: str) -> str:
     return ""
 
 
-def member(root: Path, name: str) -> Path:
-    """The regular file ``name`` in the bundle ``root``.
-
-    Raises BundleError when the name or a symbolic link leads out of the bundle, and when the file is missing
-    or is not a regular file.
-    """
-    if problem := name_problem(name):
-        raise BundleError(f"{root}: the manifest names {name!r}, which holds {problem}; do not trust this bundle")
-    path = root / name
-    try:
-        real = path.resolve(strict=True)
-        mode = real.stat().st_mode
-    except (OSError, RuntimeError) as error:
-        raise BundleError(
-            f"{path}: missing, though the manifest lists it; copy the whole bundle again, or write it again"
-        ) from error
-    if not real.is_relative_to(root.resolve()):
-        raise BundleError(f"{path}: a symbolic link that leads out of the bundle; put the file itself there")
-    if not stat.S_ISREG(mode):
-        raise BundleError(f"{path}: expected a regular file; write the bundle again")
-    return path
+def is_usual(name: str) -> bool:
+    """Whether our exports and builds write files of that name."""
+    return name in _USUAL or _ENGINE.fullmatch(name) is not None
 
 
 def files_under(root: Path) -> list[str]:
@@ -117,11 +70,7 @@ def flush(path: Path) -> None:
     """A file or directory, down to the disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some network file systems, and Windows, know no fsync of a read-only descriptor.
-        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
-            raise
+        flush_descriptor(descriptor)
     finally:
         os.close(descriptor)
 

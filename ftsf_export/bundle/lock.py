@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ftsf_export.bundle.folder import Folder
 from ftsf_export.errors import BundleError
 
 _POLL_S = 0.05
@@ -57,8 +58,11 @@ def try_lock(path: Path) -> DirectoryLock | None:
 
 
 @contextmanager
-def locked(path: Path, wait_s: float = 0.0) -> Iterator[None]:
-    """Holds the directory's lock. Raises BundleError when another command holds it longer than ``wait_s``."""
+def locked(path: Path, wait_s: float = 0.0) -> Iterator[Folder]:
+    """Holds the directory's lock and gives the directory that is locked.
+
+    Raises BundleError when another command holds it longer than ``wait_s``.
+    """
     deadline = time.monotonic() + wait_s
     while True:
         lock = try_lock(path)
@@ -71,6 +75,6 @@ def locked(path: Path, wait_s: float = 0.0) -> Iterator[None]:
         else:
             time.sleep(_POLL_S)
     try:
-        yield
+        yield Folder(lock.descriptor, path)
     finally:
         lock.release()

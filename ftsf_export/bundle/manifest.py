@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from fast_timesformer.config import TimeSformerConfig
@@ -45,7 +43,6 @@ GOLDEN_NAME = "golden.npz"
 ENGINES_FOLDER = "engines"
 PENDING_FOLDER = ".pending"
 REQUIRED_FILES = (ONNX_NAME, GOLDEN_NAME)
-_UNFINISHED_NAME = re.compile(r"\..+\.partial-\d+-[0-9a-f]{8}")
 # The name of each origin of weights in JSON, under "from".
 _ORIGINS: dict[str, type[Any]] = {"random": RandomWeights, "checkpoint": CheckpointWeights, "caller": GivenWeights}
 
@@ -131,10 +128,11 @@ class Manifest:
         """Where the weights come from, in words ("random, seed 0")."""
         return self.weights.described(self.model)
 
-    def with_verdicts(self, verdicts: tuple[Verdict, ...]) -> Manifest:
-        """A new verdict takes the place of the one by the same gate about the same subject."""
-        new = {(v.gate, v.subject.file): v for v in verdicts}
-        kept = {(v.gate, v.subject.file): v for v in self.verdicts}
+    def with_verdicts(self, verdicts: tuple[Verdict, ...], by: str) -> Manifest:
+        """Verdicts that the command ``by`` found. One takes the place of that on the same question: by the same gate,
+        about the same file, at the same limits. What failed at a user's own limits is not undone by the usual ones."""
+        new = {one.question: replace(one, recorded_by=by) for one in verdicts}
+        kept = {one.question: one for one in self.verdicts}
         return replace(self, verdicts=tuple({**kept, **new}.values()))
 
     def with_engine(self, engine: EngineEntry) -> Manifest:
@@ -226,20 +224,3 @@ def _weights_from_json(value: object, converter: Converter) -> Weights:
         raise ValueError(f"from: {wrong(f'one of {known}', origin)}")
     found: Weights = converter.structure(rest, _ORIGINS[origin])
     return found
-
-
-def read_manifest(root: Path) -> Manifest:
-    """The manifest of the bundle ``root``; its files are not looked at. Raises BundleError."""
-    if _UNFINISHED_NAME.fullmatch(root.absolute().name):
-        raise BundleError(f"{root}: the leftover of an export that did not end; delete it and export again")
-    if not root.is_dir():
-        what = "a file, not a bundle directory" if root.exists() else "no such bundle"
-        raise BundleError(f"{root}: {what}; make one with: ftsf-export -o {root}")
-    path = root / MANIFEST_NAME
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise BundleError(f"{root}: not a bundle: it holds no {MANIFEST_NAME}") from error
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return Manifest.from_bytes(data, str(path))

@@ -9,17 +9,20 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import sys
 from pathlib import Path
 
-from ftsf_export.bundle.files import disk_refusals_translated
+from ftsf_export.bundle.contents import manifest_bytes
+from ftsf_export.bundle.files import is_usual
+from ftsf_export.bundle.folder import Folder, opened
 from ftsf_export.bundle.lock import DirectoryLock, locked, try_lock
-from ftsf_export.bundle.manifest import ENGINES_FOLDER, GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME, PENDING_FOLDER
-from ftsf_export.errors import OutputError
+from ftsf_export.bundle.manifest import MANIFEST_NAME, PENDING_FOLDER
+from ftsf_export.disk import disk_refusals_translated
+from ftsf_export.errors import BundleError, OutputError
 
 _WRITER_WAITS_S = 30.0
-_OURS = (MANIFEST_NAME, ONNX_NAME, f"{ONNX_NAME}.data", GOLDEN_NAME, "report.json", "report.md", "report.html")
-_OUR_FOLDERS = re.compile(rf"{re.escape(PENDING_FOLDER)}/.+|{ENGINES_FOLDER}/[^/]+\.(engine|json)")
+_SHOWN_FILES = 5
 _LEFTOVER = re.compile(r"(partial|replaced)-\d+-[0-9a-f]{8}")
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
@@ -29,7 +32,7 @@ _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 def check_free(output: Path, overwrite: bool) -> None:
     """Raises OutputError unless ``output`` is free, empty, or an old bundle that may be overwritten.
 
-    A directory with a file that is not a bundle's is never overwritten: nobody's files are deleted.
+    A directory with a file that is not the bundle's is never overwritten: nobody's files are deleted.
     """
     if not os.path.lexists(output):
         return
@@ -44,11 +47,7 @@ def check_free(output: Path, overwrite: bool) -> None:
             raise OutputError(f"{output}: exists, is not empty and is not a bundle; choose another directory with -o")
         if not overwrite:
             raise OutputError(f"{output}: a bundle is there already; give --overwrite, or another directory with -o")
-        if foreign := _foreign_file(output):
-            raise OutputError(
-                f"{output}: holds {foreign!r}, which is no part of the bundle and would be lost; "
-                "move it away, or choose another directory with -o"
-            )
+        _check_ours(output, output)
 
 
 def make_staging(output: Path) -> tuple[Path, DirectoryLock]:
@@ -90,8 +89,15 @@ def take_place(staging: Path, output: Path, overwrite: bool) -> None:
     # The lock keeps a command that records into the old bundle from writing into the new one by its path.
     with locked(output, wait_s=_WRITER_WAITS_S):
         check_free(output, overwrite)
-        old = staging
-        if not _exchanged(staging, output):
+        if _exchanged(staging, output):
+            old = staging
+            try:
+                # Once more, where nobody finds it by its path: a file may have come between look and exchange.
+                _check_ours(old, output)
+            except OutputError:
+                _exchanged(staging, output)
+                raise
+        else:
             old = output.with_name(staging.name.replace(".partial-", ".replaced-"))
             os.rename(output, old)
             os.rename(staging, output)
@@ -114,18 +120,43 @@ def _exchanged(one: Path, other: Path) -> bool:
     raise OSError(code, os.strerror(code), str(other))
 
 
-def _foreign_file(output: Path) -> str:
-    """A file below ``output`` that no export of ours put there, or ""."""
-    names = (path.relative_to(output).as_posix() for path in output.rglob("*") if not path.is_dir())
-    ours = (*_OURS, *_listed_files(output))
-    return next((name for name in names if name not in ours and not _OUR_FOLDERS.fullmatch(name)), "")
+def _check_ours(folder: Path, output: Path) -> None:
+    """Raises OutputError naming the files below ``folder`` that no export of ours put there."""
+    foreign = _foreign_files(folder)
+    if not foreign:
+        return
+    shown = ", ".join(repr(name) for name in foreign[:_SHOWN_FILES])
+    more = f" and {len(foreign) - _SHOWN_FILES} more" if len(foreign) > _SHOWN_FILES else ""
+    raise OutputError(
+        f"{output}: holds {shown}{more}, which is no part of the bundle and would be lost; "
+        "move it away, or choose another directory with -o"
+    )
 
 
-def _listed_files(output: Path) -> frozenset[str]:
-    """What the manifest of any of our versions lists; nothing when it is damaged or another program's."""
+def _foreign_files(folder: Path) -> list[str]:
+    """Files below ``folder`` that no export of ours put there: links, pipes and the like, and what is not listed.
+
+    Where the manifest does not say what is ours, the names of our files do; so they do in ``.pending``, whose content
+    the manifest may not list yet.
+    """
+    with opened(folder) as root:
+        listed, found = _listed_files(root), list(root.walk())
+    foreign = []
+    for name, mode in found:
+        inner = name.removeprefix(f"{PENDING_FOLDER}/")
+        ours = is_usual(name) if listed is None else name == MANIFEST_NAME or name in listed
+        if inner != name:
+            ours = is_usual(inner) or inner in (listed or ())
+        if not (ours and stat.S_ISREG(mode)):
+            foreign.append(name)
+    return foreign
+
+
+def _listed_files(folder: Folder) -> frozenset[str] | None:
+    """What the manifest of any of our versions lists; None when it is damaged or another program's."""
     try:
-        manifest = json.loads((output / MANIFEST_NAME).read_text(encoding="utf-8"))
+        manifest = json.loads(manifest_bytes(folder).decode("utf-8"))
         ours = isinstance(manifest["schema_version"], int) and manifest["created_by"].startswith("ftsf-export")
-        return frozenset(manifest["files"]) if ours else frozenset()
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return frozenset()
+        return frozenset(manifest["files"]) if ours else None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, BundleError):
+        return None

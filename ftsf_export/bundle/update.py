@@ -4,29 +4,29 @@ New content waits, complete and on the disk, under ``.pending/<name>``. Renaming
 the moment that counts. Only then does the content move to its name. A process that dies
 
 - before the rename leaves the old bundle, whole, and a ``.pending`` folder that the next writer removes;
-- after the rename leaves a manifest ahead of its files: whoever opens the bundle next moves the waiting content.
+- after the rename leaves a manifest ahead of its files: whoever opens the bundle next moves the waiting content, once
+  every file of the bundle was found in one of the two places.
 
-So a file that the old manifest lists can be replaced, which "file first, manifest second" cannot do.
+So a file that the old manifest lists can be replaced, which "file first, manifest second" cannot do. Every step goes by
+the descriptor of the directory that is locked, and through no link (``bundle.folder``).
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ftsf_export.bundle.files import (
-    disk_refusals_translated,
-    entry_of,
-    files_under,
-    flush,
-    flush_folders,
-    write_flushed,
-)
+from ftsf_export.bundle.contents import check_files, manifest_bytes, opened_bundle, read_manifest, waiting_files
+from ftsf_export.bundle.files import is_usual
+from ftsf_export.bundle.folder import Folder, flush_descriptor
+from ftsf_export.bundle.hashed import HashedReader
 from ftsf_export.bundle.lock import locked
-from ftsf_export.bundle.manifest import MANIFEST_NAME, PENDING_FOLDER, Manifest, read_manifest
+from ftsf_export.bundle.manifest import MANIFEST_NAME, PENDING_FOLDER, FileEntry, Manifest
+from ftsf_export.disk import disk_refusals_translated
 from ftsf_export.errors import BundleError
 from ftsf_export.verdict import Verdict
 
@@ -35,10 +35,18 @@ _MEND = "copy the bundle to a place with room that can be written, and run the c
 
 
 def finish_interrupted_update(root: Path) -> None:
-    """Completes what a writer that died had begun. Raises BundleError where that cannot be done."""
+    """Completes what a writer that died had begun. Raises BundleError where that cannot be done.
+
+    Nothing is moved before all files of the bundle were checked, under the lock.
+    """
     try:
-        with locked(root, wait_s=_READER_WAITS_S):
-            _move_pending(root, read_manifest(root))
+        with locked(root, wait_s=_READER_WAITS_S) as folder:
+            manifest = read_manifest(folder)
+            waiting = check_files(folder, manifest)
+            for name in waiting:
+                _check_way(folder, name)
+            _move_waiting(folder, waiting)
+            _clear_pending(folder, manifest.files)
     except OSError as error:
         raise BundleError(
             f"{root}: an update was interrupted and cannot be completed here ({error.strerror or error}); "
@@ -70,62 +78,114 @@ def check_verdicts(verdicts: tuple[Verdict, ...], manifest: Manifest) -> None:
 
 
 @contextmanager
-def updating(root: Path) -> Iterator[Manifest]:
-    """Holds the lock, gives the manifest as it is under the lock, and drops what waits when the block fails."""
-    read_manifest(root)
-    with disk_refusals_translated("update the bundle", root, _MEND), locked(root):
+def updating(root: Path) -> Iterator[tuple[Folder, Manifest]]:
+    """Holds the lock, gives the directory and its manifest as they are under it, and drops what waits when the block
+    fails."""
+    with opened_bundle(root) as folder:
+        read_manifest(folder)
+    with disk_refusals_translated("update the bundle", root, _MEND), locked(root) as folder:
         # Read again: another command may have recorded since.
-        manifest = read_manifest(root)
-        _move_pending(root, manifest)
-        before = (root / MANIFEST_NAME).read_bytes()
-        (root / PENDING_FOLDER).mkdir()
+        manifest = read_manifest(folder)
+        _move_waiting(folder, waiting_files(folder, manifest))
+        _make_pending(folder, manifest)
+        before = manifest_bytes(folder)
         try:
-            yield manifest
+            yield folder, manifest
         except BaseException:
             # Once the new manifest is there, the waiting content is what it describes: kept for the next opening.
-            if (root / MANIFEST_NAME).read_bytes() == before:
-                shutil.rmtree(root / PENDING_FOLDER, ignore_errors=True)
+            if manifest_bytes(folder) == before:
+                _clear_pending(folder, _all_in_pending(folder))
             raise
 
 
-def write_pending(root: Path, name: str, content: Path | bytes) -> Path:
-    # Before anything takes effect: a folder that is a link must not carry the content out of the bundle.
-    if not (root / name).resolve().is_relative_to(root.resolve()):
-        raise BundleError(f"{root / name}: a symbolic link there leads out of the bundle; remove it")
-    target = root / PENDING_FOLDER / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(content, bytes):
-        write_flushed(target, content)
-    else:
-        shutil.copyfile(content, target)
-        flush(target)
-    return target
+def write_pending(folder: Folder, name: str, content: Path | bytes) -> FileEntry:
+    """The content, complete and on the disk, under ``.pending``. Raises OSError, BundleError for a link on its way."""
+    _check_way(folder, name)
+    with folder.new_file(f"{PENDING_FOLDER}/{name}") as stream:
+        if isinstance(content, bytes):
+            _write_all(stream.fileno(), content)
+        else:
+            with open(content, "rb") as source:
+                while chunk := source.read(1 << 20):
+                    _write_all(stream.fileno(), chunk)
+    return entry_in(folder, f"{PENDING_FOLDER}/{name}")
 
 
-def publish(root: Path, manifest: Manifest) -> Manifest:
-    """The new manifest takes effect, and the waiting content goes to its place. Gives the manifest as written."""
+def entry_in(folder: Folder, name: str) -> FileEntry:
+    """Hash and size of a file. Raises BundleError as ``Folder.file``."""
+    with folder.file(name) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        return FileEntry(HashedReader(stream, size).finish(), size)
+
+
+def publish(folder: Folder, manifest: Manifest, names: Iterable[str]) -> Manifest:
+    """The new manifest takes effect, and the content of ``names`` goes to its place. Gives the manifest as written."""
     data = manifest.to_bytes()
-    pending = root / PENDING_FOLDER
-    write_flushed(pending / MANIFEST_NAME, data)
-    flush_folders(pending)
-    os.replace(pending / MANIFEST_NAME, root / MANIFEST_NAME)
-    flush(root)
-    manifest = Manifest.from_bytes(data)
-    _move_pending(root, manifest)
-    return manifest
+    with folder.new_file(f"{PENDING_FOLDER}/{MANIFEST_NAME}") as stream:
+        _write_all(stream.fileno(), data)
+    folder.move(f"{PENDING_FOLDER}/{MANIFEST_NAME}", MANIFEST_NAME)
+    _move_waiting(folder, names)
+    _clear_pending(folder, ())
+    return Manifest.from_bytes(data)
 
 
-def _move_pending(root: Path, manifest: Manifest) -> None:
-    """Moves waiting content that the manifest describes to its place; removes the rest. The lock is held."""
-    pending = root / PENDING_FOLDER
-    if not pending.is_dir() or pending.is_symlink():
-        return
-    for name in files_under(pending):
-        entry = manifest.files.get(name)
-        if entry is not None and entry_of(pending / name) == entry:
-            target = root / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(pending / name, target)
-            flush(target.parent)
-    shutil.rmtree(pending)
-    flush(root)
+def _move_waiting(folder: Folder, names: Iterable[str]) -> None:
+    """Moves waiting content to its place. The lock is held."""
+    for name in names:
+        folder.move(f"{PENDING_FOLDER}/{name}", name)
+
+
+def _make_pending(folder: Folder, manifest: Manifest) -> None:
+    """An empty ``.pending``: what a writer that died left there goes. Raises BundleError for what is not ours."""
+    ours = [name for name in _all_in_pending(folder) if name in manifest.files or is_usual(name)]
+    _clear_pending(folder, ours)
+    try:
+        os.mkdir(PENDING_FOLDER, dir_fd=folder.descriptor)
+    except FileExistsError as error:
+        found = next(iter(_all_in_pending(folder)), "")
+        what = folder.path / PENDING_FOLDER / found
+        raise BundleError(f"{what}: no file of ours, and in the way of an update; move it away") from error
+
+
+def _all_in_pending(folder: Folder) -> list[str]:
+    """What lies in ``.pending``: regular files by name, anything else by a name with a "/" at its end."""
+    try:
+        found = list(folder.walk(PENDING_FOLDER))
+    except OSError:
+        # It is not there, or it is no directory.
+        return []
+    cut = len(PENDING_FOLDER) + 1
+    return [name[cut:] if stat.S_ISREG(mode) else f"{name[cut:]}/" for name, mode in found]
+
+
+def _clear_pending(folder: Folder, names: Iterable[str]) -> None:
+    """Removes these files from ``.pending``, and the folder where nothing else is in it."""
+    for name in names:
+        try:
+            folder.remove(f"{PENDING_FOLDER}/{name}")
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+    folder.remove_empty(PENDING_FOLDER)
+    flush_descriptor(folder.descriptor)
+
+
+def _check_way(folder: Folder, name: str) -> None:
+    """Before anything takes effect: a folder that is a link must not carry the content out of the bundle."""
+    *above, _ = name.split("/")
+    try:
+        with folder.below(above):
+            pass
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise BundleError(
+            f"{folder.path.joinpath(*above)}: a symbolic link, or no directory; it would lead out of the bundle: "
+            "remove it"
+        ) from error
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -10,23 +9,16 @@ from pathlib import Path
 from types import TracebackType
 
 from ftsf_export.bundle.bundle import Bundle, check_golden
-from ftsf_export.bundle.files import (
-    disk_refusals_translated,
-    entry_of,
-    files_under,
-    flush,
-    flush_folders,
-    output_error,
-    write_flushed,
-)
-from ftsf_export.bundle.manifest import GOLDEN_NAME, MANIFEST_NAME, REQUIRED_FILES, Manifest
+from ftsf_export.bundle.contents import check_file, check_listed
+from ftsf_export.bundle.files import entry_of, files_under, flush, flush_folders, write_flushed
+from ftsf_export.bundle.folder import opened
+from ftsf_export.bundle.manifest import GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME, REQUIRED_FILES, Manifest
 from ftsf_export.bundle.place import check_free, clear_leftovers, make_staging, take_place
 from ftsf_export.bundle.update import check_engines, check_verdicts
+from ftsf_export.disk import DISK_FULL, disk_refusals_translated, output_error
 from ftsf_export.errors import BundleError
 
 _WRITING = "write the bundle"
-# Raised without a file's name by write(2) and by libraries; the disk that fills up is the one we write to.
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class BundleWriter:
@@ -86,7 +78,10 @@ class BundleWriter:
                 if name not in present:
                     raise BundleError(f"{name}: is to be in the bundle, but was not written")
             manifest = self.hashed(manifest)
+            check_listed(staging, manifest)
             check_engines(staging, manifest)
+            with opened(staging) as folder:
+                check_file(folder, ONNX_NAME, manifest)
             check_verdicts(manifest.verdicts, manifest)
             check_golden(read_golden(staging / GOLDEN_NAME), manifest, GOLDEN_NAME)
             data = manifest.to_bytes()
@@ -112,7 +107,7 @@ class BundleWriter:
     def _concerns_output(self, error: OSError) -> bool:
         """A video that may not be read is no matter of the output; a full disk, or a file in our directory, is."""
         if error.filename is None:
-            return error.errno in _DISK_FULL
+            return error.errno in DISK_FULL
         return self._staging is not None and str(self._staging) in str(error.filename)
 
     def _make_parents(self, undo: ExitStack) -> None:

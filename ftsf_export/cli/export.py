@@ -125,7 +125,7 @@ def _say_bundle(terminal: Terminal, resolved: ResolvedExport, bundle: Bundle) ->
     say_model(terminal, bundle.manifest)
     say_engines(terminal, bundle.manifest)
     for verdict in bundle.verdicts:
-        terminal.verdict(verdict)
+        terminal.verdict(verdict, judged_here=True)
     _say_deferred(terminal, resolved)
 
 

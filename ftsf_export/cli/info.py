@@ -13,7 +13,8 @@ from ftsf_export.cli.terminal import Terminal
 def command(terminal: Terminal, bundle: Path) -> None:
     """Say what BUNDLE holds: model, precision, FP32 islands, files, engines, verdicts.
 
-    Exits 0 for every bundle that is whole, also when a gate failed for it: `ftsf verify` judges.
+    Exits 0 for every bundle that is whole, also when a gate failed for it. Verdicts are shown as they were recorded:
+    `ftsf verify` judges.
     """
     from ftsf_export.bundle import Bundle
     from ftsf_export.bundle.manifest import json_from_manifest

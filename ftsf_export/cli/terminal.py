@@ -72,12 +72,19 @@ class Terminal:
         if details and self.verbose:
             self._err.print(details.rstrip(), soft_wrap=True)
 
-    def verdict(self, verdict: Verdict) -> None:
+    def verdict(self, verdict: Verdict, *, judged_here: bool = False) -> None:
         """One line for each verdict, and one for each measure that failed (all of them with ``-v``).
 
-        What passed shows its first limit kept: a green word alone is no figure.
+        What passed shows its first limit kept: a green word alone is no figure. What was read from a bundle says who
+        recorded it, and is never green, unless this command judged it (``judged_here``).
         """
-        line = _line((f"{verdict.status.value:>12}", STYLES[verdict.status]), f"  {verdict.gate}")
+        recorded = "" if judged_here else verdict.provenance
+        style = "dim" if recorded and verdict.passed else STYLES[verdict.status]
+        line = _line((f"{verdict.status.value:>12}", style), f"  {verdict.gate}")
+        if recorded:
+            line.append(f" ({recorded})")
+        if verdict.own_limits:
+            line.append(f" (at your {verdict.own_limits})")
         if verdict.proxy_for:
             line.append(f" (a proxy for {verdict.proxy_for})")
         kept = [measure.sentence() for measure in verdict.measures if measure.limit is not None]

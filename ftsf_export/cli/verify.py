@@ -33,10 +33,15 @@ def command(terminal: Terminal, /, bundle: Path, **options: Any) -> None:
         result = verify(bundle, **options, on_progress=on_progress)
     if result.stale:
         terminal.note(f"the bundle's report stays as it was: {result.stale}")
-    terminal.record(**bundle_facts(result.bundle), judged=plain(result.verdicts))
+    terminal.record(**bundle_facts(result.bundle), judged=plain(result.verdicts), unjudged=plain(result.unjudged))
     say_weights(terminal, result.bundle.manifest.weights, result.bundle.manifest.model)
     for verdict in result.verdicts:
         terminal.verdict(verdict)
+    for verdict in result.unjudged:
+        terminal.verdict(verdict)
+    if result.unjudged:
+        names = ", ".join(dict.fromkeys(verdict.gate for verdict in result.unjudged))
+        terminal.note(f"on record, and not judged anew by this run: {names}")
     if result.unrecorded:
         terminal.record(verdicts=plain(result.verdicts))
         terminal.note(f"the verdicts are not in the bundle: {result.unrecorded}")

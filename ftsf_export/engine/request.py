@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fast_timesformer.config import wrong_fields
 from ftsf_export.bundle import Manifest
 from ftsf_export.config import BatchRange
 from ftsf_export.engine.targets import Target
-from ftsf_export.errors import BuildError
+from ftsf_export.errors import BuildError, ConfigError
+from ftsf_export.field_checks import WORKSPACE_MIB
 from ftsf_export.mechanisms import loaded, mechanism_named
 from ftsf_plugins.operation import Operation
 
@@ -66,7 +68,7 @@ class GraphFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """How engines are built."""
+    """How engines are built. Raises ConfigError with every field that is wrong."""
 
     workspace_mib: int | None = None  #: Limit of the compiler's scratch memory in MiB; None: its own.
     #: A file that is read before and updated after; None for none. Only TensorRT measures kernels.
@@ -77,6 +79,10 @@ class BuildOptions:
     #: A folder of ``scripts/build-plugins``, for a machine without Triton; None: Triton compiles.
     plugin_kernels: Path | None = None
     tf32: bool = False  #: Whether FP32 products may round their operands to TF32; off means true FP32.
+
+    def __post_init__(self) -> None:
+        if problems := wrong_fields(self, {"workspace_mib": WORKSPACE_MIB}):
+            raise ConfigError([f"{name}: {said}" for name, said in problems])
 
 
 USUAL_OPTIONS = BuildOptions()

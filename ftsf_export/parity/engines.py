@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ftsf_export.bundle import EngineEntry
@@ -16,7 +17,7 @@ from ftsf_export.verdict import Subject, Verdict
 
 
 def judge_engine(
-    path: Path,
+    copy: AbstractContextManager[Path],
     golden: Golden,
     engine: EngineEntry,
     *,
@@ -27,7 +28,8 @@ def judge_engine(
 ) -> Verdict:
     """The engine on this machine's GPU, in a process of its own; not run, with the reason, where it cannot run here.
 
-    An engine gives its logits alone. Raises EnvironmentLacks where it cannot run and was ``required`` by name.
+    ``copy`` gives a path of the engine while it lasts. An engine gives its logits alone. Raises EnvironmentLacks where
+    it cannot run and was ``required`` by name.
     """
     from ftsf_export.runners.child_runner import ChildRunner
 
@@ -39,8 +41,9 @@ def judge_engine(
             raise
         return gate.not_run(subject, error.message)
     on_progress(f"run {engine.file} on the GPU", None)
-    runner = ChildRunner(path, backend=engine.builder)
-    return judge_golden(runner, golden, gate=gate, subject=subject, limits=limits, batch=batch)
+    with copy as path:
+        runner = ChildRunner(path, backend=engine.builder)
+        return judge_golden(runner, golden, gate=gate, subject=subject, limits=limits, batch=batch)
 
 
 def _require_home(engine: EngineEntry) -> None:

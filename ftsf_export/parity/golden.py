@@ -6,13 +6,14 @@ Letters: n clips, S sampled values of one tap.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ftsf_export.bundle.golden import Golden, sample_tap
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import GateFailed
 from ftsf_export.network.gates import LABELS, Gate
-from ftsf_export.network.scope import LOGITS
+from ftsf_export.network.scope import LOGITS, Scope
 from ftsf_export.parity.compare import Outputs, outputs_of, paired
 from ftsf_export.parity.judge import Limits, Pair, judge
 from ftsf_export.verdict import Measure, Status, Subject, Verdict
@@ -34,9 +35,23 @@ def judge_golden(
     """
     try:
         outputs = outputs_of(runner, golden.clip, batch=batch)
-        return judge(golden_pairs(golden, outputs, taps), gate=gate, subject=subject, limits=limits, taps=taps)
+        verdict = judge(golden_pairs(golden, outputs, taps), gate=gate, subject=subject, limits=limits, taps=taps)
     except GateFailed as error:
-        return gate.verdict(subject, Status.FAILED, error.message)
+        verdict = gate.verdict(subject, Status.FAILED, error.message)
+    return replace(verdict, own_limits=limits.own)
+
+
+def doubted_without_taps(verdict: Verdict, taps: Sequence[str], depth: int) -> Verdict:
+    """The verdict on a graph of ``depth`` blocks: no pass where a block has no value among the ``taps`` that were
+    compared, for a fault in it may not show in the logits."""
+    blocks = {block for tap in taps if (block := Scope(tap).block) is not None}
+    if not verdict.passed or len(blocks) >= depth:
+        return verdict
+    reason = (
+        f"the reference values hold outputs of {len(blocks)} of {depth} blocks: a fault in the others may not show in "
+        "the logits; export again"
+    )
+    return replace(verdict, status=Status.INCONCLUSIVE, reason=reason)
 
 
 def golden_pairs(golden: Golden, outputs: Outputs, taps: Sequence[str]) -> dict[str, Pair]:

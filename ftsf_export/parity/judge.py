@@ -47,6 +47,8 @@ class Limits:
     tie: float
     #: Limit of the largest absolute error of the logits, in their own unit; None: not judged.
     max_abs: float | None = None
+    #: The user's own limits as they were written ("rtol 1e-09, atol 0.1"); "" for those of the precision.
+    own: str = ""
 
     @property
     def spread_error(self) -> float:
@@ -64,7 +66,8 @@ class Limits:
         Raises ConfigError for a precision that no stage makes.
         """
         rel_l2 = precision.judged.rel_l2 if rtol is None else rtol
-        return cls(rel_l2=rel_l2, tie=precision.tie, max_abs=atol)
+        own = ", ".join(f"{name} {value:g}" for name, value in (("rtol", rtol), ("atol", atol)) if value is not None)
+        return cls(rel_l2=rel_l2, tie=precision.tie, max_abs=atol, own=own)
 
 
 def judge(

@@ -18,6 +18,11 @@ from ftsf_export.network.gates import WEIGHTS
 from ftsf_export.parity.distances import Array, bad_values
 from ftsf_export.verdict import Bound, Measure, Status, Subject, Verdict
 
+_NO_DIGESTS = (
+    "the reference values hold no digests of the weights: nothing says that these are the ones that were exported; "
+    "export again"
+)
+
 
 def weights(path: Path) -> Iterator[tuple[str, Array]]:
     """Name and value of every constant: initializers, and the tensors of Constant nodes, in file order; those of a
@@ -52,9 +57,10 @@ def weight_digests(path: Path) -> dict[str, str]:
 
 
 def judge_weights(path: Path, subject: Subject, *, exported: Mapping[str, str]) -> Verdict:
-    """Every constant is finite, and has the digest that ``exported`` records (where it records any).
+    """Every constant is finite, and has the digest that ``exported`` records.
 
-    Raises what ``weights`` raises; a constant that is wrong makes a failed verdict, which names the first one.
+    Raises what ``weights`` raises; a constant that is wrong makes a failed verdict, which names the first one. Without
+    digests nothing says that the constants are those that were exported: the verdict is inconclusive.
     """
     measures: list[Measure] = []
     problems: list[str] = []
@@ -78,8 +84,11 @@ def judge_weights(path: Path, subject: Subject, *, exported: Mapping[str, str]) 
     read = Measure(output=subject.file, metric="constants read", value=len(found), limit=1, bound=Bound.AT_LEAST)
     measures.append(read)
     others = f"; {len(problems) - 1} more weights are wrong" if len(problems) > 1 else ""
-    reason = f"weight {problems[0]}{others}" if problems else ""
-    return WEIGHTS.verdict(subject, Status.FAILED if problems else Status.PASSED, reason, measures)
+    if problems:
+        return WEIGHTS.verdict(subject, Status.FAILED, f"weight {problems[0]}{others}", measures)
+    if not exported:
+        return WEIGHTS.verdict(subject, Status.INCONCLUSIVE, _NO_DIGESTS, measures)
+    return WEIGHTS.verdict(subject, Status.PASSED, "", measures)
 
 
 def _failing(name: str, metric: str, value: float, index: tuple[int, ...] | None = None) -> Measure:

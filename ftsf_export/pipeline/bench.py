@@ -162,7 +162,8 @@ def _doubts(bundle: Bundle, name: str, parity: Gate) -> tuple[str, ...]:
     failed = tuple(
         f"{verdict.gate} failed on {name}: {verdict.reason}" for verdict in about if verdict.status is Status.FAILED
     )
-    if failed or any(verdict.passed and verdict.gate == parity.name for verdict in about):
+    # A pass at a user's own limits says nothing at those of the precision.
+    if failed or any(one.passed and one.gate == parity.name and not one.own_limits for one in about):
         return failed
     return (f"{parity.name} has not passed {name}: its outputs are not known to be right; run: ftsf verify",)
 
@@ -199,7 +200,8 @@ def _time_engine(
     subject = replace(
         _subject(bundle, entry.file, entry.precision, parity, batch, request), heading=gpu.name, on_gpu=True
     )
-    return _measure(bundle, entry.builder, bundle.engine_path(entry), subject, request, on_progress)
+    with bundle.engine_copy(entry) as path:
+        return _measure(bundle, entry.builder, path, subject, request, on_progress)
 
 
 def _time_on_cpu(
@@ -220,7 +222,8 @@ def _time_on_cpu(
     said = [note] if note else []
     notes = [*subject.notes, *said, *([widened] if precision.judged.on_cpu is OnCpu.WIDENS else [])]
     subject = replace(subject, heading=CPU_HEADING, conditions=_cpu_conditions(request), notes=tuple(notes))
-    return _measure(bundle, "onnxruntime", bundle.onnx_path, subject, request, on_progress)
+    with bundle.graph_copy() as path:
+        return _measure(bundle, "onnxruntime", path, subject, request, on_progress)
 
 
 def _measure(

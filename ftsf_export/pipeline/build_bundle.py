@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ftsf_export.bundle import ENGINES_FOLDER, Bundle, EngineEntry, Manifest, record
 from ftsf_export.config import BatchRange
+from ftsf_export.disk import scratch_folder
 from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.choice import BuildPlanChoice, BuildTools, Deferred, EngineToBuild, resolve
 from ftsf_export.engine.request import USUAL_OPTIONS, BuildOptions, BuildRequest, GraphFacts
@@ -94,13 +94,13 @@ def build(
             f"make another bundle with ftsf-export --precision {precision}"
         )
     _check_batch(manifest, batch)
-    facts = GraphFacts.of_manifest(manifest, bundle.onnx_path, batch)
-    choice = resolve(builder, targets, facts.precision, tools)
+    choice = resolve(builder, targets, manifest.precision, tools)
     built = []
-    with tempfile.TemporaryDirectory(prefix="ftsf-build-") as folder:
-        for one in build_engines(choice, facts, Path(folder), options=options, on_progress=on_progress):
+    with bundle.graph_copy() as graph, scratch_folder("ftsf-build-") as folder:
+        facts = GraphFacts.of_manifest(manifest, graph, batch)
+        for one in build_engines(choice, facts, folder, options=options, on_progress=on_progress):
             files: dict[str, Path | bytes] = {one.entry.file: one.engine.request.output, one.entry.sidecar: one.sidecar}
-            bundle = record(bundle, engine=one.entry, files=files, verdicts=[one.verdict])
+            bundle = record(bundle, engine=one.entry, files=files, verdicts=[one.verdict], by="build")
             built.append(one)
     bundle, stale = refresh_report(bundle, engines=figures_of(built))
     return BuildResult(bundle=bundle, built=tuple(built), deferred=choice.deferred, stale=stale)

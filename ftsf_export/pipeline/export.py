@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -131,7 +132,7 @@ def run_export(
             verdicts = (*made.verdicts, *judged, *planned.verdicts)
         for one in built:
             manifest = manifest.with_engine(one.entry)
-        manifest = manifest.with_verdicts(verdicts)
+        manifest = manifest.with_verdicts(verdicts, by="export")
         report = _report(resolved, built, planned, writer.hashed(manifest), stages)
         for name, content in render(report).items():
             (writer.path / name).write_bytes(content)
@@ -214,7 +215,7 @@ def _judge_engines(
         verdicts.append(one.verdict)
         verdicts.append(
             judge_engine(
-                one.engine.request.output, golden, one.entry,
+                nullcontext(one.engine.request.output), golden, one.entry,
                 required=False, batch=config.batch, limits=limits, on_progress=on_progress,
             )
         )  # fmt: skip

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ftsf_export.disk import scratch_folder, scratch_refusals_translated
 from ftsf_export.precision import Precision
 
 
@@ -16,8 +16,8 @@ def graph_runner(path: Path, precision: Precision, taps: Sequence[str] = ()) -> 
     """A runner of the file, while it lasts.
 
     No CPU computes in half precision as a GPU does, so such a file runs in its emulated form: an FP32 graph that rounds
-    every tensor to the type. Raises EnvironmentLacks without onnx or ONNX Runtime; the runner raises RunError when the
-    file does not run.
+    every tensor to the type. Raises EnvironmentLacks without onnx or ONNX Runtime, OutputError where temporary files
+    cannot be written; the runner raises RunError when the file does not run.
     """
     from ftsf_export.runners.onnxruntime import OnnxRuntimeRunner
 
@@ -26,7 +26,8 @@ def graph_runner(path: Path, precision: Precision, taps: Sequence[str] = ()) -> 
         return
     from ftsf_export.graph.emulate import emulate
 
-    with tempfile.TemporaryDirectory(prefix="ftsf-emulated-") as folder:
-        form = Path(folder) / "emulated.onnx"
-        emulate(path, form)
+    with scratch_folder("ftsf-emulated-") as folder:
+        form = folder / "emulated.onnx"
+        with scratch_refusals_translated():
+            emulate(path, form)
         yield OnnxRuntimeRunner(form, taps=taps, optimize=False)

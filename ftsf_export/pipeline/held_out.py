@@ -5,7 +5,8 @@ Letters: n clips, F frames, C channels, H height, W width, L classes.
 
 from __future__ import annotations
 
-import tempfile
+import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.config import BatchRange
+from ftsf_export.disk import scratch_folder, scratch_refusals_translated
 from ftsf_export.network.scope import LOGITS
 from ftsf_export.parity.compare import outputs_of
 from ftsf_export.progress import OnProgress
@@ -47,7 +49,8 @@ def held_out_clips(
 ) -> Iterator[HeldOut | None]:
     """The videos of ``folder`` as clips, while it lasts; None where there is no folder.
 
-    Raises VideoError for a video that does not read, and for a class that is not among ``labels``.
+    Raises VideoError for a video that does not read, and for a class that is not among ``labels``;
+    OutputError where the clips have no room among the temporary files.
     """
     if folder is None:
         yield None
@@ -55,10 +58,17 @@ def held_out_clips(
     found = class_folder(folder)
     indexed = found.indexed(labels) if labels is not None else None
     shape = (len(found.files), how.frames, len(how.mean), *how.crop)
-    with tempfile.TemporaryDirectory(prefix="ftsf-held-out-") as place:
-        values = np.memmap(Path(place) / "clips.f32", dtype=np.float32, mode="w+", shape=shape)
+    with scratch_folder("ftsf-held-out-") as place:
+        values = _on_disk(place / "clips.f32", shape)
         for index, (video, _) in enumerate(found.files):
             values[index] = clip_from_video(video, how).values
             on_progress("read the held-out videos", (index + 1) / len(found.files))
         classes = None if indexed is None else np.asarray([place for _, place in indexed], np.int64)
         yield HeldOut(values, classes)
+
+
+def _on_disk(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Zeros whose place on the disk is taken at once: in a file with holes a full disk is a bus error later."""
+    with scratch_refusals_translated(), path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, math.prod(shape) * np.dtype(np.float32).itemsize)
+    return np.memmap(path, dtype=np.float32, mode="r+", shape=shape)

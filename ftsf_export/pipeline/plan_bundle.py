@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ftsf_export.bundle import ONNX_NAME, Bundle, Manifest
+from ftsf_export.disk import scratch_folder
 from ftsf_export.engine.audit import Audit, audit
 from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.cards import card_of
@@ -63,8 +63,9 @@ def plan(
     clips = _batch(manifest, batch)
     asked = target_named(target or next((engine.target for engine in bundle.engines), USUAL_TARGET))
     builder, compiled = compiler_for(asked, manifest.precision, tools)
-    facts = GraphFacts.of_manifest(manifest, bundle.onnx_path).at_batch(clips)
-    engine = compile_at(facts, builder, compiled, timeout_s=timeout_s, on_progress=on_progress)
+    with bundle.graph_copy() as graph:
+        facts = GraphFacts.of_manifest(manifest, graph).at_batch(clips)
+        engine = compile_at(facts, builder, compiled, timeout_s=timeout_s, on_progress=on_progress)
     return read_engine(engine, manifest, asked, clips, Subject(ONNX_NAME, manifest.files[ONNX_NAME].sha256))
 
 
@@ -72,12 +73,12 @@ def compile_at(
     facts: GraphFacts, builder: str, target: Target, *, timeout_s: float = 3600.0, on_progress: OnProgress = silent
 ) -> Engine:
     """Compile ``facts`` at its usual batch alone, for its plan: the engine file is thrown away."""
-    with tempfile.TemporaryDirectory(prefix="ftsf-plan-") as folder:
+    with scratch_folder("ftsf-plan-") as folder:
         request = BuildRequest(
             graph=facts.at_batch(facts.batch.optimum),
             builder=builder,
             target=target,
-            output=Path(folder) / "plan.engine",
+            output=folder / "plan.engine",
             options=BuildOptions(timeout_s=timeout_s),
         )
         return build_engine(request, on_progress=on_progress)

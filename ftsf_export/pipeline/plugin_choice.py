@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftsf_export.bundle import ONNX_NAME, PluginNodes
 from ftsf_export.config import BatchRange, ExportConfig
+from ftsf_export.disk import scratch_folder
 from ftsf_export.engine.audit import audit
 from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.choice import BuildPlanChoice, build_tools_here
@@ -80,8 +80,8 @@ def choose_plugins(
     usual = config.batch.optimum
     builder, compiled_for = compiler_for(target, config.precision)
     two = replace(model, depth=min(_DEPTH, model.depth))
-    with tempfile.TemporaryDirectory(prefix="ftsf-plugins-") as folder:
-        facts = _facts(config, two, Path(folder), rewrites, opset)
+    with scratch_folder("ftsf-plugins-") as folder:
+        facts = _facts(config, two, folder, rewrites, opset)
         engine = compile_at(facts, builder, compiled_for, on_progress=on_progress)
         read = audit(engine.plan, engine.products, card=card_of(target))
     tail = "class-tail" in rewrites

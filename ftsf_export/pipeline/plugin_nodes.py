@@ -26,9 +26,7 @@ def plugin_nodes(onnx_path: Path, element: str) -> list[dict[str, Any]]:
     try:
         import onnx
     except ImportError as error:
-        raise EnvironmentLacks(
-            "the onnx package is not installed", install="pip install 'ftsf-export[onnx]'"
-        ) from error
+        raise EnvironmentLacks("the onnx package is not installed", extra="onnx") from error
     graph = onnx.load(str(onnx_path), load_external_data=False).graph
     found = []
     for node in graph.node:
@@ -48,7 +46,8 @@ def plugin_nodes(onnx_path: Path, element: str) -> list[dict[str, Any]]:
 def main(arguments: Sequence[str]) -> int:
     try:
         bundle = Bundle.open(arguments[0])
-        print(json.dumps(plugin_nodes(bundle.onnx_path, bundle.manifest.precision)))
+        with bundle.graph_copy() as graph:
+            print(json.dumps(plugin_nodes(graph, bundle.manifest.precision)))
     except FtsfError as error:
         print(f"build-plugins: {error.message}", file=sys.stderr)
         return error.exit_code

@@ -25,8 +25,7 @@ def refresh_report(
     if _REPORT not in bundle.manifest.files:
         return bundle, "the bundle has no report"
     try:
-        path = bundle.path / _REPORT
-        new = record_from_bytes(path.read_bytes(), str(path)).refreshed(
+        new = record_from_bytes(bundle.read(_REPORT), str(bundle.path / _REPORT)).refreshed(
             bundle.manifest, engines=engines, timings=tuple(timings)
         )
         return record(bundle, files=dict(render(new))), ""

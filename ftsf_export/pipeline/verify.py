@@ -16,7 +16,7 @@ from ftsf_export.config import RUNNERS
 from ftsf_export.errors import ConfigError, EnvironmentLacks, OutputError, UsageError, install_command
 from ftsf_export.network.gates import parity_graph
 from ftsf_export.parity.engines import judge_engine
-from ftsf_export.parity.golden import judge_golden, judge_labels
+from ftsf_export.parity.golden import doubted_without_taps, judge_golden, judge_labels
 from ftsf_export.parity.judge import Limits
 from ftsf_export.pipeline.graph_runner import graph_runner
 from ftsf_export.pipeline.refresh import refresh_report
@@ -31,6 +31,8 @@ class VerifyResult:
 
     bundle: Bundle  #: The bundle, with the verdicts recorded in it.
     verdicts: tuple[Verdict, ...]  #: One for each gate, those that were not run too.
+    #: What the bundle had on record and was not judged anew here, as it was recorded.
+    unjudged: tuple[Verdict, ...] = ()
     #: Why the verdicts could not be written into the bundle; "" when they were, or were not to be.
     unrecorded: str = ""
     stale: str = ""  #: Why the bundle's report stays as it was; "" where it shows the verdicts.
@@ -82,12 +84,19 @@ def verify(
         required = runner == "onnxruntime" or not any(verdict.status is not Status.NOT_RUN for verdict in engines)
         verdicts += _onnx_verdicts(bundle, golden, limits, required=required, on_progress=on_progress)
     verdicts += engines
+    unjudged = _not_judged_anew(bundle, verdicts)
     problem = stale = ""
     if record:
         bundle, problem = _recorded(bundle, verdicts)
         if not problem:
             bundle, stale = refresh_report(bundle)
-    return VerifyResult(bundle=bundle, verdicts=tuple(verdicts), unrecorded=problem, stale=stale)
+    return VerifyResult(bundle=bundle, verdicts=tuple(verdicts), unjudged=unjudged, unrecorded=problem, stale=stale)
+
+
+def _not_judged_anew(bundle: Bundle, verdicts: list[Verdict]) -> tuple[Verdict, ...]:
+    """What is on record of the bundle's files on questions that ``verdicts`` leave open."""
+    judged = {verdict.question for verdict in verdicts if verdict.status is not Status.NOT_RUN}
+    return tuple(one for one in bundle.verdicts if one.question not in judged and one.status is not Status.NOT_RUN)
 
 
 def _recorded(bundle: Bundle, verdicts: list[Verdict]) -> tuple[Bundle, str]:
@@ -123,20 +132,21 @@ def _onnx_verdicts(
     from ftsf_export.parity.weights import judge_weights
 
     on_progress("read the weights", None)
-    weights = judge_weights(bundle.onnx_path, subject, exported=golden.weights)
-    on_progress(f"run {ONNX_NAME} on ONNX Runtime", None)
     taps = [tap.name for tap in manifest.graph.taps]
-    with graph_runner(bundle.onnx_path, precision, taps) as runner:
-        outputs = judge_golden(
-            runner,
-            golden,
-            gate=parity_graph(precision),
-            subject=subject,
-            limits=limits,
-            batch=manifest.batch,
-            taps=taps,
-        )
-    return [weights, outputs]
+    with bundle.graph_copy() as path:
+        weights = judge_weights(path, subject, exported=golden.weights)
+        on_progress(f"run {ONNX_NAME} on ONNX Runtime", None)
+        with graph_runner(path, precision, taps) as runner:
+            outputs = judge_golden(
+                runner,
+                golden,
+                gate=parity_graph(precision),
+                subject=subject,
+                limits=limits,
+                batch=manifest.batch,
+                taps=taps,
+            )
+    return [weights, doubted_without_taps(outputs, taps, manifest.model.depth)]
 
 
 def _engine_verdicts(
@@ -151,7 +161,7 @@ def _engine_verdicts(
         )
     return [
         judge_engine(
-            bundle.engine_path(engine),
+            bundle.engine_copy(engine),
             golden,
             engine,
             required=runner != "auto",
@@ -169,7 +179,5 @@ def _subject(bundle: Bundle, name: str) -> Subject:
 
 def _worth_recording(bundle: Bundle, verdicts: list[Verdict]) -> list[Verdict]:
     """All but those not run here that stand in the bundle already: a laptop must not undo what a GPU proved."""
-    known = {
-        (verdict.gate, verdict.subject.file) for verdict in bundle.verdicts if verdict.status is not Status.NOT_RUN
-    }
-    return [v for v in verdicts if v.status is not Status.NOT_RUN or (v.gate, v.subject.file) not in known]
+    known = {verdict.question for verdict in bundle.verdicts if verdict.status is not Status.NOT_RUN}
+    return [verdict for verdict in verdicts if verdict.status is not Status.NOT_RUN or verdict.question not in known]

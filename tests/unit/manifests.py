@@ -6,6 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import onnx
+from onnx import TensorProto, helper
+
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import (
     AppliedRewrite,
@@ -16,8 +19,10 @@ from ftsf_export.bundle import (
     RandomWeights,
     TensorSpec,
 )
+from ftsf_export.bundle.contents import opened_bundle
+from ftsf_export.bundle.contents import read_manifest as manifest_in
 from ftsf_export.bundle.files import entry_of
-from ftsf_export.bundle.manifest import MANIFEST_NAME, read_manifest
+from ftsf_export.bundle.manifest import MANIFEST_NAME
 from ftsf_export.config import BatchRange, ExportConfig
 
 GRAPH = GraphRecord(
@@ -53,6 +58,31 @@ def small_manifest(
         tools={"torch": "2.13.0", "numpy": "2.3.0"},
     )
     return replace(manifest, **changes)
+
+
+def graph_bytes(note: str = "model bytes", precision: str = "fp16", **changes: Any) -> bytes:
+    """An ONNX file with one product in ``precision``; ``note`` tells one from another, ``changes`` are of the graph."""
+    element = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}[precision]
+    weight = helper.make_tensor("weight", element, (2, 2), [1.0, 0.0, 0.0, 1.0])
+    graph: dict[str, Any] = {
+        "nodes": [helper.make_node("MatMul", ["clip", "weight"], ["logits"], name="head/MatMul")],
+        "inputs": [helper.make_tensor_value_info("clip", element, (2, 2))],
+        "outputs": [helper.make_tensor_value_info("logits", element, (2, 2))],
+        "initializer": [weight],
+    }
+    model = helper.make_model(helper.make_graph(name="g", **{**graph, **changes}), doc_string=note)
+    return bytes(model.SerializeToString())
+
+
+def note_of(path: Path) -> str:
+    """What ``graph_bytes`` noted in the file."""
+    return str(onnx.load(path, load_external_data=False).doc_string)
+
+
+def read_manifest(root: Path) -> Manifest:
+    """The manifest of the bundle in ``root``; its files are not looked at."""
+    with opened_bundle(root) as folder:
+        return manifest_in(folder)
 
 
 def rehash(root: Path) -> None:

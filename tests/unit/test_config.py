@@ -93,7 +93,8 @@ def test_choices_are_listed() -> None:
         ({"atol": 0.0}, "atol: expected a number above 0"),
         ({"rtol": float("inf")}, "rtol: expected a number above 0"),
         ({"opset": 19}, "opset: expected one of 20, 21, 22, 23, 24, got 19"),
-        ({"workspace_mib": 0}, "workspace_mib: expected a whole number of at least 1"),
+        ({"workspace_mib": 0}, "workspace_mib: expected a whole number of MiB from 1 to 16777216, got 0"),
+        ({"workspace_mib": 10**30}, "workspace_mib: expected a whole number of MiB from 1 to 16777216"),
         ({"targets": ("",)}, "target: expected a list of names"),
     ],
 )

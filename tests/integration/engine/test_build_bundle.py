@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ftsf_export.bundle import Bundle, BundleWriter, Island, TapSpec, TensorSpec
+from ftsf_export.bundle import Bundle, BundleWriter, Island, TapSpec, TensorSpec, contents
 from ftsf_export.bundle.golden import write_golden
 from ftsf_export.config import BatchRange
 from ftsf_export.engine.choice import BuildTools
 from ftsf_export.engine.request import BuildOptions
-from ftsf_export.errors import BuildError, BundleError, EnvironmentLacks, UsageError
+from ftsf_export.errors import BuildError, BundleError, ConfigError, EnvironmentLacks, UsageError
 from ftsf_export.pipeline.build_bundle import build
 from ftsf_export.verdict import Status
 from tests.unit.manifests import small_manifest
@@ -97,6 +97,20 @@ def test_building_twice_replaces_and_another_target_adds(make_bundle: MakeBundle
     assert len(Bundle.open(bundle.path).verdicts) == 2
 
 
+@pytest.fixture
+def opened_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening refuses a graph of another precision than the manifest's; here it does not look, and the gate has to."""
+    monkeypatch.setattr(contents, "_precision_problem", lambda *_: "")
+
+
+def test_a_graph_of_another_precision_is_not_even_written(make_bundle: MakeBundle) -> None:
+    with pytest.raises(
+        BundleError, match=r"precision: the manifest says fp16, but 'blocks\.0/attn/to_q' multiplies fp32"
+    ):
+        make_bundle("fp16", graph="fp32")
+
+
+@pytest.mark.usefixtures("opened_unread")
 def test_an_engine_lower_than_asked_is_kept_and_marked_failed(make_bundle: MakeBundle) -> None:
     bundle = make_bundle("fp16", graph="fp32")
     result = build(bundle.path, targets=["rtx-30"], tools=LAPTOP)
@@ -108,6 +122,7 @@ def test_an_engine_lower_than_asked_is_kept_and_marked_failed(make_bundle: MakeB
     assert [verdict.status for verdict in again.verdicts] == [Status.FAILED]
 
 
+@pytest.mark.usefixtures("opened_unread")
 def test_declared_islands_are_not_lower_than_asked(make_bundle: MakeBundle) -> None:
     # Half of the graph declared an island, in a graph that is FP32 throughout: only the rest is at fault.
     bundle = make_bundle("fp16", graph="fp32", islands=(Island("blocks.*", "for the test", 8),))
@@ -155,6 +170,12 @@ def test_what_cannot_be_built_changes_nothing(
     with pytest.raises(error, match=says):
         build(bundle.path, tools=tools, **options)
     assert files_of(bundle.path) == before
+
+
+@pytest.mark.parametrize("mib", [0, -1, 10**30])
+def test_a_workspace_beyond_any_machine_is_refused_in_one_line(mib: int) -> None:
+    with pytest.raises(ConfigError, match=r"workspace_mib: expected a whole number of MiB from 1 to 16777216"):
+        BuildOptions(workspace_mib=mib)
 
 
 def test_an_altered_byte_is_refused_before_any_build(make_bundle: MakeBundle) -> None:

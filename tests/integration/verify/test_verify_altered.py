@@ -12,12 +12,13 @@ import onnx
 import pytest
 
 from ftsf_export.bundle.files import entry_of
-from ftsf_export.bundle.manifest import read_manifest
+from ftsf_export.bundle.golden import read_golden
 from ftsf_export.cli.main import ftsf, run
 from ftsf_export.errors import BundleError
 from ftsf_export.parity.weights import judge_weights
 from ftsf_export.pipeline.verify import VerifyResult, verify
 from ftsf_export.verdict import Status, Subject, Verdict
+from tests.unit.manifests import read_manifest
 
 MECHANISMS = ("fastformer", "performer", "regular")
 MakeBundle = Callable[..., Path]
@@ -52,7 +53,7 @@ def test_zeroing_any_one_attention_fails_by_its_outputs_alone(
     """Every block's every attention, found without the weights' digests."""
     root = bundle(attn, precision, telling=True)
     rewrite_golden(root, weights={})
-    assert verify(root, record=False).passed
+    assert parity(verify(root, record=False)).passed
     whole = (root / "model.onnx").read_bytes()
     for module in ("blocks.0.temporal", "blocks.0.spatial", "blocks.1.temporal", "blocks.1.spatial"):
         (root / "model.onnx").write_bytes(whole)
@@ -194,3 +195,55 @@ def test_the_commands_exit_codes(
     assert said in facts.get("error", "")
     assert said in err
     assert "Traceback" not in out + err
+
+
+def test_without_digests_the_weights_are_in_doubt(bundle: MakeBundle, rewrite_golden: Apply) -> None:
+    root = bundle("regular", "fp32")
+    rewrite_golden(root, weights={})
+    result = verify(root)
+    assert not result.passed
+    assert {v.gate: v.status for v in result.verdicts} == {
+        "weights": Status.INCONCLUSIVE,
+        "parity.onnx-fp32": Status.PASSED,
+    }
+    assert "hold no digests of the weights" in result.reason
+
+
+@pytest.mark.parametrize("kept", [(), ("patch_embed", "norm"), ("blocks.0.mlp", "norm")])
+def test_without_values_of_a_block_parity_is_in_doubt(
+    bundle: MakeBundle, rewrite_golden: Apply, kept: tuple[str, ...]
+) -> None:
+    root = bundle("regular", "fp32")
+    golden = read_golden(root / "golden.npz")
+    rewrite_golden(root, taps={name: golden.taps[name] for name in kept})
+    manifest = read_manifest(root)
+    taps = tuple(tap for tap in manifest.graph.taps if tap.name in kept)
+    (root / "manifest.json").write_bytes(replace(manifest, graph=replace(manifest.graph, taps=taps)).to_bytes())
+    result = verify(root)
+    assert parity(result).status is Status.INCONCLUSIVE
+    assert f"outputs of {sum('blocks' in name for name in kept)} of 2 blocks" in result.reason
+
+
+def test_a_failure_at_ones_own_limit_stands_beside_a_pass_at_the_usual_one(bundle: MakeBundle) -> None:
+    root = bundle("regular", "fp32")
+    assert not verify(root, rtol=1e-12).passed
+    result = verify(root)
+    assert result.passed
+    (strict,) = result.unjudged
+    assert (strict.gate, strict.status, strict.own_limits) == ("parity.onnx-fp32", Status.FAILED, "rtol 1e-12")
+    found = [(v.status, v.own_limits, v.recorded_by) for v in result.bundle.verdicts if v.gate == "parity.onnx-fp32"]
+    assert found == [(Status.PASSED, "", "verify"), (Status.FAILED, "rtol 1e-12", "verify")]
+
+
+def test_what_is_on_record_and_was_not_judged_is_said(bundle: MakeBundle, capfd: pytest.CaptureFixture[str]) -> None:
+    """The FP32 graph that an FP16 one was made from is not in the bundle: nobody can judge it again."""
+    root = bundle("regular", "fp16")
+    assert run(ftsf, ["info", str(root)], "ftsf") == 0
+    said = capfd.readouterr().out
+    assert said.count("(recorded at the export, not judged here)") == 2
+    assert run(ftsf, ["verify", str(root), "--json"], "ftsf") == 0
+    out, err = capfd.readouterr()
+    assert [one["gate"] for one in json.loads(out.splitlines()[-1])["unjudged"]] == ["parity.onnx-fp32"]
+    assert "not judged anew by this run: parity.onnx-fp32" in err
+    (line,) = (line for line in err.splitlines() if "parity.fp16-emulated" in line)
+    assert "not judged here" not in line

@@ -48,7 +48,7 @@ def write_model(path: Path, by: float, kind: int) -> None:
         helper.make_node("ReduceSum", ["typed", "axes"], ["sums"], keepdims=0),
         helper.make_node("Unsqueeze", ["sums", "last"], ["column"]),
         helper.make_node("Cast", ["weights"], ["row"], to=kind),
-        helper.make_node("Mul", ["column", "row"], ["scores"]),
+        helper.make_node("MatMul", ["column", "row"], ["scores"]),
         helper.make_node("Cast", ["scores"], ["logits"], to=TensorProto.FLOAT),
     ]
     constants = {

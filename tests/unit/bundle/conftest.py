@@ -20,7 +20,7 @@ from ftsf_export.bundle import (
 )
 from ftsf_export.bundle.golden import write_golden
 from ftsf_export.verdict import Measure, Status, Subject, Verdict
-from tests.unit.manifests import small_manifest
+from tests.unit.manifests import graph_bytes, small_manifest
 
 FRAMES, SIDE, CLASSES, SAMPLES = 2, 32, 5, 8
 
@@ -40,10 +40,10 @@ def manifest_of(precision: str = "fp16") -> Manifest:
     )
 
 
-def fill(folder: Path, model: bytes = b"model bytes") -> None:
-    """The files of a bundle, without the manifest."""
+def fill(folder: Path, model: str = "model bytes", precision: str = "fp16") -> None:
+    """The files of a bundle, without the manifest; ``model`` is noted in the graph."""
     draw = np.random.default_rng(0)
-    (folder / "model.onnx").write_bytes(model)
+    (folder / "model.onnx").write_bytes(graph_bytes(model, precision))
     write_golden(
         folder / "golden.npz",
         clip=draw.standard_normal((2, FRAMES, 3, SIDE, SIDE)).astype(np.float32),
@@ -76,11 +76,9 @@ def small() -> SimpleNamespace:
 
 @pytest.fixture
 def write_bundle() -> WriteBundle:
-    def write(
-        output: Path, *, overwrite: bool = False, model: bytes = b"model bytes", precision: str = "fp16"
-    ) -> Bundle:
+    def write(output: Path, *, overwrite: bool = False, model: str = "model bytes", precision: str = "fp16") -> Bundle:
         with BundleWriter(output, overwrite=overwrite) as writer:
-            fill(writer.path, model)
+            fill(writer.path, model, precision)
             verdicts = (verdict_about(writer.path),)
             return writer.commit(replace(manifest_of(precision), verdicts=verdicts))
 

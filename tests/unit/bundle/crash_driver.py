@@ -21,12 +21,13 @@ from conftest import fill, manifest_of, verdict_about
 
 from ftsf_export.bundle import Bundle, BundleWriter, EngineEntry, place, record, sha256_of
 from ftsf_export.errors import BundleError
+from tests.unit.manifests import note_of
 
 DISK_EVENTS = {"open", "os.rename", "os.mkdir", "os.rmdir", "os.remove", "shutil.rmtree", "ctypes.call_function"}
 ENGINE = "engines/rtx-rtx-fp16.engine"
 
 
-def write(output: Path, model: bytes, *, overwrite: bool = False) -> None:
+def write(output: Path, model: str, *, overwrite: bool = False) -> None:
     with BundleWriter(output, overwrite=overwrite) as writer:
         fill(writer.path, model)
         writer.commit(replace(manifest_of(), verdicts=(verdict_about(writer.path),)))
@@ -54,7 +55,7 @@ def state(output: Path) -> str:
     bundle = Bundle.open(output)
     bundle.golden()
     if not bundle.engines:
-        return bundle.onnx_path.read_bytes().decode()
+        return note_of(bundle.onnx_path)
     engine = bundle.engine_path(bundle.engines[0]).read_bytes().decode()
     assert json.loads((output / bundle.engines[0].sidecar).read_text()) == {"of": engine}
     return engine
@@ -98,9 +99,9 @@ def main(scenario: str, folder: Path) -> None:
     output = folder / "out"
     # Both programs are plain functions of the output, so that a second run after a death is the same command again.
     again: dict[str, Callable[[], None]] = {
-        "write": lambda: write(output, b"new"),
-        "overwrite": lambda: write(output, b"new", overwrite=True),
-        "overwrite-without-exchange": lambda: write(output, b"new", overwrite=True),
+        "write": lambda: write(output, "new"),
+        "overwrite": lambda: write(output, "new", overwrite=True),
+        "overwrite-without-exchange": lambda: write(output, "new", overwrite=True),
         "record": lambda: record_engine(output, b"new"),
         "replace": lambda: record_engine(output, b"new"),
     }
@@ -112,7 +113,7 @@ def main(scenario: str, folder: Path) -> None:
         shutil.rmtree(folder)
         folder.mkdir()
         if scenario != "write":
-            write(output, b"old")
+            write(output, "old")
         if scenario == "replace":
             record_engine(output, b"old")
         died = dies_at(step, again[scenario])

@@ -60,10 +60,10 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from crash_driver import write
 output, turn = Path(sys.argv[2]), 0
-write(output.with_name("warm-up"), b"what the first writing loads is loaded", overwrite=True)
+write(output.with_name("warm-up"), "what the first writing loads is loaded", overwrite=True)
 print("ready", flush=True)
 while True:
-    write(output, f"turn {turn}".encode() * 5000, overwrite=True)
+    write(output, f"turn {turn}" * 5000, overwrite=True)
     turn += 1
 """
 

@@ -6,14 +6,15 @@ import errno
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from ftsf_export.bundle import Bundle, BundleWriter, EngineEntry, Manifest, record, sha256_of, update
+from ftsf_export.bundle import Bundle, BundleWriter, EngineEntry, record, sha256_of, update
+from ftsf_export.bundle.folder import Folder
 from ftsf_export.bundle.lock import locked
 from ftsf_export.errors import BundleError, OutputError
 from ftsf_export.verdict import Status, Subject
@@ -46,7 +47,7 @@ def test_a_verdict_comes_back_with_its_evidence(bundle: Bundle, small: SimpleNam
     recorded = bundle.with_verdicts([failed, passed])
     opened = Bundle.open(bundle.path)
     assert [verdict.gate for verdict in opened.verdicts] == ["parity.fp16-emulated", "parity.fp32", "parity.bf16"]
-    assert opened.verdicts[2] == passed
+    assert opened.verdicts[2] == replace(passed, recorded_by="verify")
     assert opened.verdicts[1].status is Status.FAILED
     assert math.isnan(opened.verdicts[1].measures[0].value)
     assert recorded.manifest.to_bytes() == opened.manifest.to_bytes()
@@ -115,7 +116,7 @@ def test_content_does_not_follow_a_link_out_of_the_bundle(bundle: Bundle, tmp_pa
     outside = tmp_path / "outside"
     outside.mkdir()
     (bundle.path / "engines").symlink_to(outside)
-    with pytest.raises(BundleError, match="leads out of the bundle"):
+    with pytest.raises(BundleError, match="engines: a symbolic link"):
         with_engine(bundle, tmp_path / "built")
     assert not list(outside.iterdir())
     assert Bundle.open(bundle.path) == bundle
@@ -141,7 +142,7 @@ def test_an_overwrite_waits_for_the_writer_in_the_old_bundle(bundle: Bundle, wri
     holder = threading.Thread(target=hold)
     holder.start()
     entered.wait()
-    write_bundle(bundle.path, overwrite=True, model=b"other")
+    write_bundle(bundle.path, overwrite=True, model="other")
     order.append("overwritten")
     holder.join()
     assert order == ["recorded", "overwritten"]
@@ -163,11 +164,11 @@ def test_a_bundle_that_is_gone(bundle: Bundle, tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_bundle_as_it_was(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, data: bytes) -> None:
-        path.write_bytes(data[: len(data) // 2])
+    def full(descriptor: int, data: bytes) -> None:
+        os.write(descriptor, data[: len(data) // 2])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(update, "write_flushed", full)
+    monkeypatch.setattr(update, "_write_all", full)
     with pytest.raises(OutputError, match="cannot update the bundle: no space left"):
         with_engine(bundle, tmp_path / "built")
     assert Bundle.open(bundle.path) == bundle
@@ -177,12 +178,12 @@ def test_a_full_disk_leaves_the_bundle_as_it_was(
 def test_a_failure_after_the_manifest_changed_is_mended_by_the_next_opening(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(_: Path, manifest: Manifest) -> None:
-        if manifest.engines:
+    def fails(_: Folder, names: Iterable[str]) -> None:
+        if list(names):
             raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(update, "_move_pending", fails)
+        patch.setattr(update, "_move_waiting", fails)
         with pytest.raises(OutputError, match="Input/output error"):
             with_engine(bundle, tmp_path / "built")
     assert not (bundle.path / ENGINE).exists()

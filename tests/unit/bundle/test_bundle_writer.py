@@ -17,6 +17,7 @@ import pytest
 
 from ftsf_export.bundle import Bundle, BundleWriter, EngineEntry, TapSpec, files, place, sha256_of
 from ftsf_export.errors import BundleError, OutputError
+from tests.unit.manifests import graph_bytes
 
 Write = Callable[..., Bundle]
 
@@ -87,9 +88,9 @@ def test_an_error_inside_leaves_nothing_and_passes_through(tmp_path: Path, small
 def test_an_existing_bundle_needs_overwrite(tmp_path: Path, write_bundle: Write) -> None:
     write_bundle(tmp_path / "out")
     assert "--overwrite" in refused_at_once(tmp_path / "out")
-    new = write_bundle(tmp_path / "out", overwrite=True, model=b"other", precision="fp32")
+    new = write_bundle(tmp_path / "out", overwrite=True, model="other", precision="fp32")
     assert Bundle.open(tmp_path / "out") == new
-    assert new.onnx_path.read_bytes() == b"other"
+    assert new.onnx_path.read_bytes() == graph_bytes("other", "fp32")
     assert names(tmp_path) == ["out"]
 
 
@@ -175,9 +176,9 @@ def test_a_place_taken_meanwhile_is_not_taken_over(tmp_path: Path, small: Simple
 def test_a_link_to_a_bundle_is_followed(tmp_path: Path, write_bundle: Write) -> None:
     write_bundle(tmp_path / "real")
     (tmp_path / "link").symlink_to("real")
-    write_bundle(tmp_path / "link", overwrite=True, model=b"other")
+    write_bundle(tmp_path / "link", overwrite=True, model="other")
     assert (tmp_path / "link").is_symlink()
-    assert Bundle.open(tmp_path / "real").onnx_path.read_bytes() == b"other"
+    assert Bundle.open(tmp_path / "real").onnx_path.read_bytes() == graph_bytes("other")
 
 
 def test_without_an_atomic_exchange_two_renames_do(
@@ -185,8 +186,8 @@ def test_without_an_atomic_exchange_two_renames_do(
 ) -> None:
     write_bundle(tmp_path / "out")
     monkeypatch.setattr(place, "_exchanged", lambda *_: False)
-    write_bundle(tmp_path / "out", overwrite=True, model=b"other")
-    assert Bundle.open(tmp_path / "out").onnx_path.read_bytes() == b"other"
+    write_bundle(tmp_path / "out", overwrite=True, model="other")
+    assert Bundle.open(tmp_path / "out").onnx_path.read_bytes() == graph_bytes("other")
     assert names(tmp_path) == ["out"]
 
 
@@ -286,7 +287,7 @@ from ftsf_export.errors import OutputError
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
 try:
     with BundleWriter(sys.argv[2]) as writer:
-        fill(writer.path, b"x" * 4000)
+        fill(writer.path, "x" * 4000)
         writer.commit(small_manifest())
 except OutputError as error:
     print(error.message)

@@ -175,7 +175,7 @@ def object_of_no_field() -> list[object]:
         (("verdicts", 0, "status"), "green", "passed, failed, inconclusive, not_run"),
         (("verdicts", 0, "reason"), "", "verdicts[0]"),
         (("verdicts", 0, "status"), "passed", "passed against its evidence"),
-        (("verdicts", 0, "subject", "sha256"), "ab", "a file and its SHA-256"),
+        (("verdicts", 0, "subject", "sha256"), "ab", "64 hexadecimal digits"),
         (("verdicts", 0, "measures", 0, "bound"), "about", "at_most, at_least"),
         (("precision",), "fp64", "precision: expected one of fp32, fp16, bf16, got 'fp64'"),
         (("precision",), "int8", "precision: expected one of fp32, fp16, bf16, got 'int8'"),
@@ -228,8 +228,19 @@ def test_a_new_verdict_replaces_the_one_of_its_gate_and_subject() -> None:
     old = full_manifest().verdicts[0]
     other = replace(old, subject=Subject("engines/x.engine", SHA))
     again = replace(old, reason="judged again", measures=())
-    manifest = full_manifest().with_verdicts((other,)).with_verdicts((again,))
-    assert manifest.verdicts == (again, other)
+    manifest = full_manifest().with_verdicts((other,), "verify").with_verdicts((again,), "verify")
+    assert manifest.verdicts == tuple(replace(one, recorded_by="verify") for one in (again, other))
+
+
+def test_a_pass_at_the_usual_limits_leaves_a_failure_at_ones_own() -> None:
+    """What was asked more strictly, and failed, stays asked."""
+    measure = Measure(output="logits", metric="rel_l2", value=1e-6, limit=1e-5)
+    passed = Verdict(gate="parity.fp32", status=Status.PASSED, subject=Subject("model.onnx", SHA), measures=(measure,))
+    strict = replace(passed, status=Status.FAILED, reason="rel_l2 above 1e-09", own_limits="rtol 1e-09")
+    recorded = replace(full_manifest(), verdicts=()).with_verdicts((strict,), "export")
+    manifest = recorded.with_verdicts((passed,), "verify")
+    found = [(one.status, one.own_limits, one.recorded_by) for one in manifest.verdicts]
+    assert found == [(Status.FAILED, "rtol 1e-09", "export"), (Status.PASSED, "", "verify")]
 
 
 def test_random_weights_are_known_as_such() -> None:

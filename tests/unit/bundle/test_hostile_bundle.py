@@ -1,0 +1,412 @@
+"""Bundles that somebody forged: nothing outside is read, nothing is written, and what was hashed is what is used."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from ftsf_export.bundle import Bundle, BundleWriter, FileEntry, copies, sha256_of
+from ftsf_export.bundle.files import entry_of
+from ftsf_export.bundle.hashed import HashedReader
+from ftsf_export.errors import BundleError, OutputError
+from tests.unit.manifests import graph_bytes, note_of, read_manifest, rehash
+
+Write = Callable[..., Bundle]
+HOSTILE = ["link", "dangling", "fifo", "socket", "folder"]
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(BundleError) as caught:
+        Bundle.open(path)
+    assert "\n" not in caught.value.message
+    return caught.value.message
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, bytes | str]]:
+    """Everything below ``folder``: mode, and content or where a link leads."""
+    found: dict[str, tuple[int, bytes | str]] = {}
+    for path in sorted(folder.rglob("*")):
+        mode = path.lstat().st_mode
+        held = os.readlink(path) if stat.S_ISLNK(mode) else path.read_bytes() if stat.S_ISREG(mode) else ""
+        found[path.relative_to(folder).as_posix()] = (mode, held)
+    return found
+
+
+def put(path: Path, kind: str, outside: Path) -> None:
+    """Something that is no regular file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "link":
+        path.symlink_to(outside)
+    elif kind == "dangling":
+        path.symlink_to("nowhere")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        # A socket's address is short; a relative one is not.
+        here = os.getcwd()
+        os.chdir(path.parent)
+        try:
+            with socket.socket(socket.AF_UNIX) as end:
+                end.bind(path.name)
+        finally:
+            os.chdir(here)
+
+
+def list_file(root: Path, name: str, content: bytes) -> None:
+    """Lists a file in the manifest that is not at its place."""
+    draft = root.parent / "draft"
+    draft.write_bytes(content)
+    manifest = read_manifest(root)
+    manifest = replace(manifest, files={**manifest.files, name: entry_of(draft)})
+    (root / "manifest.json").write_bytes(manifest.to_bytes())
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder of the user beside the bundle."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / "authorized_keys").write_bytes(b"mine")
+    return folder
+
+
+def test_an_update_does_not_leave_the_bundle_through_a_linked_folder(bundle: Bundle, outside: Path) -> None:
+    """A forged ``.pending`` and ``engines`` that is a link: opening would write a file of the user."""
+    list_file(bundle.path, "engines/authorized_keys", b"theirs")
+    waiting = bundle.path / ".pending" / "engines" / "authorized_keys"
+    waiting.parent.mkdir(parents=True)
+    waiting.write_bytes(b"theirs")
+    (bundle.path / "engines").symlink_to(outside)
+    before = snapshot(bundle.path.parent)
+    assert "engines" in refused(bundle.path)
+    assert snapshot(bundle.path.parent) == before
+
+
+def test_nothing_is_moved_before_everything_was_checked(bundle: Bundle) -> None:
+    list_file(bundle.path, "engines/x.engine", b"engine")
+    (bundle.path / ".pending" / "engines").mkdir(parents=True)
+    (bundle.path / ".pending" / "engines" / "x.engine").write_bytes(b"engine")
+    bundle.onnx_path.write_bytes(graph_bytes("altered"))
+    before = snapshot(bundle.path)
+    assert "model.onnx: altered or damaged" in refused(bundle.path)
+    assert snapshot(bundle.path) == before
+    bundle.onnx_path.write_bytes(graph_bytes())
+    Bundle.open(bundle.path)
+    assert (bundle.path / "engines" / "x.engine").read_bytes() == b"engine"
+    assert not (bundle.path / ".pending").exists()
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("name", ["model.onnx", "golden.npz", "manifest.json", "engines/x.engine", "engines"])
+def test_what_is_no_regular_file_is_refused_and_nothing_hangs(
+    bundle: Bundle, outside: Path, kind: str, name: str
+) -> None:
+    list_file(bundle.path, "engines/x.engine", b"engine")
+    if name not in ("engines", "engines/x.engine"):
+        (bundle.path / "engines").mkdir()
+        (bundle.path / "engines" / "x.engine").write_bytes(b"engine")
+    path = bundle.path / name
+    (outside / "x.engine").write_bytes(b"engine")
+    target = {"engines": outside, "engines/x.engine": outside / "x.engine"}.get(name, outside / "copy")
+    if path.exists():
+        path.rename(outside / "copy")
+    put(path, kind, target)
+    before = snapshot(bundle.path.parent)
+    assert name.split("/")[0] in refused(bundle.path)
+    assert snapshot(bundle.path.parent) == before
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("name", [".pending", ".pending/engines", ".pending/engines/x.engine", ".pending/junk"])
+def test_hostile_things_in_pending_are_left_alone(bundle: Bundle, outside: Path, kind: str, name: str) -> None:
+    list_file(bundle.path, "engines/x.engine", b"engine")
+    (outside / "engines").mkdir()
+    (outside / "engines" / "x.engine").write_bytes(b"engine")
+    targets = {".pending": outside, ".pending/engines": outside / "engines"}
+    put(bundle.path / name, kind, targets.get(name, outside / "engines" / "x.engine"))
+    before = snapshot(bundle.path.parent)
+    refused(bundle.path)
+    assert snapshot(bundle.path.parent) == before
+
+
+def test_a_writer_names_what_is_in_its_way(bundle: Bundle, outside: Path, small: SimpleNamespace) -> None:
+    (bundle.path / ".pending").symlink_to(outside)
+    with pytest.raises(BundleError, match=r"\.pending.*no file of ours"):
+        bundle.with_verdicts([small.verdict(bundle.path, gate="one")])
+    (bundle.path / ".pending").unlink()
+    (bundle.path / ".pending").mkdir()
+    (bundle.path / ".pending" / "mine.txt").write_text("mine")
+    with pytest.raises(BundleError, match=r"mine\.txt: no file of ours"):
+        bundle.with_verdicts([small.verdict(bundle.path, gate="one")])
+    assert (bundle.path / ".pending" / "mine.txt").read_text() == "mine"
+    assert [path.name for path in outside.iterdir()] == ["authorized_keys"]
+
+
+def test_recording_writes_through_no_hard_link(bundle: Bundle, outside: Path, small: SimpleNamespace) -> None:
+    """A hard link to a file of the user is replaced by name; the file itself is not written."""
+    (bundle.path / "manifest.json").rename(outside / "manifest")
+    os.link(outside / "manifest", bundle.path / "manifest.json")
+    before = (outside / "manifest").read_bytes()
+    bundle.with_verdicts([small.verdict(bundle.path, gate="one")])
+    assert (outside / "manifest").read_bytes() == before
+    assert len(Bundle.open(bundle.path).verdicts) == 2
+
+
+def external(location: str, **entries: str) -> TensorProto:
+    tensor = helper.make_tensor("weight", TensorProto.FLOAT16, (2, 2), [1.0] * 4)
+    tensor.ClearField("int32_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": location, **entries}.items():
+        tensor.external_data.add(key=key, value=value)
+    return tensor
+
+
+def with_graph(bundle: Bundle, data: bytes) -> Path:
+    bundle.onnx_path.write_bytes(data)
+    rehash(bundle.path)
+    return bundle.path
+
+
+def test_external_data_is_a_listed_file_whose_hash_holds(bundle: Bundle) -> None:
+    (bundle.path / "w.bin").write_bytes(b"\0" * 8)
+    root = with_graph(bundle, graph_bytes(initializer=[external("w.bin")]))
+    assert "'w.bin', which the manifest does not list" in refused(root)
+    list_file(root, "w.bin", b"\0" * 8)
+    with Bundle.open(root).graph_copy() as path:
+        assert (path.parent / "w.bin").read_bytes() == b"\0" * 8
+    (root / "w.bin").write_bytes(b"\1" * 8)
+    assert "w.bin: altered or damaged" in refused(root)
+    (root / "w.bin").rename(root / "kept")
+    (root / "w.bin").symlink_to("kept")
+    assert "w.bin: a symbolic link" in refused(root)
+
+
+@pytest.mark.parametrize("location", ["../w.bin", "/etc/hostname", "*/_ORT_MEM_ADDR_/*", "a//b", "./w.bin", "w\\x"])
+def test_external_data_lies_nowhere_else(bundle: Bundle, location: str) -> None:
+    assert "no name in a bundle" in refused(with_graph(bundle, graph_bytes(initializer=[external(location)])))
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ({"offset": "4", "length": "8"}, "beyond its end, 8 bytes"),
+        ({"offset": "-1"}, "is no number of bytes"),
+        ({"length": "9" * 30}, "is no number of bytes"),
+    ],
+)
+def test_external_data_lies_within_its_file(bundle: Bundle, entries: dict[str, str], said: str) -> None:
+    (bundle.path / "w.bin").write_bytes(b"\0" * 8)
+    list_file(bundle.path, "w.bin", b"\0" * 8)
+    assert said in refused(with_graph(bundle, graph_bytes(initializer=[external("w.bin", **entries)])))
+
+
+def hidden_places() -> Iterator[tuple[str, bytes]]:
+    """A graph for each place in which ONNX lets a tensor stand."""
+    tensor = external("hidden.bin")
+    product = helper.make_node("MatMul", ["clip", "weight"], ["logits"])
+    own = onnx.load_from_string(graph_bytes()).graph.initializer
+    constant = helper.make_node("Constant", [], ["c"], value=tensor)
+    inner = helper.make_graph([constant], "inner", [], [helper.make_empty_tensor_value_info("c")])
+    choice = helper.make_node("If", ["cond"], ["y"], then_branch=inner, else_branch=inner)
+    sparse = onnx.SparseTensorProto(values=tensor, dims=[4])
+    yield "attribute", graph_bytes(nodes=[product, constant], initializer=own)
+    yield "subgraph", graph_bytes(nodes=[product, choice], initializer=own)
+    yield "sparse", graph_bytes(sparse_initializer=[sparse], initializer=own)
+    model = onnx.load_from_string(graph_bytes())
+    model.functions.append(helper.make_function("d", "F", [], ["c"], [constant], []))
+    yield "function", model.SerializeToString()
+    model = onnx.load_from_string(graph_bytes())
+    model.training_info.add().algorithm.CopyFrom(inner)
+    yield "training", model.SerializeToString()
+    # Protobuf merges a message that stands twice.
+    extra = onnx.ModelProto(graph=onnx.GraphProto(initializer=[tensor]))
+    yield "merged", graph_bytes() + extra.SerializeToString()
+
+
+@pytest.mark.parametrize(("place", "data"), list(hidden_places()), ids=lambda value: value if value.isascii() else "")
+def test_external_data_hides_nowhere(bundle: Bundle, place: str, data: bytes) -> None:
+    said = refused(with_graph(bundle, data))
+    assert ("expected one graph, found 2" if place == "merged" else "'hidden.bin'") in said
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "expected one graph, found 0"),
+        (b"not an ONNX file", "not a readable ONNX file"),
+        (graph_bytes()[:-3], "not a readable ONNX file"),
+        (b"\x0b" + graph_bytes(), "wire type 3"),
+        (b"\x3a\xff\xff\xff\xff\x7f", "reaches over its message's end"),
+        (b"\x80" * 11, "more than 64 bits"),
+        (b"\x08\x01" * 500_001, "more than 500000 fields"),
+        (graph_bytes().replace(b"head/MatMul", b"head/\xff\xfftMul"), "is not UTF-8"),
+    ],
+)
+def test_an_unreadable_graph_is_one_line_and_exit_2(bundle: Bundle, data: bytes, said: str) -> None:
+    assert said in refused(with_graph(bundle, data))
+
+
+@pytest.mark.parametrize(("graph", "said"), [("fp16", "bf16"), ("fp32", "fp16"), ("bf16", "fp16"), ("fp16", "fp32")])
+def test_the_precision_is_the_graphs_own(tmp_path: Path, write_bundle: Write, graph: str, said: str) -> None:
+    """A wider precision in the manifest would widen the limits."""
+    root = write_bundle(tmp_path / "out", precision=graph).path
+    manifest = json.loads((root / "manifest.json").read_bytes())
+    manifest["precision"] = said
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    assert f"precision: the manifest says {said}, but 'head/MatMul' multiplies {graph}" in refused(root)
+
+
+def test_islands_do_not_hide_every_product(bundle: Bundle) -> None:
+    manifest = read_manifest(bundle.path)
+    wide = replace(manifest.graph.islands[0], scope="head")
+    changed = replace(manifest, graph=replace(manifest.graph, islands=(wide,)))
+    (bundle.path / "manifest.json").write_bytes(changed.to_bytes())
+    assert "no product outside the FP32 islands tells its type" in refused(bundle.path)
+
+
+@contextmanager
+def swapping(path: Path, contents_: tuple[bytes, bytes], *, in_place: bool) -> Iterator[None]:
+    """Another process that changes a file for as long as this lasts: by renaming, or by writing into it."""
+    ended = threading.Event()
+    draft = path.with_name("draft")
+
+    def swap() -> None:
+        turn = 0
+        while not ended.is_set():
+            turn += 1
+            if in_place:
+                with path.open("r+b") as stream:
+                    stream.write(contents_[turn % 2])
+            else:
+                draft.write_bytes(contents_[turn % 2])
+                draft.rename(path)
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_what_is_used_is_what_was_hashed_whoever_swaps_it(bundle: Bundle, in_place: bool) -> None:
+    good, bad = graph_bytes("model bytes"), graph_bytes("MODEL BYTES")
+    assert len(good) == len(bad)
+    used, refusals = 0, 0
+    with swapping(bundle.onnx_path, (good, bad), in_place=in_place):
+        for _ in range(150):
+            try:
+                assert bundle.read("model.onnx") == good
+                with bundle.graph_copy() as path:
+                    assert note_of(path) == "model bytes"
+                used += 1
+            except BundleError:
+                refusals += 1
+    assert refusals
+    assert used + refusals == 150
+
+
+def test_a_file_that_changes_between_opening_and_use_is_not_used(bundle: Bundle) -> None:
+    opened = Bundle.open(bundle.path)
+    bundle.onnx_path.write_bytes(graph_bytes("MODEL BYTES"))
+    with pytest.raises(BundleError, match=r"model\.onnx: altered"), opened.graph_copy():
+        pytest.fail("used")
+
+
+def test_a_copy_is_ours_alone_and_gone_afterwards(bundle: Bundle) -> None:
+    with bundle.graph_copy() as path:
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert path.parent != bundle.path
+    assert not path.parent.exists()
+
+
+def test_sizes_are_limited_before_anything_is_read(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = read_manifest(bundle.path)
+    huge = replace(manifest, files={**manifest.files, "golden.npz": FileEntry("0" * 64, 10**30)})
+    (bundle.path / "manifest.json").write_bytes(huge.to_bytes())
+    assert "more than an export writes" in refused(bundle.path)
+    (bundle.path / "manifest.json").write_bytes(manifest.to_bytes())
+    # A file with a hole of a terabyte: its size alone is reason enough.
+    os.truncate(bundle.path / "golden.npz", 1 << 40)
+    monkeypatch.setattr(HashedReader, "finish", lambda _: pytest.fail("read"))
+    assert "altered or damaged" in refused(bundle.path)
+    os.truncate(bundle.path / "manifest.json", 1 << 40)
+    assert "more than an export writes" in refused(bundle.path)
+
+
+def test_a_full_disk_for_temporary_files_is_not_blamed_on_the_output(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object, **_named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(copies, "check_file", full)
+    full_disk = pytest.raises(OutputError, match=r"cannot write temporary files: no space left.*TMPDIR")
+    with full_disk as caught, bundle.graph_copy():
+        pytest.fail("used")
+    assert str(bundle.path) not in caught.value.message
+
+
+def test_overwriting_names_every_file_that_is_not_ours(tmp_path: Path, write_bundle: Write) -> None:
+    root = write_bundle(tmp_path / "out").path
+    for name in ("engines/notes.json", "report.md", "model.onnx.data", ".pending/mine.txt", "engines/deep/x.engine"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("mine")
+    (root / "golden.link").symlink_to("golden.npz")
+    before = snapshot(tmp_path)
+    with pytest.raises(OutputError) as caught, BundleWriter(root, overwrite=True):
+        pytest.fail("the work began")
+    for name in (".pending/mine.txt", "engines/deep/x.engine", "engines/notes.json", "golden.link", "model.onnx.data"):
+        assert repr(name) in caught.value.message
+    assert "and 1 more" in caught.value.message
+    assert snapshot(tmp_path) == before
+
+
+def test_a_file_that_comes_while_the_bundle_is_replaced_is_kept(
+    tmp_path: Path, write_bundle: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftsf_export.bundle import place
+
+    root = write_bundle(tmp_path / "out").path
+    exchanged = place._exchanged
+
+    def late(one: Path, other: Path) -> bool:
+        if note_of(other / "model.onnx") == "model bytes":
+            (other / "thesis.txt").write_text("years of work")
+        return exchanged(one, other)
+
+    monkeypatch.setattr(place, "_exchanged", late)
+    with pytest.raises(OutputError, match=r"thesis\.txt"):
+        write_bundle(root, overwrite=True, model="other")
+    assert (root / "thesis.txt").read_text() == "years of work"
+    assert note_of(root / "model.onnx") == "model bytes"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_typed_pass_outside_its_own_limit_is_refused(bundle: Bundle) -> None:
+    manifest = json.loads((bundle.path / "manifest.json").read_bytes())
+    manifest["verdicts"][0]["measures"][0].update(value=9.0, limit=1e-5)
+    (bundle.path / "manifest.json").write_text(json.dumps(manifest))
+    assert "passed against its evidence: logits: relative L2 9, limit at most 1e-05" in refused(bundle.path)
+
+
+def test_the_listing_of_a_private_copy_is_that_of_the_graph_alone(bundle: Bundle) -> None:
+    with bundle.graph_copy() as path:
+        assert [one.name for one in path.parent.iterdir()] == ["model.onnx"]
+        assert sha256_of(path) == bundle.manifest.files["model.onnx"].sha256
