@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from ftsf_export.bundle import ENGINES_FOLDER
 from ftsf_export.config import BUILDERS
 from ftsf_export.engine.targets import DEFAULT_RTX_TARGET, Target, target_named, target_of_capability
 from ftsf_export.errors import EnvironmentLacks, UsageError
@@ -38,6 +39,10 @@ class EngineToBuild:
 
     builder: str  #: "rtx" or "tensorrt".
     target: Target  #: What it is built for.
+
+    def stem(self, precision: str) -> str:
+        """Path in the bundle of the engine and of its sidecar, without their endings."""
+        return f"{ENGINES_FOLDER}/{self.builder}-{self.target.name}-{precision}"
 
 
 @dataclass(frozen=True)

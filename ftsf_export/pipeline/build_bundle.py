@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ftsf_export.bundle import ENGINES_FOLDER, Bundle, EngineEntry, Manifest, record
+from ftsf_export.bundle import Bundle, EngineEntry, Manifest, record
 from ftsf_export.config import BatchRange
 from ftsf_export.disk import scratch_folder
 from ftsf_export.engine.builder import Engine, build_engine
@@ -122,7 +122,7 @@ def build_engines(
 def _build_one(
     wanted: EngineToBuild, facts: GraphFacts, folder: Path, options: BuildOptions, on_progress: OnProgress
 ) -> BuiltEngine:
-    stem = f"{ENGINES_FOLDER}/{wanted.builder}-{wanted.target.name}-{facts.precision}"
+    stem = wanted.stem(facts.precision)
     output = folder / f"{stem}.engine"
     output.parent.mkdir(parents=True, exist_ok=True)
     request = BuildRequest(graph=facts, builder=wanted.builder, target=wanted.target, output=output, options=options)

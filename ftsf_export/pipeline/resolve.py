@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import (
-    ENGINES_FOLDER,
     GOLDEN_NAME,
     MANIFEST_NAME,
     ONNX_NAME,
@@ -88,9 +87,7 @@ class ResolvedExport:
     @property
     def engine_files(self) -> tuple[str, ...]:
         precision = self.config.precision
-        return tuple(
-            f"{ENGINES_FOLDER}/{one.builder}-{one.target.name}-{precision}.engine" for one in self.choice.to_build
-        )
+        return tuple(f"{one.stem(precision)}.engine" for one in self.choice.to_build)
 
     @property
     def gates(self) -> tuple[str, ...]:
@@ -112,7 +109,7 @@ class ResolvedExport:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form, for ``--dry-run``."""
-        sidecars = [name.removesuffix(".engine") + ".json" for name in self.engine_files]
+        sidecars = [f"{one.stem(self.config.precision)}.json" for one in self.choice.to_build]
         return {
             "config": self.config.as_dict(),
             "weights": self.weights.described(self.model),
