@@ -8,27 +8,41 @@ import subprocess
 import sys
 import tempfile
 from hashlib import sha256
+from inspect import getsource
 from pathlib import Path
 
 import onnx
 import pytest
 
+import fast_timesformer
+import ftsf_export
+
 ROOT = Path(__file__).parents[3]
-SCRIPT = """
+
+
+def write_graphs(folder: Path) -> None:
+    """``fp32.onnx`` and ``fp16.onnx`` of one model. The other process runs this function's own text."""
+    from ftsf_export.checkpoint.load import load_model
+    from ftsf_export.config import BatchRange, ExportConfig
+    from ftsf_export.graph.export import GraphOptions, export_onnx
+    from ftsf_export.graph.precision import to_precision
+
+    config = ExportConfig(
+        attn="performer", attn_type="joint", seed=5, frames=2, size="32x48", dim=64, dim_head=16, depth=3, num_classes=7
+    )
+    graph = export_onnx(load_model(config), GraphOptions(batch=BatchRange(1, 2, 4)))
+    graph.save(folder / "fp32.onnx")
+    to_precision(graph, "fp16").save(folder / "fp16.onnx")
+
+
+SCRIPT = f"""
 import sys, torch
 from pathlib import Path
 import ftsf_export, fast_timesformer
 print(ftsf_export.__file__, fast_timesformer.__file__)
-from ftsf_export.config import BatchRange, ExportConfig
-from ftsf_export.graph.export import GraphOptions, export_onnx
-from ftsf_export.graph.precision import to_precision
-from ftsf_export.checkpoint.load import load_model
 torch.set_num_threads(1)
-shape = {"frames": 2, "size": "32x48", "dim": 64, "dim_head": 16, "depth": 3, "num_classes": 7}
-config = ExportConfig(attn="performer", attn_type="joint", seed=5, **shape)
-graph = export_onnx(load_model(config), GraphOptions(batch=BatchRange(1, 2, 4)))
-graph.save(Path(sys.argv[1]) / "fp32.onnx")
-to_precision(graph, "fp16").save(Path(sys.argv[1]) / "fp16.onnx")
+{getsource(write_graphs)}
+write_graphs(Path(sys.argv[1]))
 """
 
 
@@ -42,27 +56,28 @@ def installed(place: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Folders with the graphs that two processes made, each with an installation and a hash seed of its own."""
+    """Folders with the graphs that two processes made, each with an installation and a hash seed of its own.
+
+    One process is this one, with all that the tests before have left in it.
+    """
     base = tmp_path_factory.mktemp("determinism")
-    places = (base / "here", base / "somewhere" / "else entirely")
-    running = []
-    for seed, place in enumerate(places):
-        environment = {**os.environ, "PYTHONPATH": str(installed(place)), "PYTHONHASHSEED": str(seed + 1)}
-        running.append(
-            subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-c", SCRIPT, str(place)],
-                cwd=place,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-    for place, process in zip(places, running, strict=True):
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
-        assert out.count(str(place)) == 2, f"expected the copies in {place}, got {out}"
-    return places
+    here, place = base / "here", base / "somewhere" / "else entirely"
+    here.mkdir()
+    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    child = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", SCRIPT, str(installed(place))],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(place), "PYTHONHASHSEED": seed},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    write_graphs(here)
+    out, err = child.communicate(timeout=300)
+    assert child.returncode == 0, err
+    assert out.count(str(place)) == 2, f"expected the copies in {place}, got {out}"
+    assert str(place) not in f"{ftsf_export.__file__} {fast_timesformer.__file__}"
+    return here, place
 
 
 @pytest.mark.parametrize("name", ["fp32.onnx", "fp16.onnx"])
