@@ -69,9 +69,7 @@ def test_the_demonstration_at_a_small_size(
     """All five trainings and exports, without engines. One epoch of eight clips learns nothing."""
 
     def without_engines(config: ExportConfig, **rest: Any) -> Bundle:
-        # Of the students, half precision is exported when they have learnt something: the test of motion, below.
-        precision = config.precision if rest["output"].name == "regular" else "fp32"
-        return export(config.replaced(builder="none", precision=precision), **rest)
+        return export(config.replaced(builder="none"), **rest)
 
     monkeypatch.setattr(motion_demo, "export", without_engines)
     small = ["--frames", "2", "--size", "16", "--clips", "8", "--held-out-clips", "4", "--epochs", "1"]
