@@ -227,9 +227,9 @@ def _time_in_turns(rows: Sequence[Row], clip: np.ndarray, rounds: int) -> None:
 
 
 def _onnxruntime(path: Path) -> Callable[[np.ndarray], Any]:
-    import onnxruntime
+    from ftsf_export.runners.telemetry import import_onnxruntime
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = import_onnxruntime().InferenceSession(path, providers=["CPUExecutionProvider"])
     return lambda clip: session.run(None, {CLIP: clip})
 
 

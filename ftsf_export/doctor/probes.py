@@ -17,6 +17,7 @@ from typing import Any
 from ftsf_export.process.channel import Message
 from ftsf_export.process.child import Tell
 from ftsf_export.runners.driver import gpus
+from ftsf_export.runners.telemetry import import_onnxruntime
 
 # y = Identity(x), x and y float[1], opset 13, IR version 8. Bytes, since the onnx package may not be here;
 # tests/unit/doctor reads them back with it.
@@ -40,7 +41,7 @@ def probe_av() -> dict[str, Any]:
 
 def probe_onnxruntime() -> dict[str, Any]:
     """ONNX Runtime, the providers that it lists, and why each of them does not load (empty: it does)."""
-    runtime = importlib.import_module("onnxruntime")
+    runtime = import_onnxruntime()
     providers = {name: _provider_problem(runtime, name) for name in runtime.get_available_providers()}
     return {"version": runtime.__version__, "providers": providers}
 

@@ -19,6 +19,7 @@ from polygraphy.datatype import DataType
 
 from ftsf_export.errors import EnvironmentLacks, RunError
 from ftsf_export.network.scope import LOGITS
+from ftsf_export.runners.telemetry import import_onnxruntime
 
 Array = NDArray[Any]
 CPU = "CPUExecutionProvider"
@@ -149,10 +150,9 @@ def model_with_outputs(path: Path, names: Sequence[str]) -> bytes:
 
 def _onnxruntime() -> Any:
     try:
-        import onnxruntime
+        return import_onnxruntime()
     except ImportError as error:
         raise EnvironmentLacks("ONNX Runtime is not installed", extra="onnx") from error
-    return onnxruntime
 
 
 def _one_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,3 +89,11 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
 
     with pytest.raises(AttributeError, match="no attribute 'Bundel'"):
         _ = ftsf_export.Bundel  # type: ignore[attr-defined]
+
+
+def test_onnxruntime_is_loaded_by_one_door_alone() -> None:
+    """It switches the library's telemetry off, which has to happen before the library is loaded."""
+    loads = re.compile(r"^\s*(import|from) onnxruntime\b|import_module\(.onnxruntime", re.MULTILINE)
+    sources = [path for room in ("ftsf_export", "model", "plugins", "scripts") for path in (ROOT / room).rglob("*.py")]
+    found = [path.name for path in sources if loads.search(path.read_text(encoding="utf-8"))]
+    assert found == ["telemetry.py"]
