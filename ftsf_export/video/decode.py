@@ -4,6 +4,8 @@ Frame ``i`` is the i-th frame that decoding from the start gives, whatever the c
 that never decode, and seeking by time lands on the wrong frame where B-frames or variable frame rates are (which is
 how approximate readers go wrong). So the index is made by decoding once, and frames are fetched by decoding again
 up to the last one wanted; each must carry the timestamp that the index noted.
+
+A video may come from anybody, and FFmpeg opens what a file tells it to: see ``video/container.py``.
 """
 
 from __future__ import annotations
@@ -19,11 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftsf_export.errors import EnvironmentLacks, VideoError
-
-# FFmpeg's reader of ANSI art takes any text file for a video.
-_NOT_VIDEO = {"tty"}
-# A playlist on the disk must not make us read from the network.
-_OPTIONS = {"protocol_whitelist": "file"}
+from ftsf_export.video.container import DEMUXERS, open_container
 
 Frame = npt.NDArray[np.uint8]
 
@@ -90,10 +88,6 @@ def _upright(frame: Any) -> Frame:
 def _open(path: Path) -> Iterator[tuple[Any, Iterator[Any]]]:
     """The first video stream and its decoded frames; PyAV's errors become VideoError here."""
     av = import_av()
-    if not path.exists():
-        raise VideoError(f"{path}: expected a video file, found nothing there")
-    if not path.is_file():
-        raise VideoError(f"{path}: expected a video file, got a directory or a device")
     seen = 0
 
     def counted(container: Any, stream: Any) -> Iterator[Any]:
@@ -103,16 +97,12 @@ def _open(path: Path) -> Iterator[tuple[Any, Iterator[Any]]]:
             yield frame
 
     try:
-        with av.open(str(path), options=_OPTIONS) as container:
-            if container.format.name in _NOT_VIDEO or not container.streams.video:
-                raise VideoError(
-                    f"{path}: expected a video file, got one with no video stream ({container.format.name})"
-                )
+        with open_container(av, path) as container:
             stream = container.streams.video[0]
             yield stream, counted(container, stream)
     except (av.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        where = f"damaged after {seen} frames" if seen else "not a readable video"
+        where = f"damaged after {seen} frames" if seen else f"not a readable video of {', '.join(DEMUXERS)}"
         raise VideoError(
             f"{path}: {where} ({reason}); give another file or repair this one", details=str(error)
         ) from error

@@ -1,0 +1,95 @@
+"""A video file, opened so that nothing but this one file is read.
+
+FFmpeg opens what a file or its name says: a playlist, a list of files to join (``ffconcat``), a number pattern
+(``img%03d.png``), an address (``concat:``, ``pipe:``, ``http:``). So it gets no name but an open regular file, it may
+use the demuxers of real containers alone, and these may open nothing further. An endless source is no file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from ftsf_export.errors import VideoError
+
+# FFmpeg's names. Each reads one file that holds a clock, tracks and packets; none of them lists other files.
+DEMUXERS = ("avi", "asf", "flv", "matroska", "mov", "mpeg", "mpegts", "mxf", "nut", "ogg")
+# How long a header may take. A whole film's index takes seconds; one that is searched for in terabytes takes hours.
+OPENING_LIMIT_S = 30.0
+# FFmpeg's protocols that a container may use to open something else: it has to be a name, and no protocol has this one.
+_NO_PROTOCOL = "none"
+_OPTIONS = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": _NO_PROTOCOL}
+
+
+class _Bytes:
+    """The bytes of an open file, for FFmpeg. It has no ``name``: FFmpeg would go by that.
+
+    Once opening takes too long there are no more bytes; an exception in here would only be printed.
+    """
+
+    def __init__(self, file: FileIO, limit_s: float) -> None:
+        self._file = file
+        self._until: float | None = time.monotonic() + limit_s
+        self.late = False  #: Whether opening took longer than its limit.
+
+    def opened(self) -> None:
+        """From here on reading has no limit."""
+        self._until = None
+
+    def read(self, size: int) -> bytes:
+        if self._until is not None and time.monotonic() > self._until:
+            self.late = True
+        return b"" if self.late else self._file.read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+@contextmanager
+def open_container(av: Any, path: Path) -> Iterator[Any]:
+    """PyAV's container of ``path``, which has a video stream.
+
+    Raises VideoError for what is no regular file, holds no video or takes too long to open; PyAV's errors pass through.
+    """
+    with _regular_file(path) as file:
+        source = _Bytes(file, OPENING_LIMIT_S)
+        try:
+            container = av.open(source, options=dict(_OPTIONS))
+        except av.FFmpegError as error:
+            raise (_too_late(path) if source.late else error) from error
+        with container:
+            if source.late:
+                raise _too_late(path)
+            source.opened()
+            if not container.streams.video:
+                raise VideoError(
+                    f"{path}: expected a video file, got one with no video stream ({container.format.name})"
+                )
+            yield container
+
+
+def _too_late(path: Path) -> VideoError:
+    return VideoError(f"{path}: not opened within {OPENING_LIMIT_S:g} s; give another file or write this one anew")
+
+
+@contextmanager
+def _regular_file(path: Path) -> Iterator[FileIO]:
+    """The file, opened once. What it is, is asked of the open file, and opening waits for nobody (a FIFO's writer)."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        raise VideoError(f"{path}: expected a video file, found nothing there") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise VideoError(f"{path}: expected a video file, got a directory or a device")
+    with FileIO(descriptor) as file:
+        yield file
