@@ -169,13 +169,11 @@ class _Narrowing:
         for name in [name for name, value in self.graph.initializers.items() if not list(value.uses())]:
             self.graph.initializers.pop(name)
         # A constant needed in one type only keeps its plain name.
-        for name in [name for name in self.graph.initializers if name.endswith(f":{self.precision}")]:
-            plain = name.rsplit(":", 1)[0]
-            if plain not in self.graph.initializers:
-                value = self.graph.initializers.pop(name)
-                value.name = plain
+        for (wide, _), value in self.casts.items():
+            if value.is_initializer() and wide.name not in self.graph.initializers:
+                self.graph.initializers.pop(str(value.name))
                 assert value.const_value is not None
-                value.const_value.name = plain
+                value.name = value.const_value.name = wide.name
                 self.graph.initializers.add(value)
 
 
