@@ -54,7 +54,8 @@ def command(terminal: Terminal, /, bundle: Path, **request: Any) -> None:
 
 def _say(terminal: Terminal, timing: Timing) -> None:
     subject = timing.subject
-    terminal.say(f"\n{timing.heading}", style="bold")
+    terminal.say()
+    terminal.say(timing.heading, style="bold")
     terminal.say(f"  file        {subject.file}, {subject.precision}, batch {subject.batch}")
     terminal.say(f"  weights     {subject.weights}")
     for name, value in subject.conditions.items():

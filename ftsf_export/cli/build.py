@@ -55,5 +55,6 @@ def command(
         terminal.say(f"engine     {result.bundle.path / one.entry.file}  ({one.engine.build_seconds:.1f} s)")
         terminal.verdict(one.verdict)
     for deferred, line in zip(result.deferred, result.commands, strict=True):
-        terminal.say(f"on the machine itself ({deferred.target.name}: {deferred.reason}), run:\n  {line}")
+        terminal.say(f"on the machine itself ({deferred.target.name}: {deferred.reason}), run:")
+        terminal.say(f"  {line}")
     require_passed(result.verdicts)

@@ -54,7 +54,8 @@ def _say_machine(terminal: Terminal, diagnosis: Diagnosis) -> None:
 
 
 def _say_packages(terminal: Terminal, diagnosis: Diagnosis) -> None:
-    terminal.say("\nPackages")
+    terminal.say()
+    terminal.say("Packages")
     for finding in diagnosis.packages:
         package = finding.package
         tail = f"{package.specifier:<10} {package.extra or 'core':<9}"
@@ -65,7 +66,8 @@ def _say_packages(terminal: Terminal, diagnosis: Diagnosis) -> None:
 
 
 def _say_libraries(terminal: Terminal, diagnosis: Diagnosis) -> None:
-    terminal.say("\nLibraries, each loaded in a process of its own")
+    terminal.say()
+    terminal.say("Libraries, each loaded in a process of its own")
     for name, probe in diagnosis.probes.items():
         if name == "driver":
             continue
@@ -81,7 +83,8 @@ def _say_libraries(terminal: Terminal, diagnosis: Diagnosis) -> None:
 
 
 def _say_commands(terminal: Terminal, diagnosis: Diagnosis) -> None:
-    terminal.say("\nCommands")
+    terminal.say()
+    terminal.say("Commands")
     for readiness in diagnosis.commands:
         if readiness.ready:
             terminal.say(f"  ftsf {readiness.command:<13} ready", style="green")

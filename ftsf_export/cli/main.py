@@ -13,6 +13,7 @@ import click
 
 from ftsf_export import __version__
 from ftsf_export.cli.terminal import Terminal
+from ftsf_export.control_characters import shown
 from ftsf_export.errors import EXIT_BUG, EXIT_DONE, ConfigError, FtsfError, OutputError, StageError, UsageError
 
 EXIT_INTERRUPTED = 130
@@ -113,6 +114,6 @@ def _known(error: Exception) -> FtsfError | None:
 
 def _report_bug(error: Exception, terminal: Terminal) -> str:
     message = f"{type(error).__name__}: {error}"
-    click.echo("".join(traceback.format_exception(error)), err=True)
+    click.echo(shown("".join(traceback.format_exception(error)), lines=True), err=True)
     terminal.error(f"this is a bug of ftsf-export, please report it with the traceback above: {message}")
     return message

@@ -152,7 +152,8 @@ def _say_bound(terminal: Terminal, plan: PlanRecord, read: Audit) -> None:
 
 
 def _say_table(terminal: Terminal, plan: GraphPlan, by: str) -> None:
-    terminal.say(f"\n{by:<{_NAME_CHARS}}{'kernels':>8}{'MB':>11}{'GFLOP':>10}{'bound ms':>10}", style="bold")
+    terminal.say()
+    terminal.say(f"{by:<{_NAME_CHARS}}{'kernels':>8}{'MB':>11}{'GFLOP':>10}{'bound ms':>10}", style="bold")
     for group in plan.audit.groups(by):
         bound = "" if group.least_ms is None else f"{group.least_ms:.3f}"
         work = f"{group.flops / 1e9:.2f}" if group.flops else ""
@@ -164,7 +165,8 @@ def _say_table(terminal: Terminal, plan: GraphPlan, by: str) -> None:
 def _say_difference(
     terminal: Terminal, rows: Sequence[dict[str, Any]], theirs: GraphPlan, other: Path, by: str
 ) -> None:
-    terminal.say(f"\nagainst    {other}, {theirs.record.precision}, batch {theirs.record.batch}")
+    terminal.say()
+    terminal.say(f"against    {other}, {theirs.record.precision}, batch {theirs.record.batch}")
     head = f"{'kernels':>8}{'other':>8}{'':>7}{'MB':>11}{'other':>11}{'':>11}{'GFLOP':>9}{'other':>9}"
     terminal.say(f"{by:<{_NAME_CHARS}}{head}", style="bold")
     for row in rows:

@@ -1,4 +1,7 @@
-"""What the user sees: results on stdout, the rest on stderr; with ``--json`` stdout gets one JSON line, last."""
+"""What the user sees: results on stdout, the rest on stderr; with ``--json`` stdout gets one JSON line, last.
+
+Each call is one line. Text may come from a stranger's file: control characters in it are shown, line feeds too.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ftsf_export.control_characters import shown, shown_in_json
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.strict_json import plain
 from ftsf_export.verdict import Status, Verdict
@@ -55,12 +59,13 @@ class Terminal:
 
     def say(self, text: str | Text = "", *, style: str = "") -> None:
         """A line of the result: stdout, or stderr when stdout belongs to JSON."""
-        (self._err if self.as_json else self._out).print(text, style=style or None, soft_wrap=True)
+        line = shown(text) if isinstance(text, str) else text
+        (self._err if self.as_json else self._out).print(line, style=style or None, soft_wrap=True)
 
     def note(self, text: str, *, style: str = "dim") -> None:
         """A remark on the way: stderr, silenced by ``-q``."""
         if not self.quiet:
-            self._err.print(text, style=style, soft_wrap=True)
+            self._err.print(shown(text), style=style, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """What a user has to know although nothing failed: stderr, never silenced."""
@@ -70,7 +75,7 @@ class Terminal:
         """One line on stderr, never silenced; ``details`` (a library's own log) only with ``-v``."""
         self._err.print(_line(("error:", "bold red"), " ", " ".join(message.split())), soft_wrap=True)
         if details and self.verbose:
-            self._err.print(details.rstrip(), soft_wrap=True)
+            self._err.print(shown(details.rstrip(), lines=True), soft_wrap=True)
 
     def verdict(self, verdict: Verdict, *, judged_here: bool = False) -> None:
         """One line for each verdict, and one for each measure that failed (all of them with ``-v``).
@@ -80,18 +85,18 @@ class Terminal:
         """
         recorded = "" if judged_here else verdict.provenance
         style = "dim" if recorded and verdict.passed else STYLES[verdict.status]
-        line = _line((f"{verdict.status.value:>12}", style), f"  {verdict.gate}")
+        parts = [f"  {verdict.gate}"]
         if recorded:
-            line.append(f" ({recorded})")
+            parts.append(f" ({recorded})")
         if verdict.own_limits:
-            line.append(f" (at your {verdict.own_limits})")
+            parts.append(f" (at your {verdict.own_limits})")
         if verdict.proxy_for:
-            line.append(f" (a proxy for {verdict.proxy_for})")
+            parts.append(f" (a proxy for {verdict.proxy_for})")
         kept = [measure.sentence() for measure in verdict.measures if measure.limit is not None]
         said = [*(kept[:1] if verdict.passed else []), *([verdict.reason] if verdict.reason else [])]
         if said:
-            line.append(": " + "; ".join(" ".join(text.split()) for text in said))
-        self.say(line)
+            parts.append(": " + "; ".join(" ".join(text.split()) for text in said))
+        self.say(_line((f"{verdict.status.value:>12}", style), *parts))
         for measure in verdict.measures:
             if self.verbose or not measure.passed:
                 self.say(f"{'':>14}{measure.sentence()}", style="" if measure.passed else "red")
@@ -131,7 +136,7 @@ class Terminal:
 
             def report(stage: str, fraction: float | None) -> None:
                 progress.update(
-                    task, description=stage, total=None if fraction is None else 1.0, completed=fraction or 0
+                    task, description=shown(stage), total=None if fraction is None else 1.0, completed=fraction or 0
                 )
 
             yield report
@@ -144,7 +149,7 @@ class Terminal:
             line = json.dumps(
                 plain(facts), default=lambda value: plain(value.item()), allow_nan=False, ensure_ascii=False
             )
-            sys.stdout.write(line + "\n")
+            sys.stdout.write(shown_in_json(line) + "\n")
         sys.stdout.flush()
 
 
@@ -160,7 +165,7 @@ def _console(*, stderr: bool) -> Console:
 
 
 def _line(*parts: str | tuple[str, str]) -> Text:
-    """One line of plain parts and parts with a style."""
+    """One line of plain parts and parts with a style; control characters are shown."""
     from rich.text import Text
 
-    return Text.assemble(*parts)
+    return Text.assemble(*(shown(part) if isinstance(part, str) else (shown(part[0]), part[1]) for part in parts))

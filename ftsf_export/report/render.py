@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from importlib.resources import files
 from inspect import isfunction
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftsf_export.bundle import ONNX_NAME, CheckpointWeights, EngineEntry, Manifest
 from ftsf_export.config import Size
+from ftsf_export.control_characters import shown
 from ftsf_export.errors import EnvironmentLacks
 from ftsf_export.plan_record import PlanRecord
 from ftsf_export.report import charts, figures
@@ -51,12 +53,13 @@ def _environment(*, escaped: bool) -> Environment:
         loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
         autoescape=escaped,
         undefined=StrictUndefined,
+        finalize=_page_text if escaped else _markdown,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        {name: one for name, one in vars(figures).items() if isfunction(one)}, cell=_markdown_cell
+        {name: one for name, one in vars(figures).items() if isfunction(one)}, code=_markdown_code
     )
     return environment
 
@@ -126,9 +129,36 @@ def _summary(manifest: Manifest) -> dict[str, Any]:
     return {"counts": counts, "sentence": ", ".join(said) or "none was run"}
 
 
-def _markdown_cell(value: object) -> str:
-    """Text that cannot end its cell, start a tag or become markup."""
-    text = str(value).replace("\\", "\\\\")
-    for letter in "|`*_[]<>#":
-        text = text.replace(letter, f"\\{letter}")
-    return " ".join(text.split())
+class _Markdown(str):
+    """Text of a report that is Markdown already."""
+
+
+def _markdown(value: object) -> _Markdown:
+    """Text that cannot end its cell, its line or its code, start a tag or an entity, or become markup.
+
+    Every value that ``report.md.j2`` prints goes through here.
+    """
+    if isinstance(value, _Markdown):
+        return value
+    text = shown(re.sub(r"[ \t\n\r\f\v]+", " ", str(value)))
+    text = re.sub(r"[\\|`*_\[\]#~]", r"\\\g<0>", text)
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # Bare addresses would become links.
+    text = re.sub(r"(?i)(https?|ftp)(?=://)|www(?=\.)", r"\g<0>\\", text)
+    # What would make a line a list, a heading or a rule.
+    return _Markdown(re.sub(r"^( ?)([-+=]+(?= |$)|\d{1,9}(?=[.)](?: |$)))", _escaped_start, text))
+
+
+def _escaped_start(found: re.Match[str]) -> str:
+    space, mark = found[1], found[2]
+    return f"{space}{mark}\\" if mark.isdigit() else f"{space}\\{mark}"
+
+
+def _markdown_code(value: object) -> _Markdown:
+    """One line of a block of code, which it cannot end. Nothing is escaped in such a block."""
+    return _Markdown(shown(" ".join(str(value).replace("```", "").split())))
+
+
+def _page_text(value: object) -> object:
+    """What a page prints: Jinja2 escapes its HTML, this shows its control characters."""
+    return shown(value, lines=True) if type(value) is str else value

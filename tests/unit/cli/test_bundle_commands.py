@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from ftsf_export.bundle.manifest import manifest_schema
 from ftsf_export.cli.summary import require_passed, size_text
 from ftsf_export.errors import GateFailed
 from ftsf_export.verdict import Measure, Status, Subject, Verdict
-from tests.unit.manifests import rehash
+from tests.unit.manifests import read_manifest, rehash
 
 
 def change_weights(bundle: Path, change: Any) -> None:
@@ -146,3 +148,21 @@ def test_only_what_failed_or_stayed_open_is_an_error() -> None:
 )
 def test_sizes_are_readable(size: int, text: str) -> None:
     assert size_text(size) == text
+
+
+def test_names_in_a_strangers_bundle_and_of_a_video_move_no_cursor(bundle: Path, say: Any, tmp_path: Path) -> None:
+    hostile = "\x1b[2Jcleared\n      passed  everything\x9b\u202e"
+    manifest = read_manifest(bundle)
+    labels = (hostile, *(f"class {number}" for number in range(1, manifest.model.num_classes)))
+    tools = {**manifest.tools, hostile: hostile}
+    altered = replace(manifest, created_by=hostile, labels=labels, tools=tools)
+    (bundle / "manifest.json").write_bytes(altered.to_bytes())
+    for command in (["info"], ["info", "--json"]):
+        said = say(*command, bundle)
+        assert said.code == 0, said.err
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", said.out + said.err)
+        assert not [line for line in said.out.splitlines() if line.startswith("      passed  everything")]
+    missing = say("export", "--video", tmp_path / f"{hostile}.mp4", "-o", tmp_path / "out", "--builder", "none")
+    assert missing.code == 2
+    assert len(missing.err.splitlines()) == 1
+    assert "\x1b" not in missing.err

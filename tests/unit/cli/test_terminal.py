@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +114,43 @@ def test_json_takes_what_the_stages_give(capsys: pytest.CaptureFixture[str]) -> 
         "a": 0.5, "b": [1, 2], "c": "-inf", "d": "failed", "e": "x/y", "f": {"1": None}, "g": "ü", "exit_code": 0,
     }  # fmt: skip
     assert "ü" in line
+
+
+HOSTILE = "a\x1b[2J\x1b]0;owned\x07\r\n      passed  parity\x9b1m\u202edessap\u2028b"
+CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028]")
+
+
+def test_text_of_a_stranger_is_one_line_and_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal(verbose=True)
+    terminal.say(HOSTILE)
+    terminal.note(HOSTILE)
+    terminal.warn(HOSTILE)
+    terminal.error(HOSTILE, details=HOSTILE)
+    with terminal.progress() as on_progress:
+        on_progress(HOSTILE, None)
+    terminal.verdict(replace(verdict(Status.FAILED), gate=HOSTILE, reason=HOSTILE, proxy_for=HOSTILE))
+    out, err = capsys.readouterr()
+    assert not CONTROL.search(out + err)
+    # The verdict has a second line of its own, and the details of an error keep their lines.
+    assert [len(out.splitlines()), len(err.splitlines())] == [1 + 3, 4 + 2]
+    assert out.splitlines()[0] == (r"a\x1b[2J\x1b]0;owned\x07\r\n      passed  parity\x9b1m\u202edessap\u2028b")
+
+
+def test_a_bar_shows_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    terminal = Terminal()
+    monkeypatch.setattr(terminal, "_err", Console(file=screen, force_terminal=True, width=80))
+    with terminal.progress() as on_progress:
+        on_progress("a\x1b]0;owned\x07", 0.25)
+    assert "\x1b]0" not in screen.getvalue()
+    assert r"\x1b]0;owned\x07" in screen.getvalue()
+
+
+def test_json_is_one_line_that_means_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal(as_json=True)
+    terminal.record(label=HOSTILE, half="\ud800")
+    terminal.close(0)
+    out = capsys.readouterr().out
+    assert not CONTROL.search(out)
+    assert len(out.splitlines()) == 1
+    assert json.loads(out) == {"label": HOSTILE, "half": "\ud800", "exit_code": 0}

@@ -6,11 +6,13 @@ import json
 import math
 import re
 import sys
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import CheckpointWeights, EngineEntry, FileEntry, Island, Manifest
@@ -286,9 +288,46 @@ def test_hostile_text_stays_text() -> None:
     assert "<script" not in render(record)["report.html"].decode()
     assert HOSTILE in html(record).text
     text = markdown(record)
-    assert "<script" not in text.replace("\\<script", "")
+    assert "<script" not in text
     rows = [line for line in text.splitlines() if line.startswith(("| labels", "| numpy"))]
     assert [len(re.findall(r"(?<!\\)\|", line)) for line in rows] == [3, 3]
+
+
+MARKDOWN = MarkdownIt("js-default", {"html": True, "linkify": False})
+HOSTILE_MARKDOWN = (
+    "- x\n\n# Gates: **all passed**\n\n~~~\n| a | b |\n<img src=x> &lt;b&gt; [x](javascript:1) ![x](http://x.y/z) "
+    "www.x.y \x1b[2J\u202edessap\x9b1m"
+)
+
+
+def test_every_text_of_a_strangers_bundle_is_text_in_markdown() -> None:
+    """Also where a line begins with it, and in the block of a command; control characters are shown in both reports."""
+    verdict = replace(NOT_RUN, reason=HOSTILE_MARKDOWN, gate=HOSTILE_MARKDOWN)
+    hostile = replace(
+        manifest(verdict), created_by=HOSTILE_MARKDOWN, labels=(HOSTILE_MARKDOWN,), tools={"numpy": HOSTILE_MARKDOWN}
+    )
+    command = Command(title=HOSTILE_MARKDOWN, command="ftsf build\n```\n# passed\x1b[2J", reason=HOSTILE_MARKDOWN)
+    timing = replace(CPU, subject=replace(CPU.subject, notes=(HOSTILE_MARKDOWN,)))
+    record = Record(manifest=hostile, timings=(timing,), commands=(command,), gpu_benchmark=HOSTILE_MARKDOWN)
+    files = render(record)
+    for name in ("report.md", "report.html"):
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", files[name].decode()), name
+        assert "\\u202edessap" in files[name].decode()
+    text = files["report.md"].decode()
+    assert not re.search(r"https?://|www\.", text)
+    parsed = MARKDOWN.parse(text)
+    lines = [[child for child in token.children or () if child.type != "softbreak"] for token in parsed]
+    kinds = {child.type for line in lines for child in line}
+    assert kinds <= {"text", "strong_open", "strong_close", "em_open", "em_close", "code_inline"}
+    read = ["".join(child.content for child in line) for line in lines]
+    assert any(
+        "- x # Gates: **all passed** ~~~ | a | b | <img src=x> &lt;b&gt; [x](javascript:1)" in one for one in read
+    )
+    fences = [token.content for token in parsed if token.type == "fence"]
+    assert fences == ["ftsf verify .\n", "ftsf build # passed\\x1b[2J\n"]
+    harmless = replace(record, manifest=manifest(NOT_RUN, tools={"numpy": "2"}), timings=(CPU,), gpu_benchmark="none")
+    own = MARKDOWN.parse(render(harmless)["report.md"].decode())
+    assert Counter(token.type for token in parsed) == Counter(token.type for token in own)
 
 
 def test_refreshing_keeps_the_export_and_takes_the_bundle_as_it_is_now() -> None:
