@@ -1,60 +1,17 @@
-"""One writer at a time: an advisory lock on a directory, given back by the kernel when its holder dies."""
+"""One writer at a time: the lock of a bundle's directory."""
 
 from __future__ import annotations
 
-import errno
-import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from ftsf_export.bundle.folder import Folder
+from ftsf_export.directory_lock import try_lock
 from ftsf_export.errors import BundleError
 
 _POLL_S = 0.05
-
-
-@dataclass(frozen=True)
-class DirectoryLock:
-    """The lock of one directory."""
-
-    descriptor: int  #: Of the open directory; the lock lasts until it is closed.
-    exclusive: bool  #: Whether others are kept out; False where the file system (or Windows) knows no such lock.
-
-    def release(self) -> None:
-        os.close(self.descriptor)
-
-    def is_at(self, path: Path) -> bool:
-        """True while ``path`` is the directory that was locked: a bundle may be exchanged while one waits."""
-        if not self.exclusive:
-            return True
-        try:
-            return os.path.samestat(os.fstat(self.descriptor), os.stat(path))
-        except FileNotFoundError:
-            return False
-
-
-def try_lock(path: Path) -> DirectoryLock | None:
-    """The lock of the directory ``path``, or None when another holds it. Raises OSError when it cannot be opened.
-
-    The directory itself is locked, so that no lock file stays behind in a bundle.
-    """
-    if sys.platform == "win32":
-        return DirectoryLock(os.open(os.devnull, os.O_RDONLY), exclusive=False)
-    import fcntl
-
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno == errno.EWOULDBLOCK:
-            os.close(descriptor)
-            return None
-        return DirectoryLock(descriptor, exclusive=False)
-    return DirectoryLock(descriptor, exclusive=True)
 
 
 @contextmanager

@@ -16,8 +16,9 @@ from pathlib import Path
 from ftsf_export.bundle.contents import manifest_bytes
 from ftsf_export.bundle.files import is_usual
 from ftsf_export.bundle.folder import Folder, opened
-from ftsf_export.bundle.lock import DirectoryLock, locked, try_lock
+from ftsf_export.bundle.lock import locked
 from ftsf_export.bundle.manifest import MANIFEST_NAME, PENDING_FOLDER
+from ftsf_export.directory_lock import DirectoryLock, try_lock
 from ftsf_export.disk import disk_refusals_translated
 from ftsf_export.errors import BundleError, OutputError
 
@@ -61,6 +62,11 @@ def make_staging(output: Path) -> tuple[Path, DirectoryLock]:
             return staging, lock
         if lock is not None:
             lock.release()
+
+
+def is_staging(path: Path, process: int) -> bool:
+    """Whether ``path`` is named as a staging directory of that process."""
+    return re.fullmatch(rf"\..+\.partial-{process}-[0-9a-f]{{8}}", path.name) is not None
 
 
 def clear_leftovers(output: Path) -> None:

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import click
 
 from ftsf_export import __version__
+from ftsf_export.cli.supervised import ENDINGS, EXIT_INTERRUPTED, supervised
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.control_characters import shown
 from ftsf_export.errors import EXIT_BUG, EXIT_DONE, ConfigError, FtsfError, OutputError, StageError, UsageError
 
-EXIT_INTERRUPTED = 130
 # What a shell reports for a program that a closed pipe ended.
 EXIT_BROKEN_PIPE = 141
 
@@ -48,7 +48,7 @@ def ftsf(ctx: click.Context) -> None:
 
     \b
     Exit codes: 0 done, 1 a gate failed, 2 wrong usage or input, 3 the environment lacks something,
-    4 a stage broke, 70 a bug of ours.
+    4 a stage broke, 70 a bug of ours, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
     """
     if ctx.invoked_subcommand is None:
         raise click.UsageError(f"a command is missing: one of {', '.join(COMMANDS)}", ctx)
@@ -56,14 +56,20 @@ def ftsf(ctx: click.Context) -> None:
 
 def main() -> None:
     """The ``ftsf`` program."""
-    sys.exit(run(ftsf, sys.argv[1:], "ftsf"))
+    args = sys.argv[1:]
+    sys.exit(supervised(lambda: run(ftsf, args, "ftsf"), Terminal.from_args(args)))
 
 
 def export_main() -> None:
     """The ``ftsf-export`` program: the same as ``ftsf export``."""
+    args = sys.argv[1:]
+    sys.exit(supervised(lambda: _run_export(args), Terminal.from_args(args)))
+
+
+def _run_export(args: Sequence[str]) -> int:
     from ftsf_export.cli.export import command
 
-    sys.exit(run(command, sys.argv[1:], "ftsf-export"))
+    return run(command, args, "ftsf-export")
 
 
 def run(command: click.Command, args: Sequence[str], prog_name: str) -> int:
@@ -87,7 +93,7 @@ def _attempt(command: click.Command, args: Sequence[str], prog_name: str, termin
     except BrokenPipeError:
         raise
     except (KeyboardInterrupt, click.Abort):
-        terminal.error("interrupted; nothing half-written was left behind")
+        terminal.error(ENDINGS[EXIT_INTERRUPTED])
         return EXIT_INTERRUPTED, "interrupted"
     except Exception as error:
         known = _known(error)

@@ -9,6 +9,7 @@ import click
 import pytest
 
 from ftsf_export.cli.main import COMMANDS, ftsf
+from ftsf_export.cli.supervised import ENDINGS
 from ftsf_export.engine.targets import TARGETS
 from ftsf_export.errors import EXIT_BUG, FtsfError
 from ftsf_export.network import gates
@@ -97,7 +98,7 @@ def test_every_command_named_exists_and_each_is_named() -> None:
 def test_exit_codes_are_the_classes() -> None:
     said = README.split("Exit codes:")[1].split("\n\n")[0]
     codes = {int(code) for code in re.findall(r"(?:^|; )\s*(\d+) ", said.replace("\n", " "))}
-    assert codes == {0, EXIT_BUG, *(kind.exit_code for kind in FtsfError.__subclasses__())}
+    assert codes == {0, EXIT_BUG, *ENDINGS, *(kind.exit_code for kind in FtsfError.__subclasses__())}
 
 
 def test_links_and_scripts_are_there() -> None:

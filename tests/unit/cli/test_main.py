@@ -14,7 +14,6 @@ from typing import Any
 import click
 import pytest
 
-from ftsf_export.cli import main as entry
 from ftsf_export.cli.main import COMMANDS, ftsf, run
 from ftsf_export.cli.options import ftsf_command
 from ftsf_export.cli.terminal import Terminal
@@ -151,17 +150,15 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"ftsf-export {__version__}\n"
 
 
-def test_ftsf_export_is_ftsf_export(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ftsf_export_is_ftsf_export() -> None:
     said: list[str] = []
-    for program, argv in (
-        (entry.main, ["ftsf", "export", "--frames", "0", "--size", "225"]),
-        (entry.export_main, ["ftsf-export", "--frames", "0", "--size", "225"]),
-    ):
-        monkeypatch.setattr(sys, "argv", argv)
-        with pytest.raises(SystemExit) as ended:
-            program()
-        assert ended.value.code == 2
-        said.append(capsys.readouterr().err)
+    for program in (["ftsf", "export"], ["ftsf-export"]):
+        found = Path(sys.executable).with_name(program[0])
+        ended = subprocess.run(
+            [found, *program[1:], "--frames", "0", "--size", "225"], capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 2
+        said.append(ended.stderr)
     assert said[0] == said[1]
     assert len(said[0].splitlines()) == 2
 
