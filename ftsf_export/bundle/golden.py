@@ -5,6 +5,7 @@ Letters: n clips, F frames, C channels, H height, W width, S sampled values of o
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 import zlib
@@ -105,6 +106,7 @@ def read_golden(source: str | Path | IO[bytes], name: str = "golden.npz") -> Gol
     try:
         # Not np.load: it leaves a damaged file open, and takes a pickle or a bare array under this name too.
         with zipfile.ZipFile(source) as archive:
+            _check_unpacked(archive)
             arrays = {info.filename.removesuffix(".npy"): _array(archive, info) for info in archive.infolist()}
     except _UNREADABLE as error:
         raise BundleError(f"{name}: not a readable NumPy archive ({error}); write the bundle again") from error
@@ -122,6 +124,16 @@ def read_golden(source: str | Path | IO[bytes], name: str = "golden.npz") -> Gol
         )
     except ValueError as error:
         raise BundleError(f"{name}: {error}") from error
+
+
+def _check_unpacked(archive: zipfile.ZipFile) -> None:
+    """Raises ValueError, before anything is unpacked, where more comes out than the file has bytes: ours are stored as
+    they are, so one that is packed, or whose entries overlap, is none of ours."""
+    assert archive.fp is not None
+    size = archive.fp.seek(0, os.SEEK_END)
+    unpacked = sum(info.file_size for info in archive.infolist())
+    if unpacked > size:
+        raise ValueError(f"it unpacks to {unpacked} bytes and has {size}; reference values are not packed")
 
 
 def _weights(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -25,6 +26,13 @@ COMMANDS = ("export", "verify", "build", "plan", "bench", "finetune", "info", "d
 
 # The disk says no, whoever wrote to it.
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
+# PyTorch's allocator and shapes, C++, ONNX Runtime, CUDA, NumPy.
+_NO_MEMORY = re.compile(
+    "allocate memory|bad_alloc|bad allocation|out of memory|[Oo]verflow when unpacking long"
+    "|size calculation overflowed|integer multiplication overflow|Maximum allowed dimension exceeded|array is too big"
+    "|cannot fit 'int' into an index"
+)
 
 
 class Commands(click.Group):
@@ -113,9 +121,18 @@ def _known(error: Exception) -> FtsfError | None:
         return UsageError(error.format_message() + (f" (see {where} --help)" if where else ""))
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         return OutputError(f"{error.filename or 'output'}: cannot be written or read: {error.strerror}")
-    if isinstance(error, MemoryError):
+    if _wants_memory(error):
         return StageError("out of memory; free some, or take a smaller model, fewer frames or a smaller batch")
     return None
+
+
+def _wants_memory(error: BaseException | None) -> bool:
+    """Whether a library could not get memory, or counts more bytes than a machine can address; each says it its way."""
+    while error is not None:
+        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _report_bug(error: Exception, terminal: Terminal) -> str:

@@ -28,6 +28,7 @@ from ftsf_export.mechanisms import mechanism_named
 from ftsf_export.network import gates
 from ftsf_export.pipeline.plugin_choice import require_compiler, takes_plugins
 from ftsf_export.pipeline.rewrites import known_rewrites
+from ftsf_export.pipeline.room import require_room
 from ftsf_export.precision import FP32, offered, precision_named
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.report import REPORT_NAMES
@@ -136,7 +137,8 @@ def resolve_export(
 ) -> ResolvedExport:
     """Decides builder, targets, opset, output, and what is made of a checkpoint. Writes nothing into ``output``.
 
-    Raises UsageError for an impossible target, precision, checkpoint or video, OutputError for a place that is taken,
+    Raises UsageError for an impossible target, precision, checkpoint or video and for a model that has no room here,
+    OutputError for a place that is taken,
     EnvironmentLacks for a package that the export needs and that is not there.
     """
     choice = resolve(config.builder, config.targets, config.precision)
@@ -147,6 +149,7 @@ def resolve_export(
         config = config.with_architecture(checkpoint.model)
     if (config.videos or config.held_out is not None) and config.channels != 3:
         raise UsageError(f"video: a video gives 3 channels, the model takes {config.channels}; judge it on noise alone")
+    require_room(config, config.architecture if checkpoint is None else checkpoint.model)
     opset, operator = _form_of_attention(config, choice)
     preprocessing = preprocessing_of(config, checkpoint)
     return ResolvedExport(

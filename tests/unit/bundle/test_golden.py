@@ -114,3 +114,13 @@ def test_arrays_of_other_names_and_types_are_refused(tmp_path: Path, arrays: dic
         np.savez(stream, allow_pickle=True, **stored)
     with pytest.raises(BundleError, match=message):
         read_golden(tmp_path / "golden.npz")
+
+
+def test_what_unpacks_to_more_than_the_file_has_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    """64 MiB of zeros in a file of 64 KiB, and otherwise reference values."""
+    path = tmp_path / "golden.npz"
+    clip, logits = np.zeros((1, 1, 1, 4096, 4096), np.float32), np.zeros((1, 2), np.float32)
+    np.savez_compressed(path, clip=clip, logits=logits, sources=np.asarray(["noise"]))
+    assert path.stat().st_size < 1 << 17
+    with pytest.raises(BundleError, match=r"it unpacks to 6710\d+ bytes and has \d+; reference values are not packed"):
+        read_golden(path)

@@ -63,9 +63,21 @@ def test_each_error_is_one_line_and_its_code(
     assert captured.err.strip() == line
 
 
-def test_memory_is_a_stage_that_broke(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(command(raising(MemoryError())), [], "try") == 4
-    assert "out of memory" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
+        TypeError("empty(): argument 'size' failed to unpack with error \"Overflow when unpacking long long\""),
+        ValueError("Maximum allowed dimension exceeded"),
+        OverflowError("cannot fit 'int' into an index-sized integer"),
+        RuntimeError("std::bad_alloc"),
+    ],
+)
+def test_memory_is_a_stage_that_broke(command: Command, capsys: pytest.CaptureFixture[str], error: Exception) -> None:
+    assert run(command(raising(error)), [], "try") == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: out of memory; ")
 
 
 def test_every_wrong_field_has_its_line(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
