@@ -178,3 +178,15 @@ def _cosine(reference: Array, candidate: Array) -> float:
     if min(norms) == 0:
         return 1.0 if max(norms) == 0 else 0.0
     return float(np.clip(np.sum((reference / norms[0]) * (candidate / norms[1])), -1.0, 1.0))
+
+
+def clips_apart(values_nL: Array) -> float:
+    """The largest relative L2 distance between the values of the first clip and those of another, relative to the
+    larger of the two; 0 where there is one clip, and where all values are 0. Values are finite."""
+    values = np.asarray(values_nL, np.float64).reshape(len(values_nL), -1)
+    # Scaled first: squares of large values would not be finite.
+    values = values / max(float(np.abs(values).max(initial=0.0)), np.finfo(np.float64).tiny)
+    norms = np.linalg.norm(values, axis=1)
+    distances = np.linalg.norm(values - values[:1], axis=1)
+    larger = np.maximum(norms, norms[:1])
+    return float(np.divide(distances, larger, out=np.zeros_like(distances), where=larger > 0).max(initial=0.0))

@@ -1,6 +1,6 @@
 """What a runner gives against the reference values of a bundle, and those values against its labels. No PyTorch.
 
-Letters: n clips, S sampled values of one tap.
+Letters: n clips, L classes, S sampled values of one tap.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from ftsf_export.errors import GateFailed
 from ftsf_export.network.gates import LABELS, Gate
 from ftsf_export.network.scope import LOGITS, Scope
 from ftsf_export.parity.compare import Outputs, outputs_of, paired
+from ftsf_export.parity.distances import Array, clips_apart, nonfinite
 from ftsf_export.parity.judge import Limits, Pair, judge
-from ftsf_export.verdict import Measure, Status, Subject, Verdict
+from ftsf_export.precision import FP32
+from ftsf_export.verdict import Bound, Measure, Status, Subject, Verdict
 
 
 def judge_golden(
@@ -31,14 +33,40 @@ def judge_golden(
 ) -> Verdict:
     """The gate's verdict on the file that ``runner`` runs: the logits, and every tap that is named.
 
-    Outputs that are missing, too many or of another shape make a failed verdict; what the runner raises passes through.
+    Outputs that are missing, too many or of another shape make a failed verdict, and so do reference values that cannot
+    tell one clip from another; what the runner raises passes through.
     """
     try:
         outputs = outputs_of(runner, golden.clip, batch=batch)
         verdict = judge(golden_pairs(golden, outputs, taps), gate=gate, subject=subject, limits=limits, taps=taps)
     except GateFailed as error:
         verdict = gate.verdict(subject, Status.FAILED, error.message)
-    return replace(verdict, own_limits=limits.own)
+    return replace(failed_where_vacuous(verdict, golden.logits), own_limits=limits.own)
+
+
+def failed_where_vacuous(verdict: Verdict, logits_nL: Array) -> Verdict:
+    """``verdict`` with how far the reference's answers to its clips are apart; failed where they are alike.
+
+    A graph that never looks at its clip would agree with such a reference as well: the weights are zero, or missing.
+    """
+    if nonfinite(logits_nL, logits_nL) is not None:
+        # Such values have failed already, and have no distance.
+        return verdict
+    apart = Measure(
+        output=LOGITS,
+        metric="clips_apart",
+        value=clips_apart(logits_nL),
+        limit=FP32.judged.rel_l2,
+        bound=Bound.AT_LEAST,
+    )
+    measures = (*verdict.measures, apart)
+    if apart.passed or verdict.status is Status.FAILED:
+        return replace(verdict, measures=measures)
+    reason = (
+        f"{apart.sentence()}: the reference answers its {len(logits_nL)} clips alike, so a graph that ignores its clip "
+        "would agree; give weights whose class scores depend on the clip"
+    )
+    return replace(verdict, status=Status.FAILED, reason=reason, measures=measures)
 
 
 def doubted_without_taps(verdict: Verdict, taps: Sequence[str], depth: int) -> Verdict:

@@ -16,6 +16,7 @@ _NAMES = {
     "cosine": "cosine",
     "top1_agreement": "top-1 equal",
     "top5_agreement": "top-5 shared",
+    "clips_apart": "clips apart",
 }
 _NON_FINITE = {"nan": "NaN", "inf": "∞", "-inf": "−∞"}
 _NONE = "–"
