@@ -10,24 +10,40 @@ Needs onnx and onnx-ir; not torch.
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
+from ftsf_export.errors import RunError
 from ftsf_export.graph.onnx_model import write_model
 from ftsf_export.precision import FP32, HALVES, PRECISIONS
 
 HALF = tuple(ir.DataType[PRECISIONS[name].onnx] for name in HALVES)
 FLOAT = ir.DataType[FP32.onnx]
+# What onnx-ir raises for a graph that is none; a missing attribute is a KeyError of ours.
+_REFUSALS = (ir.serde.SerdeError, ir.passes.PassError, ir.passes.InvariantError, KeyError, ValueError, TypeError)
 
 
 def emulate(source: Path, target: Path) -> None:
     """Write the emulation of the graph in ``source`` to ``target``; an FP32 graph comes out as it was.
 
-    Every value keeps its name, so taps are found under their own.
+    Every value keeps its name, so taps are found under their own. Raises RunError for a graph that onnx-ir refuses: a
+    function that calls itself, a value made twice, a node without an attribute that it needs.
     """
+    try:
+        _emulate(source, target)
+    except _REFUSALS as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RunError(
+            f"{source.name}: no sound ONNX graph, so it cannot be run ({said}); export again",
+            details=traceback.format_exc(),
+        ) from error
+
+
+def _emulate(source: Path, target: Path) -> None:
     model = ir.load(source)
     # Constants beside the source are found from there alone; the emulation has its own, twice as wide.
     ir.external_data.load_to_model(model)
