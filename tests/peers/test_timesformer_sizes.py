@@ -40,7 +40,7 @@ SIZES = [
     (SPACE, False, 4, 448, 16),
     (SPACE, True, 96, 160, 16),
 ]
-EXPORTED = [HR, LONG, (JOINT, False, 4, 336, 16), (SPACE, False, 96, 112, 16)]
+EXPORTED = [pytest.param(HR, marks=pytest.mark.long), LONG, (JOINT, False, 4, 336, 16), (SPACE, False, 96, 112, 16)]
 
 
 @pytest.fixture(autouse=True)

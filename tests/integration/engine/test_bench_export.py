@@ -34,6 +34,7 @@ def test_ours_and_plain_in_one_table(tmp_path: Path) -> None:
     assert all(name in said for name in ("GEMM GFLOP", "MB moved", "OpenVINO f32 ms"))
 
 
+@pytest.mark.long
 def test_a_sweep_writes_its_charts(tmp_path: Path) -> None:
     bench("--sweep", tmp_path / "sweep")
     rows = json.loads((tmp_path / "sweep" / "sweep.json").read_text(encoding="utf-8"))["regular"]

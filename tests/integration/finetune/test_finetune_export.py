@@ -63,6 +63,7 @@ def test_the_command_trains_and_says_so(videos: Path, tmp_path: Path, capsys: py
     assert run(command, args, "finetune") == 2, "the output is there already"
 
 
+@pytest.mark.long
 def test_the_demonstration_at_a_small_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,6 +107,7 @@ def test_the_trained_file_is_a_checkpoint_of_the_export(trained: Path, videos: P
     assert "agreement.fp16-emulated" in (bundle.path / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 # The least clips that each of them learns in a minute: with two frames fastformer stays at chance.
 @pytest.mark.parametrize(("attn", "rate", "frames", "patch"), [("fastformer", 4e-3, 4, 8), ("performer", 1e-3, 2, 16)])
 def test_motion_is_learnt_and_survives_half_precision(

@@ -59,6 +59,7 @@ def test_the_layers_sample() -> None:
         assert attended.shape == (16, 32, 64)
 
 
+@pytest.mark.long
 @pytest.mark.full_size
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
 def test_both_samples_unchanged_fit_in_16_gb() -> None:
