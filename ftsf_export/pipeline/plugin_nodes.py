@@ -13,9 +13,7 @@ from typing import Any
 
 from ftsf_export.bundle import Bundle
 from ftsf_export.errors import EnvironmentLacks, FtsfError, UsageError
-
-# Of the nodes' domain in the graph.
-DOMAIN = "ftsf"
+from ftsf_export.graph.plugin_ops import DOMAIN
 
 
 def plugin_nodes(onnx_path: Path, element: str) -> list[dict[str, Any]]:

@@ -19,9 +19,9 @@ _FLOAT_BYTES = 4
 _WEIGHT_COPIES = 3
 # The clips as they are made, stacked, and in the reference values.
 _CLIP_COPIES = 3
-# Counted: a block of divided fastformer attention has 138 nodes in FP16 without rewrites, other blocks have fewer.
+# Counted for divided fastformer attention in FP16 without rewrites: 138 a block. The other mechanisms were not counted.
 _NODES_A_BLOCK = 140
-# No bundle is opened whose graph has more than 500,000 fields, and a node has ten or so.
+# No bundle is opened whose graph has more than 500,000 fields (``bundle.graph_file``); a node is taken to have twelve.
 _MAX_NODES = 42_000
 _GIB = 1 << 30
 
