@@ -16,7 +16,7 @@ from ftsf_export.strict_json import plain
 
 if TYPE_CHECKING:
     from ftsf_export.engine.audit import Audit, KernelFacts
-    from ftsf_export.pipeline.plan_bundle import GraphPlan
+    from ftsf_export.engine.graph_plan import GraphPlan
     from ftsf_export.plan_record import KernelTotals, PlanRecord
 
 _NAME_CHARS = 44
@@ -43,7 +43,8 @@ def command(terminal: Terminal, bundle: Path, target: str, batch: int | None, by
     work in another precision than asked for. With -v every kernel is listed.
     """
     from ftsf_export.cli.summary import require_passed
-    from ftsf_export.pipeline.plan_bundle import difference, plan
+    from ftsf_export.engine.graph_plan import difference
+    from ftsf_export.pipeline.plan_bundle import plan
 
     with terminal.progress() as on_progress:
         mine = plan(bundle, target=target, batch=batch, on_progress=on_progress)
@@ -56,7 +57,7 @@ def command(terminal: Terminal, bundle: Path, target: str, batch: int | None, by
     if theirs is None:
         _say_table(terminal, mine, by)
     elif other is not None:
-        rows = difference(mine, theirs, by)
+        rows = difference(mine.audit, theirs.audit, by)
         terminal.record(other_bundle=other, other_plan=plain(theirs.record), difference=rows)
         _say_difference(terminal, rows, theirs, other, by)
     if terminal.verbose:

@@ -9,7 +9,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from ftsf_export.errors import UsageError
-from ftsf_export.pipeline.plugin_nodes import main, plugin_nodes
+from ftsf_export.graph.nodes_for_plugins import nodes_for_plugins
+from ftsf_export.pipeline.plugin_nodes import main
 
 
 def graph_with(path: Path, domain: str) -> Path:
@@ -22,7 +23,7 @@ def graph_with(path: Path, domain: str) -> Path:
 
 
 def test_name_element_and_attributes(tmp_path: Path) -> None:
-    (found,) = plugin_nodes(graph_with(tmp_path / "model.onnx", "ftsf"), "fp16")
+    (found,) = nodes_for_plugins(graph_with(tmp_path / "model.onnx", "ftsf"), "fp16")
     assert found == {
         "name": "FtsfFavorAttention",
         "element": "fp16",
@@ -32,7 +33,7 @@ def test_name_element_and_attributes(tmp_path: Path) -> None:
 
 def test_a_graph_without_such_nodes_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no node of it is for a plugin; export with --plugins"):
-        plugin_nodes(graph_with(tmp_path / "model.onnx", "other"), "fp16")
+        nodes_for_plugins(graph_with(tmp_path / "model.onnx", "other"), "fp16")
 
 
 def test_no_bundle_is_one_line_and_its_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,125 @@
+"""A compiled graph, read and judged: what is told of it, what its gates found, and how it differs from another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ftsf_export.bundle import ONNX_NAME, Manifest
+from ftsf_export.engine.audit import Audit, audit
+from ftsf_export.engine.builder import Engine
+from ftsf_export.engine.cards import card_of
+from ftsf_export.engine.plan_gates import attentions_to_fuse, fused_modules, judge_attentions, judge_work
+from ftsf_export.engine.plugin_costs import attention_costs
+from ftsf_export.engine.targets import Target
+from ftsf_export.engine.trtexec import trtexec_command
+from ftsf_export.engine.types import judge_types
+from ftsf_export.network.gates import plan_attentions, plan_types, plan_work
+from ftsf_export.network.scope import Scope
+from ftsf_export.plan_record import KernelTotals, PlannedPlugins, PlanRecord, WidenedKernel
+from ftsf_export.verdict import Subject, Verdict, failing
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphPlan:
+    """A graph, compiled for a target, and read."""
+
+    record: PlanRecord  #: What is told of it.
+    audit: Audit  #: The kernels, one by one.
+    build_seconds: float  #: How long the compiler took.
+    verdicts: tuple[Verdict, ...]  #: What the plan's gates found.
+
+    @property
+    def failing(self) -> Verdict | None:
+        """The first gate that says no; None when none does."""
+        return next(iter(failing(self.verdicts)), None)
+
+
+def read_engine(engine: Engine, manifest: Manifest, asked: Target, batch: int, graph: Subject) -> GraphPlan:
+    """The plan of an ``engine`` compiled from ``graph`` at ``batch`` alone, read and judged."""
+    proxy = _proxy(engine, asked)
+    request, precision = engine.request, manifest.precision
+    islands = tuple(island.scope for island in manifest.graph.islands)
+    expected = attentions_to_fuse(manifest.model, precision, batch)
+    read = audit(engine.plan, engine.products, card=card_of(asked))
+    fused = fused_modules(read, expected)
+    tail = manifest.graph.has_rewrite("class-tail")
+    dynamic = not manifest.batch.static
+    record = PlanRecord(
+        **vars(read.figures()),
+        builder=request.builder,
+        builder_version=engine.builder_version,
+        target=asked.name,
+        precision=precision,
+        compiled_for=request.target.capabilities,
+        proxy=proxy,
+        batch=batch,
+        expected_attentions=expected,
+        unfused_attentions=tuple(module for module in expected if module not in fused),
+        compiler_fp32=tuple(
+            WidenedKernel(name=one.kernel.name, module=one.module, moved_bytes=one.moved_bytes)
+            for one in read.fp32_intermediates(islands)
+        ),
+        plugins=PlannedPlugins(
+            nodes_along=manifest.graph.plugins.along,
+            attentions=attention_costs(read, manifest.model, precision, batch, class_tail=tail),
+        ),
+        trtexec=trtexec_command(
+            ONNX_NAME, input_name=request.graph.input_name, shape=request.profile()[1], dynamic=dynamic
+        ),
+    )
+    about = (request.builder, asked.name, f"{asked.name}, {proxy}" if proxy else "")
+    verdicts = _verdicts(read, engine, islands, expected, graph, about)
+    return GraphPlan(record=record, audit=read, build_seconds=engine.build_seconds, verdicts=verdicts)
+
+
+def _verdicts(
+    read: Audit,
+    engine: Engine,
+    islands: tuple[str, ...],
+    expected: tuple[Scope, ...],
+    graph: Subject,
+    about: tuple[str, str, str],
+) -> tuple[Verdict, ...]:
+    """``about``: builder, target, and what the plan stands in for."""
+    types = judge_types(
+        engine.plan,
+        engine.request.graph.precision,
+        gate=plan_types(*about),
+        subject=graph,
+        products=engine.products,
+        islands=islands,
+        tf32=engine.tf32,
+    )
+    found = [types, judge_work(read, engine.request.graph.precision, islands, gate=plan_work(*about), subject=graph)]
+    if expected:
+        gate = plan_attentions(*about)
+        found.append(judge_attentions(read, expected, engine.request.builder, gate=gate, subject=graph))
+    return tuple(found)
+
+
+def _proxy(engine: Engine, asked: Target) -> str:
+    own = engine.request.target
+    if own.capabilities == asked.capabilities:
+        return ""
+    mine, asked_for = (", ".join(target.capabilities) for target in (own, asked))
+    return f"compiled for compute capability {mine} in place of {asked_for}"
+
+
+def difference(one: Audit, other: Audit, view: str) -> list[dict[str, Any]]:
+    """Rows of ``view`` that either plan has, with what ``one`` has more than ``other``; the whole first."""
+    mine, theirs = (_totals(read, view) for read in (one, other))
+    rows = []
+    for name in dict.fromkeys((*mine, *theirs)):
+        row: dict[str, Any] = {"name": name}
+        for figure in ("kernels", "moved_bytes", "flops"):
+            for whose, found in (("", mine), ("other_", theirs)):
+                row[whose + figure] = getattr(found[name], figure) if name in found else 0
+        rows.append(row)
+    return rows
+
+
+def _totals(read: Audit, view: str) -> dict[str, KernelTotals]:
+    # The work of products behind no kernel is in no group, and in the whole.
+    whole = replace(read.totals, flops=read.flops)
+    return {"(all)": whole, **{group.name: group for group in read.groups(view)}}
