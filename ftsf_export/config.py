@@ -183,6 +183,11 @@ class ExportConfig:
         if problems:
             raise ConfigError(problems)
 
+    def __repr__(self) -> str:
+        """The fields that were written, as they are written."""
+        written = ((name, value) for name, value in vars(self).items() if name in self.given)
+        return f"ExportConfig({', '.join(f'{name}={_repr(value)}' for name, value in written)})"
+
     @property
     def given(self) -> frozenset[str]:
         """Names of the fields that were written; the others hold their defaults."""
@@ -229,6 +234,10 @@ class ExportConfig:
                 value = [item.name if isinstance(item, Path) else item for item in value]
             out[field.name] = value
         return out
+
+
+def _repr(value: Any) -> str:
+    return repr(str(value)) if isinstance(value, (Size, BatchRange, Path)) else repr(value)
 
 
 def _size(value: Any) -> Any:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated
 
+from ftsf_export.errors import GateFailed
 from ftsf_export.strict_json import Count, Figure, Sha256, one_of
 
 # The unit of a measure that is a part of a whole, from 0 to 1.
@@ -138,6 +139,17 @@ class Verdict:
     def passed(self) -> bool:
         return self.status is Status.PASSED
 
+    def __bool__(self) -> bool:
+        """Whether it passed."""
+        return self.passed
+
+    def __repr__(self) -> str:
+        return f"<{self.sentence()}>"
+
+    def sentence(self) -> str:
+        """The verdict in one line: gate, status, file, and why it did not pass."""
+        return f"{self.gate} {self.status.value} for {self.subject.file}{self.reason and f': {self.reason}'}"
+
     @property
     def question(self) -> tuple[str, str, str]:
         """Gate, file and limits: of two verdicts on one question the later one counts."""
@@ -150,6 +162,12 @@ class Verdict:
             return ""
         when = "at the export" if self.recorded_by == "export" else f"by ftsf {self.recorded_by}"
         return f"recorded {when}, not judged here"
+
+
+def raise_for_failed(verdicts: Iterable[Verdict]) -> None:
+    """Raises GateFailed with the sentence of the verdict that speaks first against its file, where one does."""
+    for verdict in failing(verdicts):
+        raise GateFailed(verdict.sentence())
 
 
 def failing(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:

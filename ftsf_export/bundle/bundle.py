@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from ftsf_export.bundle.update import (
 )
 from ftsf_export.errors import BundleError
 from ftsf_export.network.scope import CLIP, LOGITS
-from ftsf_export.verdict import Status, Verdict
+from ftsf_export.verdict import Status, Verdict, failing, raise_for_failed
 
 if TYPE_CHECKING:
     from ftsf_export.bundle.golden import Golden
@@ -116,6 +117,20 @@ class Bundle:
     def verdicts(self) -> tuple[Verdict, ...]:
         """The verdicts; one about a file that has changed since counts as not run."""
         return tuple(_current(verdict, self.manifest) for verdict in self.manifest.verdicts)
+
+    def __repr__(self) -> str:
+        found = Counter(verdict.status.value for verdict in self.verdicts)
+        said = ", ".join(f"{number} {status}" for status, number in found.items()).replace("_", " ") or "no gates"
+        return f"<Bundle {self.path}: {self.manifest.model.attn_mechanism}, {self.manifest.precision}, gates: {said}>"
+
+    @property
+    def passed(self) -> bool:
+        """Whether no gate failed or was inconclusive; one that was not run (no GPU here) is not counted."""
+        return not failing(self.verdicts)
+
+    def raise_for_failed(self) -> None:
+        """Raises GateFailed, naming the gate that failed first, unless the bundle ``passed``."""
+        raise_for_failed(self.verdicts)
 
     def golden(self) -> Golden:
         """Reference inputs and outputs. Raises BundleError unless they fit the manifest."""

@@ -101,14 +101,11 @@ class Manifest:
             raise ValueError(problem)
 
     def _contradictions(self) -> Iterator[str]:
-        """What two fields say differently: an engine and the graph, or the request and what was made.
-
-        A model that a caller gave takes the place of the one that was asked for.
-        """
+        """What two fields say differently: an engine and the graph, or the request and what was made."""
         for engine in self.engines:
             if engine.precision != self.precision:
                 yield f"engines: {engine.file}: expected {self.precision} as the graph is, got {engine.precision}"
-        pairs = {} if isinstance(self.weights, GivenWeights) else self.asked.disagreements(self.model)
+        pairs = self.asked.disagreements(self.model)
         pairs.update({name: (getattr(self.asked, name), getattr(self, name)) for name in ("precision", "batch")})
         for name, (asked, made) in pairs.items():
             if name in self.asked.given and asked != made:

@@ -38,16 +38,16 @@ def check_free(output: Path, overwrite: bool) -> None:
     if not os.path.lexists(output):
         return
     if not output.is_dir():
-        raise OutputError(f"{output}: exists and is not a directory; choose another with -o")
+        raise OutputError(f"{output}: exists and is not a directory; choose another")
     if os.path.ismount(output):
-        raise OutputError(f"{output}: a mount point cannot be replaced; give a directory inside it with -o")
+        raise OutputError(f"{output}: a mount point cannot be replaced; give a directory inside it")
     with disk_refusals_translated("look into the directory", output):
         if not any(output.iterdir()):
             return
         if not (output / MANIFEST_NAME).is_file():
-            raise OutputError(f"{output}: exists, is not empty and is not a bundle; choose another directory with -o")
+            raise OutputError(f"{output}: exists, is not empty and is not a bundle; choose another directory")
         if not overwrite:
-            raise OutputError(f"{output}: a bundle is there already; give --overwrite, or another directory with -o")
+            raise OutputError(f"{output}: a bundle is there already; give overwrite=True, or another directory")
         _check_ours(output, output)
 
 
@@ -135,7 +135,7 @@ def _check_ours(folder: Path, output: Path) -> None:
     more = f" and {len(foreign) - _SHOWN_FILES} more" if len(foreign) > _SHOWN_FILES else ""
     raise OutputError(
         f"{output}: holds {shown}{more}, which is no part of the bundle and would be lost; "
-        "move it away, or choose another directory with -o"
+        "move it away, or choose another directory"
     )
 
 

@@ -34,9 +34,10 @@ def command(
     terminal: Terminal, /, bundle: Path, builder: str, targets: tuple[str, ...], batch: str | None, **options: Any
 ) -> None:
     """Compile engines for BUNDLE and add them to it; exits 1 when a type came out lower than asked."""
-    from ftsf_export.cli.summary import bundle_facts, require_passed, say_weights
+    from ftsf_export.cli.summary import bundle_facts, say_weights
     from ftsf_export.engine.request import BuildOptions
     from ftsf_export.pipeline.build_bundle import build
+    from ftsf_export.verdict import raise_for_failed
 
     with terminal.progress() as on_progress:
         result = build(
@@ -57,4 +58,4 @@ def command(
     for deferred, line in zip(result.deferred, result.commands, strict=True):
         terminal.say(f"on the machine itself ({deferred.target.name}: {deferred.reason}), run:")
         terminal.say(f"  {line}")
-    require_passed(result.verdicts)
+    raise_for_failed(result.verdicts)

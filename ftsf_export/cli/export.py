@@ -69,14 +69,15 @@ def command(
     if dry_run:
         _say_plan(terminal, resolved)
         return
-    from ftsf_export.cli.summary import bundle_facts, require_passed
+    from ftsf_export.cli.summary import bundle_facts
     from ftsf_export.pipeline.export import run_export
+    from ftsf_export.verdict import raise_for_failed
 
     with terminal.progress() as on_progress:
         result = run_export(resolved, overwrite=overwrite, on_progress=on_progress)
     terminal.record(**bundle_facts(result.bundle), stages=plain(result.report.stages))
     _say_bundle(terminal, resolved, result.bundle)
-    require_passed(result.bundle.verdicts)
+    raise_for_failed(result.bundle.verdicts)
 
 
 def default_name(config: ExportConfig) -> str:

@@ -129,8 +129,8 @@ def _train(terminal: Terminal, data: Path, options: dict[str, Any]) -> None:
 
 def _demonstrate(terminal: Terminal, directions: int, options: dict[str, Any]) -> None:
     _require_torch()
-    from ftsf_export.cli.summary import require_passed
     from ftsf_export.pipeline.motion_demo import motion_demo
+    from ftsf_export.verdict import raise_for_failed
 
     found = []
     with terminal.progress() as on_progress:
@@ -152,7 +152,7 @@ def _demonstrate(terminal: Terminal, directions: int, options: dict[str, Any]) -
             {"name": one.name, "output": one.trained.output, "held_out_top1": one.trained.accuracy} for one in found
         ]
     )
-    require_passed(tuple(verdict for one in found for verdict in one.bundle.verdicts))
+    raise_for_failed(tuple(verdict for one in found for verdict in one.bundle.verdicts))
 
 
 def _note_epoch(terminal: Terminal, epoch: Epoch) -> None:

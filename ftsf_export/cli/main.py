@@ -108,8 +108,13 @@ def _attempt(command: click.Command, args: Sequence[str], prog_name: str, termin
         if known is None:
             return EXIT_BUG, _report_bug(error, terminal)
         for message in known.problems if isinstance(known, ConfigError) else [known.message]:
-            terminal.error(message, details=known.details)
-        return known.exit_code, known.message
+            terminal.error(_typed(message), details=known.details)
+        return known.exit_code, _typed(known.message)
+
+
+def _typed(message: str) -> str:
+    """The words of the Python interface as they are typed here."""
+    return message.replace("overwrite=True", "--overwrite")
 
 
 def _known(error: Exception) -> FtsfError | None:

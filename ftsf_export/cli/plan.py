@@ -42,9 +42,9 @@ def command(terminal: Terminal, bundle: Path, target: str, batch: int | None, by
     Nothing is run and nothing is written. Exits 1 when a gate fails: an attention that did not become one kernel, or
     work in another precision than asked for. With -v every kernel is listed.
     """
-    from ftsf_export.cli.summary import require_passed
     from ftsf_export.engine.graph_plan import difference
     from ftsf_export.pipeline.plan_bundle import plan
+    from ftsf_export.verdict import raise_for_failed
 
     with terminal.progress() as on_progress:
         mine = plan(bundle, target=target, batch=batch, on_progress=on_progress)
@@ -65,7 +65,7 @@ def command(terminal: Terminal, bundle: Path, target: str, batch: int | None, by
     for verdict in mine.verdicts:
         terminal.verdict(verdict)
     terminal.say(f"trtexec    inside the bundle, on the target: {mine.record.trtexec}")
-    require_passed(mine.verdicts)
+    raise_for_failed(mine.verdicts)
 
 
 def _say_plan(terminal: Terminal, bundle: Path, plan: PlanRecord, read: Audit) -> None:

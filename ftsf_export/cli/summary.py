@@ -8,9 +8,7 @@ from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import Bundle, Manifest, RandomWeights, Weights
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.config import Size
-from ftsf_export.errors import GateFailed
 from ftsf_export.strict_json import plain
-from ftsf_export.verdict import Verdict, failing
 
 _SHOWN_LABELS = 4
 
@@ -106,9 +104,3 @@ def bundle_facts(bundle: Bundle) -> dict[str, Any]:
         "engines": plain(manifest.engines),
         "verdicts": plain(bundle.verdicts),
     }
-
-
-def require_passed(verdicts: tuple[Verdict, ...]) -> None:
-    """Raises GateFailed naming the gate, output, metric, limit, value and worst index of what failed first."""
-    for verdict in failing(verdicts):
-        raise GateFailed(f"{verdict.gate} {verdict.status.value} for {verdict.subject.file}: {verdict.reason}")

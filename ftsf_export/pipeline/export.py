@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export import __version__
@@ -27,7 +27,7 @@ from ftsf_export.bundle.golden import Golden
 from ftsf_export.bundle.specs import BATCH
 from ftsf_export.config import ExportConfig
 from ftsf_export.engine.request import BuildOptions, GraphFacts
-from ftsf_export.errors import EnvironmentLacks, RunError, UsageError
+from ftsf_export.errors import ConfigError, EnvironmentLacks, RunError, UsageError
 from ftsf_export.network.scope import CLIP, LOGITS
 from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.judge import Limits
@@ -49,6 +49,7 @@ from ftsf_export.verdict import Verdict
 
 if TYPE_CHECKING:
     from fast_timesformer.model import FastTimeSformer
+    from ftsf_export.checkpoint.given import Module
 
 _TOOLS = (
     "torch",
@@ -67,33 +68,46 @@ _TOOLS = (
 def export(
     config: ExportConfig,
     *,
-    model: FastTimeSformer | None = None,
+    model: Module | None = None,
     output: str | Path,
     overwrite: bool = False,
     on_progress: OnProgress = silent,
 ) -> Bundle:
     """Exports ``model`` (None: the one that ``config`` describes) into the bundle ``output``.
 
-    A ``model`` brings its own architecture and weights: they take the place of the model fields of ``config``. A gate
-    that says no does not raise: the bundle is kept, and its ``verdicts`` say so. Raises UsageError, OutputError,
-    EnvironmentLacks, ExportError, BuildError or RunError; then nothing is written.
+    ``model``: a ``FastTimeSformer``, or transformers' ``TimesformerForVideoClassification``, as it is or from
+    ``torch.compile``. It brings its architecture and weights; model fields that were written in ``config`` must agree.
+    A gate that says no does not raise: the bundle is kept, ``bundle.passed`` is False, and
+    ``bundle.raise_for_failed()`` raises. Raises UsageError (also for a model with methods, hooks or wrappers of its
+    own, which the graph would not have), OutputError, EnvironmentLacks, ExportError, BuildError or RunError; then
+    nothing is written.
     """
-    if model is not None:
-        asked, config = config, config_of_model(config, model)
-    resolved = resolve_export(config, output=output, overwrite=overwrite, on_progress=on_progress)
-    if model is not None:
-        resolved = replace(resolved, asked=asked)
-    return run_export(resolved, model=model, overwrite=overwrite, on_progress=on_progress).bundle
+    how: dict[str, Any] = {"output": output, "overwrite": overwrite, "on_progress": on_progress}
+    if model is None:
+        return run_export(resolve_export(config, **how), overwrite=overwrite, on_progress=on_progress).bundle
+    from ftsf_export.checkpoint import given
+
+    if config.checkpoint is not None:
+        raise UsageError(f"model: got a model and the checkpoint {config.checkpoint}; give one of the two")
+    model = given.unwrapped(model)
+    if given.is_huggingface_model(model):
+        with given.saved_as_checkpoint(model) as folder:
+            return export(config.replaced(checkpoint=folder), **how)
+    module = given.exportable(model)
+    resolved = replace(resolve_export(config_of_model(config, module.config), **how), asked=config)
+    return run_export(resolved, model=module, overwrite=overwrite, on_progress=on_progress).bundle
 
 
-def config_of_model(config: ExportConfig, model: FastTimeSformer) -> ExportConfig:
-    """``config`` with the architecture of ``model``. Raises UsageError for another kind of module."""
-    own = getattr(model, "config", None)
-    if not isinstance(own, TimeSformerConfig):
-        raise UsageError(f"model: expected a FastTimeSformer with its configuration, got {type(model).__name__}")
+def config_of_model(config: ExportConfig, own: TimeSformerConfig) -> ExportConfig:
+    """``config`` with the architecture ``own`` of a model that exists. Raises UsageError where they contradict."""
     if not own.frames_first:
         raise UsageError("model: expected clips of (B, F, C, H, W), got frames_first=False; make it with True")
-    return config.with_architecture(own).replaced(checkpoint=None)
+    others = config.disagreements(own)
+    if others:
+        raise ConfigError(
+            [f"{name}: {asked} was asked for, the model has {has}" for name, (asked, has) in others.items()]
+        )
+    return config.with_architecture(own)
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def _check_places(request: FinetuneRequest) -> None:
     if output.suffix != ".safetensors":
         raise UsageError(f"output: expected a name that ends in .safetensors, got {output.name}")
     if output.is_dir() or (output.exists() and not request.overwrite):
-        raise OutputError(f"{output}: is there already; give another name, or --overwrite")
+        raise OutputError(f"{output}: is there already; give overwrite=True, or another name")
     if state.exists() and not request.resume:
         raise OutputError(f"{state}: a training was interrupted there; go on with --resume, or remove the folder")
     if not output.parent.is_dir():

@@ -87,7 +87,7 @@ def test_an_error_inside_leaves_nothing_and_passes_through(tmp_path: Path, small
 
 def test_an_existing_bundle_needs_overwrite(tmp_path: Path, write_bundle: Write) -> None:
     write_bundle(tmp_path / "out")
-    assert "--overwrite" in refused_at_once(tmp_path / "out")
+    assert "overwrite=True" in refused_at_once(tmp_path / "out")
     new = write_bundle(tmp_path / "out", overwrite=True, model="other", precision="fp32")
     assert Bundle.open(tmp_path / "out") == new
     assert new.onnx_path.read_bytes() == graph_bytes("other", "fp32")
@@ -116,11 +116,13 @@ def test_files_of_the_user_are_never_deleted(tmp_path: Path, write_bundle: Write
     # A manifest of another program makes no bundle of it, even one that lists its files.
     (output / "manifest.json").write_text('{"schema_version": 1, "created_by": "npm", "files": ["thesis.txt"]}')
     message = refused_at_once(output, overwrite=overwrite)
-    assert ("'thesis.txt'" if overwrite else "--overwrite") in message
+    assert ("'thesis.txt'" if overwrite else "overwrite=True") in message
     bundle = write_bundle(tmp_path / "out")
     (bundle.path / "engines").mkdir()
     (bundle.path / "engines" / "notes.md").write_text("mine")
-    assert ("'engines/notes.md'" if overwrite else "--overwrite") in refused_at_once(bundle.path, overwrite=overwrite)
+    assert ("'engines/notes.md'" if overwrite else "overwrite=True") in refused_at_once(
+        bundle.path, overwrite=overwrite
+    )
     assert (output / "thesis.txt").read_text() == "years of work"
 
 

@@ -19,8 +19,10 @@ from ftsf_export.bundle import (
     GivenWeights,
     Island,
     Manifest,
+    RandomWeights,
     TapSpec,
     TensorSpec,
+    Weights,
 )
 from ftsf_export.bundle.manifest import json_from_manifest
 from ftsf_export.config import BatchRange, ExportConfig
@@ -257,11 +259,11 @@ def test_weights_trained_in_another_mechanism_need_fine_tuning() -> None:
     assert "performer attention in the place of fastformer" in swapped.weights_described
 
 
-def test_a_callers_own_model_takes_the_place_of_what_was_asked() -> None:
+@pytest.mark.parametrize("weights", [RandomWeights(0), GivenWeights()])
+def test_the_model_is_the_one_that_was_asked_for(weights: Weights) -> None:
     model = replace(small_manifest().model, depth=3)
-    assert small_manifest(model=model, weights=GivenWeights()).model.depth == 3
     with pytest.raises(ValueError, match="asked: depth: expected 3 as was made, got 12"):
-        small_manifest(model=model)
+        small_manifest(model=model, weights=weights)
 
 
 def test_another_schema_is_refused_in_one_sentence() -> None:

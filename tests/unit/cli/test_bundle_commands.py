@@ -17,9 +17,9 @@ from onnx import numpy_helper
 
 from ftsf_export import Bundle
 from ftsf_export.bundle.manifest import manifest_schema
-from ftsf_export.cli.summary import require_passed, size_text
+from ftsf_export.cli.summary import size_text
 from ftsf_export.errors import GateFailed
-from ftsf_export.verdict import Measure, Status, Subject, Verdict
+from ftsf_export.verdict import Measure, Status, Subject, Verdict, raise_for_failed
 from tests.unit.manifests import read_manifest, rehash
 
 
@@ -136,11 +136,11 @@ def verdict(status: Status) -> Verdict:
 
 
 def test_only_what_failed_or_stayed_open_is_an_error() -> None:
-    require_passed((verdict(Status.PASSED), verdict(Status.NOT_RUN)))
+    raise_for_failed((verdict(Status.PASSED), verdict(Status.NOT_RUN)))
     with pytest.raises(GateFailed, match="gate-inconclusive inconclusive"):
-        require_passed((verdict(Status.PASSED), verdict(Status.INCONCLUSIVE)))
+        raise_for_failed((verdict(Status.PASSED), verdict(Status.INCONCLUSIVE)))
     with pytest.raises(GateFailed, match=r"gate-failed failed for model\.onnx: why"):
-        require_passed((verdict(Status.INCONCLUSIVE), verdict(Status.FAILED)))
+        raise_for_failed((verdict(Status.INCONCLUSIVE), verdict(Status.FAILED)))
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_what_is_no_checkpoint_is_said(tmp_path: Path, write: Any) -> None:
 def test_frames_come_first(tmp_path: Path) -> None:
     model = small(frames_first=False)
     with pytest.raises(UsageError, match="frames_first=False"):
-        config_of_model(ExportConfig(), model)
+        config_of_model(ExportConfig(), model.config)
     weights.save_model(model, tmp_path / "w.safetensors")
     with pytest.raises(UsageError, match="frames_first=False"):
         load_model(ExportConfig(checkpoint=tmp_path / "w.safetensors"))
