@@ -87,6 +87,11 @@ class BatchRange:
         """One size only: the graph then has no dynamic dimension."""
         return self.minimum == self.maximum
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The least, the usual and the largest number, each once."""
+        return tuple(dict.fromkeys((self.minimum, self.optimum, self.maximum)))
+
     def __str__(self) -> str:
         return str(self.minimum) if self.static else f"{self.minimum}:{self.optimum}:{self.maximum}"
 

@@ -137,7 +137,8 @@ class Sidecar:
     plugins: str  #: How it comes by its plugins; "" where it has none.
     kernels: Count  #: How many there are.
     layer_types: Mapping[str, Count]  #: The compiler's own word for a kernel -> how many.
-    moved_bytes: Count | None  #: Of all kernels; None where the batch is dynamic.
+    moved_bytes: Count | None  #: Of all kernels at the usual batch; None where the builder does not tell sizes.
     fused_attentions: Count  #: Attentions that are one kernel.
     product_operand_types: Mapping[str, Count]  #: Operand types ("fp16+fp32") -> products.
     memory: Memory  #: What it will allocate.
+    problem: str = ""  #: Why its builder did not tell all of its plan; "" where it did.

@@ -18,6 +18,7 @@ from ftsf_export.engine.cards import Card
 from ftsf_export.engine.kernel_plan import Kernel, Plan
 from ftsf_export.engine.request import Product
 from ftsf_export.engine.types import computes_in, in_islands
+from ftsf_export.errors import BuildError
 from ftsf_export.network.scope import Scope
 from ftsf_export.plan_record import KINDS, KernelGroup, KernelTotals, Memory, PlanFigures
 from ftsf_export.precision import FP32
@@ -89,6 +90,7 @@ class Audit:
     #: Products of the network behind no kernel (folded away, or under another's name).
     unplaced: tuple[Product, ...] = ()
     unread: tuple[str, ...] = ()  #: Lines of the plan that could not be read.
+    problem: str = ""  #: Why the compiler did not tell all of it; "" where it did.
 
     @property
     def totals(self) -> KernelTotals:
@@ -170,7 +172,7 @@ class Audit:
 def audit(plan: Plan, products: Sequence[Product], *, card: Card | None) -> Audit:
     """Read ``plan``, compiled at a static batch from a network with ``products``.
 
-    Raises ValueError where the plan's sizes are not known: it was compiled with a dynamic batch.
+    Raises BuildError where sizes are not known: it was compiled with a dynamic batch, or its compiler keeps them.
     """
     work, unplaced = _placed(plan, products)
     names = {product.node for product in products}
@@ -180,6 +182,7 @@ def audit(plan: Plan, products: Sequence[Product], *, card: Card | None) -> Audi
         card=card,
         unplaced=unplaced,
         unread=plan.unread,
+        problem=plan.problem,
     )
 
 
@@ -193,7 +196,7 @@ def _placed(plan: Plan, products: Sequence[Product]) -> tuple[list[int], tuple[P
     unplaced = []
     for product in products:
         if product.flops is None:
-            raise ValueError(f"{product.node}: dynamic shapes: compile the plan at one batch")
+            raise BuildError(f"{product.node}: dynamic shapes: compile the plan at one batch")
         holders = [index for index, kernel in enumerate(plan.kernels) if product.node in kernel.nodes]
         holders = [index for index in holders if plan.kernels[index].is_product] or holders
         if not holders:
@@ -209,7 +212,7 @@ def _placed(plan: Plan, products: Sequence[Product]) -> tuple[list[int], tuple[P
 def _facts(kernel: Kernel, flops: int, products: set[str], card: Card | None) -> KernelFacts:
     moved = kernel.moved_bytes
     if moved is None:
-        raise ValueError(f"{kernel.name}: dynamic shapes: compile the plan at one batch")
+        raise BuildError(f"{kernel.name}: its plan does not tell its sizes: compile the plan at one batch")
     runs_in = computes_in(kernel) if flops or kernel.is_product else ""
     least_s, limited_by = (None, "") if card is None else card.least_s(moved, flops, runs_in)
     return KernelFacts(

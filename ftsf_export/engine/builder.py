@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,10 +13,12 @@ from typing import Any
 
 from ftsf_export.config import OPSET_DECOMPOSED
 from ftsf_export.engine.grammar import GrammarError
-from ftsf_export.engine.kernel_plan import Plan, memory_from_log, plan_from_layers, plan_from_log
+from ftsf_export.engine.inspection import Inspection, inspected
+from ftsf_export.engine.inspector_json import plan_from_inspector
+from ftsf_export.engine.kernel_plan import Plan, memory_from_log, plan_from_log
 from ftsf_export.engine.request import BuildRequest, Built, CompilerRefusal
 from ftsf_export.errors import BuildError, EnvironmentLacks, OutputError, UsageError
-from ftsf_export.plan_record import Sidecar
+from ftsf_export.plan_record import Memory, Sidecar
 from ftsf_export.process.parent import Ending, run_in_child
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.strict_json import bytes_from_json, plain, structured
@@ -40,7 +42,11 @@ class Engine(Built):
 
     request: BuildRequest  #: What was asked; its output is the plan file, with no header of ours.
     build_seconds: float  #: From the request to the file.
-    plan: Plan  #: Kernels and memory, as the builder told them.
+    #: Kernels and memory, as the builder told them; with dynamic shapes at the usual batch, where it tells that.
+    plan: Plan
+    #: Batch -> the same engine's plan at it, of its least, usual and largest one; empty where the builder tells the
+    #: plan of no batch in particular.
+    plans_at_batch: Mapping[int, Plan]
 
     def sidecar(self) -> Sidecar:
         request, plan = self.request, self.plan
@@ -62,6 +68,7 @@ class Engine(Built):
             fused_attentions=plan.fused_attentions,
             product_operand_types=plan.operand_types(),
             memory=plan.memory,
+            problem=plan.problem,
         )
 
     def sidecar_bytes(self) -> bytes:
@@ -97,10 +104,12 @@ def build_engine(request: BuildRequest, *, on_progress: OnProgress = silent) -> 
         except (UsageError, EnvironmentLacks) as error:
             error.details = complaints.details(error.details)
             raise
-        plan = _plan(request, answer.value["layers"], complaints)
+        seconds = time.monotonic() - started
+        # From here on there is an engine, and nothing that cannot be told of it takes it away.
+        plans = _plans(order, complaints.log())
         order.output.replace(request.output)
-    built = structured(answer.value["built"], Built, "the process that compiles")
-    return Engine(**vars(built), request=request, build_seconds=time.monotonic() - started, plan=plan)
+    built = structured(answer.value, Built, "the process that compiles")
+    return Engine(**vars(built), request=request, build_seconds=seconds, plan=plans[0], plans_at_batch=plans[1])
 
 
 def _order(request: BuildRequest, folder: Path) -> BuildRequest:
@@ -172,14 +181,33 @@ class _Complaints:
         return fault
 
 
-def _plan(request: BuildRequest, layers: str, complaints: _Complaints) -> Plan:
+def _plans(order: BuildRequest, log: list[str]) -> tuple[Plan, dict[int, Plan]]:
+    """The plan of an engine that was just built, and its plan at each batch of the profile. Never raises: what cannot
+    be read is a plan with its ``problem``, by which the types gate does not pass."""
+    memory = memory_from_log(log)
+    if order.builder == "rtx":
+        try:
+            return plan_from_log(log), {}
+        except GrammarError as error:
+            return Plan((), memory, problem=str(error)), {}
+    usual = order.graph.batch.optimum
+    batches = dict.fromkeys((usual, *order.graph.batch.sizes)) if not order.graph.batch.static else {}
+    told = inspected(
+        Inspection(
+            engine=order.output,
+            input_name=order.graph.input_name,
+            shapes=tuple((batch, *order.graph.clip_shape) for batch in batches),
+        ),
+        timeout_s=order.options.timeout_s,
+        folder=order.output.parent,
+    )
+    plans = [_inspected_plan(text, memory, told.problem) for text in told.layers]
+    plan = plans[0] if plans else Plan((), memory, problem=told.problem)
+    return plan, {} if told.problem or not batches else dict(zip(batches, plans, strict=True))
+
+
+def _inspected_plan(text: str, memory: Memory, problem: str) -> Plan:
     try:
-        log = complaints.log()
-        if request.builder == "rtx":
-            return plan_from_log(log)
-        return plan_from_layers(json.loads(layers)["Layers"], memory=memory_from_log(log))
-    except (GrammarError, ValueError, KeyError) as error:
-        raise BuildError(
-            f"{request.title}: built, but its plan cannot be read, so its types cannot be judged: {error}",
-            details=complaints.details(""),
-        ) from error
+        return replace(plan_from_inspector(text, memory=memory), problem=problem)
+    except GrammarError as error:
+        return Plan((), memory, problem=f"the inspector's layers cannot be read: {error}")

@@ -11,8 +11,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from ftsf_export.engine.grammar import GrammarError, Record, Value, layer_lines, record_from_line
+from ftsf_export.engine.grammar import GrammarError, Record, layer_lines, record_from_line
 from ftsf_export.network.scope import Scope
 from ftsf_export.plan_record import Memory
 from ftsf_export.precision import PRECISIONS
@@ -30,8 +31,15 @@ _DTYPE_WORDS = {
 _DTYPE = re.compile(r"\b(" + "|".join(sorted(_DTYPE_WORDS, key=len, reverse=True)) + r")\b", re.IGNORECASE)
 # Types of what a product multiplies; whole numbers of other types are indices and shapes.
 OPERAND_TYPES = (*PRECISIONS, "fp4")
-# Synchronisation and shape arithmetic on the host: lines of the plan that launch nothing.
-_NOT_KERNELS = ("signal", "wait", "shape_call")
+# The element type of a tensor of which the compiler does not tell it.
+UNTOLD = "untold"
+# How TensorRT's inspector says that: "N/A due to dynamic shapes".
+_UNTOLD_WORDS = "N/A"
+# Where a tensor's element type stands: in the builder's log and in TensorRT 11, which spells it in two ways, and in
+# TensorRT 10 together with the format.
+_TYPE_KEYS = ("Datatype", "DataType", "Format/Datatype")
+# Synchronisation, shape arithmetic on the host, views and constants: layers of the plan that launch nothing.
+_NOT_KERNELS = ("signal", "wait", "shape_call", "NoOp", "Constant")
 _NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f]|$)")
 # A node of a function's body, and the node that called it: "pool_q/MatMul | blocks.0.temporal.attn.core/Op (Op)".
 _INLINED = re.compile(r"(.*) \| (.*)/[^/ ]+ \([^()]*\)")
@@ -68,6 +76,8 @@ def _node_named(text: str) -> str:
 
 def dtype_named(words: str) -> str:
     """Our name of an element type: "Half" or "Row major linear FP16 format" is fp16. Raises GrammarError."""
+    if words.startswith(_UNTOLD_WORDS):
+        return UNTOLD
     match = _DTYPE.search(words)
     if match is None:
         raise GrammarError(f"expected an element type ({', '.join(_DTYPE_WORDS)}), got {words!r}")
@@ -80,7 +90,7 @@ class Tensor:
 
     name: str  #: The compiler's.
     dims: tuple[int, ...]  #: In elements, -1 where the batch is dynamic; none for a scalar.
-    dtype: str  #: Our name of its element type.
+    dtype: str  #: Our name of its element type, or ``UNTOLD``.
 
     @property
     def elements(self) -> int | None:
@@ -88,7 +98,9 @@ class Tensor:
 
     @property
     def size_bytes(self) -> int | None:
-        return None if self.elements is None else -(-self.elements * _BITS[self.dtype] // 8)
+        if self.elements is None or self.dtype == UNTOLD:
+            return None
+        return -(-self.elements * _BITS[self.dtype] // 8)
 
     @property
     def is_matrix(self) -> bool:
@@ -136,6 +148,11 @@ class Kernel:
         """Inputs and constants of a type that products multiply, without alpha, beta and other single numbers."""
         return tuple(t for t in (*self.inputs, *self.constants) if t.is_matrix and t.dtype in OPERAND_TYPES)
 
+    @property
+    def untold(self) -> bool:
+        """Whether the compiler keeps the element type of something that it reads to itself."""
+        return any(t.dtype == UNTOLD for t in (*self.inputs, *self.constants))
+
 
 _UNKNOWN_MEMORY = Memory()
 
@@ -147,6 +164,7 @@ class Plan:
     kernels: tuple[Kernel, ...]  #: In the order of execution.
     memory: Memory = _UNKNOWN_MEMORY  #: What the engine will allocate.
     unread: tuple[str, ...] = ()  #: Layer lines that the grammar did not know.
+    problem: str = ""  #: Why the compiler did not tell all of it, or nothing; "" where it told what it was asked.
 
     @property
     def moved_bytes(self) -> int | None:
@@ -225,7 +243,7 @@ def _kernel(record: Record) -> Kernel:
         name=_text(record, "Name"),
         kind=_text(record, "LayerType"),
         inputs=_tensors(record, "Inputs"),
-        constants=_tensors(record, "Constants"),
+        constants=_tensors(record, "Constants") or _weights(record),
         outputs=_tensors(record, "Outputs"),
         nodes=nodes_named(_text(record, "Metadata")),
         tactic=_text(record, "TacticName"),
@@ -233,17 +251,32 @@ def _kernel(record: Record) -> Kernel:
 
 
 def _tensors(record: Record, key: str) -> tuple[Tensor, ...]:
-    found: Value = record.get(key, [])
-    tensors = []
-    for item in found:
-        if not isinstance(item, dict):
-            raise GrammarError(f"{key}: expected tensors, got {item!r}")
-        dims = item.get("Dimensions", [])
-        if not isinstance(dims, list):
-            raise GrammarError(f"{key}: expected dimensions, got {dims!r}")
-        words = _text(item, "Datatype") or _text(item, "Format/Datatype")
-        tensors.append(Tensor(_text(item, "Name"), tuple(int(str(dim)) for dim in dims), dtype_named(words)))
-    return tuple(tensors)
+    found: Any = record.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise GrammarError(f"{key}: expected tensors, got {str(found)[:120]}")
+    return tuple(
+        Tensor(_text(item, "Name"), _dims(item.get("Dimensions", [])), dtype_named(_type_words(item))) for item in found
+    )
+
+
+def _type_words(item: Record) -> str:
+    return next(filter(None, (_text(item, key) for key in _TYPE_KEYS)), "")
+
+
+def _dims(given: Any) -> tuple[int, ...]:
+    if not isinstance(given, list) or not all(type(size) is int for size in given):
+        raise GrammarError(f"expected dimensions, got {str(given)[:120]}")
+    return tuple(given)
+
+
+def _weights(record: Record) -> tuple[Tensor, ...]:
+    """Constants of TensorRT's own products and convolutions, which have a type and a count instead of a shape."""
+    found: Any = {key: record.get(key) for key in ("Weights", "Bias")}
+    return tuple(
+        Tensor(key, _dims([value["Count"]]), dtype_named(str(value.get("Type", ""))))
+        for key, value in found.items()
+        if isinstance(value, dict) and value.get("Count")
+    )
 
 
 def _text(record: Record, key: str) -> str:

@@ -82,7 +82,9 @@ def judge_work(audit: Audit, precision: str, islands: Sequence[str], *, gate: Ga
     total = sum(one.flops for one in outside)
     share = sum(one.flops for one in outside if one.runs_in == precision) / total if total else 0.0
     status, reason = Status.PASSED, ""
-    if not total:
+    if not total and audit.problem:
+        status, reason = Status.INCONCLUSIVE, audit.problem
+    elif not total:
         status, reason = Status.FAILED, "the plan shows no product outside the FP32 islands: nothing runs as asked"
     elif audit.unread:
         status = Status.INCONCLUSIVE

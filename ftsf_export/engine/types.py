@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 
 from ftsf_export.engine.kernel_plan import PRODUCT_WORDS, Kernel, Plan
 from ftsf_export.engine.request import Product
-from ftsf_export.errors import BuildError
 from ftsf_export.network.gates import Gate
 from ftsf_export.network.scope import Scope
 from ftsf_export.precision import FP32, HALVES
@@ -43,20 +42,18 @@ def judge_types(
         islands: scopes of ONNX nodes that stay in FP32 by design.
         tf32: whether the build allowed TF32.
 
-    Raises BuildError when the plan or the network shows no product: no evidence is a failure.
+    Where the plan does not tell the types, or shows no product, the gate is inconclusive: it cannot pass without
+    evidence, and an engine that may be right is no error.
     """
     found = _read(plan, precision, products, islands)
-    if not products or found.judged + found.skipped == 0:
-        raise BuildError(
-            f"{subject.file}: expected matrix products in the network and in the plan, found {len(products)} and "
-            f"{found.judged + found.skipped}: the operand types cannot be judged; is this the exported graph, and was "
-            "the builder's log complete?"
-        )
     in_network = _network_faults(products, precision, islands)
     allowed_tf32 = precision == FP32.name and (tf32 or any("tf32" in kernel.tactic for kernel in plan.products))
-    status, reason = _conclusion(precision, in_network, found.faults, allowed_tf32, plan.unread)
-    if status is Status.PASSED and found.judged == 0:
-        status, reason = Status.INCONCLUSIVE, f"every product is in an FP32 island: nothing judged as {precision}"
+    faults = _faults(precision, in_network, found.faults, allowed_tf32)
+    status, reason = Status.PASSED, ""
+    if faults:
+        status, reason = Status.FAILED, "; ".join(faults)
+    elif doubt := _doubt(plan, precision, products, found):
+        status, reason = Status.INCONCLUSIVE, doubt
     return gate.verdict(subject, status, reason, _measures(precision, in_network, found, allowed_tf32, plan.unread))
 
 
@@ -69,6 +66,7 @@ def _measures(
         ("network products", other, len(in_network), 0),
         (products, other, len(found.faults), 0),
         (products, "judged", found.judged, None),
+        (products, "that do not tell their operand types", found.untold, 0),
         (products, "inside FP32 islands", found.skipped, None),
         ("build", "TF32 allowed", int(tf32), 0),
         ("plan", "unread lines", len(unread), 0),
@@ -76,9 +74,7 @@ def _measures(
     return tuple(Measure(output=o, metric=metric, value=value, limit=limit) for o, metric, value, limit in counts)
 
 
-def _conclusion(
-    precision: str, in_network: Sequence[str], in_plan: Sequence[str], tf32: bool, unread: Sequence[str]
-) -> tuple[Status, str]:
+def _faults(precision: str, in_network: Sequence[str], in_plan: Sequence[str], tf32: bool) -> list[str]:
     faults = []
     if in_network:
         faults.append(f"the graph asks for other types than {precision}: {_some(in_network)}")
@@ -86,11 +82,19 @@ def _conclusion(
         faults.append(f"kernels with operands other than {precision}: {_some(in_plan)}")
     if tf32:
         faults.append("TF32 was allowed: FP32 products may round their operands to 10 bits")
-    if faults:
-        return Status.FAILED, "; ".join(faults)
-    if unread:
-        return Status.INCONCLUSIVE, f"{len(unread)} lines of the plan could not be read, the first: {unread[0][:120]}"
-    return Status.PASSED, ""
+    return faults
+
+
+def _doubt(plan: Plan, precision: str, products: Sequence[Product], found: _Reading) -> str:
+    """What keeps a reading without a fault from being proof; "" for nothing."""
+    why = f": {plan.problem}" if plan.problem else ""
+    if plan.unread:
+        return f"{len(plan.unread)} lines of the plan could not be read, the first: {plan.unread[0][:120]}"
+    if found.untold:
+        return f"{found.untold} products do not tell their operand types{why or ', as with dynamic shapes'}"
+    if not products or found.judged + found.skipped == 0:
+        return f"the network shows {len(products)} products, and the plan {found.judged + found.skipped}{why}"
+    return "" if found.judged else f"every product is in an FP32 island: nothing judged as {precision}"
 
 
 def _network_faults(products: Sequence[Product], precision: str, islands: Sequence[str]) -> list[str]:
@@ -103,15 +107,19 @@ def _network_faults(products: Sequence[Product], precision: str, islands: Sequen
 
 @dataclass
 class _Reading:
-    """What the plan shows: kernels judged, kernels skipped as islands, and the faults in words."""
+    """What the plan shows: kernels judged, skipped as islands, or without types, and the faults in words."""
 
     judged: int = 0
     skipped: int = 0
+    untold: int = 0
     faults: list[str] = field(default_factory=list)
 
     def add(self, kernels: Sequence[Kernel], nodes: Sequence[str], islands: Sequence[str], *, good: bool) -> None:
         if nodes and all(in_islands(node, islands) for node in nodes):
             self.skipped += len(kernels)
+            return
+        if any(kernel.untold for kernel in kernels):
+            self.untold += len(kernels)
             return
         self.judged += len(kernels)
         if not good:

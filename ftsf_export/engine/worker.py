@@ -27,7 +27,7 @@ _REPORT_EVERY_S = 0.1
 
 
 def build(request: Message, tell: Tell) -> Message:
-    """Parse, compile, write: the ``Built``, and what the inspector of TensorRT proper says of the layers.
+    """Parse, compile, write: the ``Built``.
 
     Raises UsageError, EnvironmentLacks, OutputError, CompilerRefusal; a crash of the compiler ends the process.
     """
@@ -47,7 +47,6 @@ def build(request: Message, tell: Tell) -> Message:
         except PolygraphyException as error:
             raise CompilerRefusal((str(error) or "it did not say why").splitlines()[0]) from error
         tf32 = bool(config.get_flag(trt.BuilderFlag.TF32))
-        layers = _inspected(trt, engine) if order.builder == "tensorrt" else ""
         del parser, network, config, builder
     built = Built(
         builder_version=trt.__version__,
@@ -57,7 +56,7 @@ def build(request: Message, tell: Tell) -> Message:
         size_bytes=_written(order, engine),
         plugins=plugins,
     )
-    return Message({"built": plain(built), "layers": layers})
+    return Message(plain(built))
 
 
 def _compiler(builder: str) -> Any:
@@ -237,14 +236,6 @@ def _compiled(order: BuildRequest, builder: Any, network: Any, config: Any) -> b
     # The callable keeps the configuration ours: TF32 is settled there.
     cache = None if order.options.timing_cache is None else str(order.options.timing_cache)
     return bytes(engine_bytes_from_network((builder, network), config=config, save_timing_cache=cache))
-
-
-def _inspected(trt: Any, engine: bytes) -> str:
-    """TensorRT proper: the layers as its inspector tells them. Needs the GPU, which this builder needs anyway."""
-    from polygraphy.backend.trt import engine_from_bytes
-
-    inspector = engine_from_bytes(engine).create_engine_inspector()
-    return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
 
 
 def _written(order: BuildRequest, engine: bytes) -> int:

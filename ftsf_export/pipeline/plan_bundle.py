@@ -17,7 +17,7 @@ from ftsf_export.errors import BuildError, UsageError
 from ftsf_export.network.gates import plan_types, plan_work
 from ftsf_export.pipeline.build_bundle import BuiltEngine
 from ftsf_export.progress import OnProgress, silent
-from ftsf_export.verdict import Subject, Verdict
+from ftsf_export.verdict import Status, Subject, Verdict
 
 
 def plan(
@@ -106,10 +106,15 @@ def plans_of(
             if not manifest.batch.static:
                 facts = GraphFacts.of_manifest(manifest, onnx_path)
                 engine = compile_at(facts, engine.request.builder, target, on_progress=on_progress)
-            plan = read_engine(engine, manifest, target, usual, graph)
         except BuildError as error:
             reason = f"not compiled at batch {usual} alone: {error.message}"
             verdicts.append(plan_work(engine.request.builder, target.name).not_run(graph, reason))
+            continue
+        try:
+            plan = read_engine(engine, manifest, target, usual, graph)
+        except BuildError as error:
+            gate = plan_work(engine.request.builder, target.name)
+            verdicts.append(gate.verdict(graph, Status.INCONCLUSIVE, error.message))
             continue
         plans.append(plan)
         # The engine's own types gate has judged the operand types already.

@@ -93,6 +93,11 @@ def load_engine(path: Path, builder: str) -> tuple[Any, str]:
     if builder not in MODULES:
         raise ConfigError([f"builder: an engine is run by {' or '.join(MODULES)}, got {builder!r}"])
     require_tensorrt(builder)
+    return opened_engine(path, builder)
+
+
+def opened_engine(path: Path, builder: str) -> tuple[Any, str]:
+    """``load_engine`` where the library and a GPU are known to be there."""
     library = import_module(MODULES[builder])
     errors: list[str] = []
 

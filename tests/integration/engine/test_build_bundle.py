@@ -20,6 +20,7 @@ from ftsf_export.engine.request import BuildOptions
 from ftsf_export.errors import BuildError, BundleError, ConfigError, EnvironmentLacks, UsageError
 from ftsf_export.pipeline.build_bundle import build
 from ftsf_export.verdict import Status
+from tests.unit.engine.inspector_records import inspector_json
 from tests.unit.manifests import small_manifest
 
 FRAMES, TOKENS, WIDTH, CLASSES, SAMPLES = 2, 32, 64, 5, 8
@@ -138,6 +139,28 @@ def test_a_dynamic_batch_gets_its_profile(make_bundle: MakeBundle) -> None:
     assert [shape[0] for shape in one.engine.request.profile()] == [1, 2, 4]
     (one,) = build(bundle.path, targets=["rtx-30"], batch=BatchRange(2, 2, 8), tools=LAPTOP).built
     assert [shape[0] for shape in one.engine.request.profile()] == [2, 2, 8]
+
+
+def test_an_engine_that_is_not_told_of_is_kept_with_an_open_verdict(
+    make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """TensorRT's inspector with dynamic shapes, and no context for them: it took the engine with it."""
+    layers = tmp_path / "layers.json"
+    layers.write_text(inspector_json("attention_fp16", 10, dynamic=True), encoding="utf-8")
+    monkeypatch.syspath_prepend(ROOT / "tests" / "unit" / "engine" / "stand_in")
+    monkeypatch.setenv("STAND_IN_LAYERS", str(layers))
+    bundle = make_bundle(dynamic=True)
+    tools = BuildTools(gpu_capability="8.6", rtx_installed=True, tensorrt_installed=True)
+    result = build(bundle.path, builder="tensorrt", targets=["a10"], tools=tools)
+    assert result.failing is not None
+    assert result.failing.status is Status.INCONCLUSIVE
+    assert "5 products do not tell their operand types" in result.failing.reason
+    again = Bundle.open(bundle.path)
+    (entry,) = again.engines
+    assert again.engine_path(entry).exists()
+    sidecar = json.loads((bundle.path / entry.sidecar).read_bytes())
+    assert sidecar["moved_bytes"] is None
+    assert "takes no input of shape [2, 2, 1, 32, 64]" in sidecar["problem"]
 
 
 def test_a_target_that_builds_its_own_engine_leaves_the_bundle_as_it_is(make_bundle: MakeBundle) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -227,27 +228,85 @@ def test_attentions_may_decompose(tmp_path: Path) -> None:
     assert attention.attention.decomposable
 
 
-def test_tensorrt_proper_takes_the_same_path(
-    graphs: WriteGraph, order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With TensorRT for RTX standing in for TensorRT 11: strong typing, TF32 off, profile, inspector's layers."""
-    stand_in = Path(__file__).parents[2] / "unit" / "engine" / "stand_in"
-    half = {"Dimensions": [64, 64], "Format/Datatype": "Half"}
+@pytest.fixture
+def tensorrt_proper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """TensorRT for RTX stands in for TensorRT 11. What its inspector says is to be written to the file that is given;
+    with a context whose batch is 4, to that of the same name with ``-4``."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "unit" / "engine" / "stand_in")
+    monkeypatch.setenv("STAND_IN_LAYERS", str(tmp_path / "layers.json"))
+    return tmp_path / "layers.json"
+
+
+def inspected_layers(**tensor: object) -> str:
+    """The layers of ``write_attention_block`` with one product, whose operands are told as ``tensor``."""
     layer = {
         "Name": "fc",
         "LayerType": "gemm",
-        "Inputs": [{"Name": "x", **half}, {"Name": "w", **half}],
-        "Outputs": [{"Name": "y", **half}],
+        "Inputs": [{"Name": "x", **tensor}, {"Name": "w", **tensor}],
+        "Outputs": [{"Name": "y", **tensor}],
         "TacticName": "sm80_xmma_gemm_f16f16_f16f32_f32_tn_n",
         "Metadata": "[ONNX Layer: blocks.0/mlp/fc1]",
     }
-    (tmp_path / "layers.json").write_text(json.dumps({"Layers": [layer]}), encoding="utf-8")
-    monkeypatch.syspath_prepend(stand_in)
-    monkeypatch.setenv("STAND_IN_LAYERS", str(tmp_path / "layers.json"))
-    request = order(graphs(), tmp_path / "e.engine", builder="tensorrt", target=target_named("a10"))
-    engine = build_engine(request)
+    return json.dumps({"Layers": [layer]})
+
+
+HALF = {"Dimensions": [64, 64], "Format/Datatype": "Half"}
+UNKNOWN = {"Dimensions": [-1, 64], "Format/Datatype": "N/A due to dynamic shapes"}
+SEVERAL = BatchRange(1, 2, 4)
+
+
+@pytest.fixture
+def build_proper(graphs: WriteGraph, order: Order, tmp_path: Path) -> Compile:
+    def build(batch: BatchRange = SEVERAL) -> Engine:
+        graph = graphs(dynamic=not batch.static)
+        about = {"builder": "tensorrt", "target": target_named("a10"), "batch": batch}
+        return build_engine(order(graph, tmp_path / "e.engine", **about))
+
+    return build
+
+
+def test_tensorrt_proper_takes_the_same_path(tensorrt_proper: Path, build_proper: Compile) -> None:
+    """Strong typing, TF32 off, profile, inspector's layers."""
+    tensorrt_proper.write_text(inspected_layers(**HALF), encoding="utf-8")
+    engine = build_proper(BatchRange(1, 1, 1))
     assert engine.builder_version == "11.4.1"
     assert engine.tf32 is False
     assert [kernel.name for kernel in engine.plan.kernels] == ["fc"]
     assert engine.plan.memory.weights_bytes
+    assert engine.plans_at_batch == {}
     assert judge(engine, "fp16").passed
+
+
+def test_an_execution_context_tells_what_dynamic_shapes_hide(tensorrt_proper: Path, build_proper: Compile) -> None:
+    tensorrt_proper.write_text(inspected_layers(**UNKNOWN), encoding="utf-8")
+    for batch in SEVERAL.sizes:
+        half = {**HALF, "Dimensions": [batch, 64]}
+        tensorrt_proper.with_stem(f"layers-{batch}").write_text(inspected_layers(**half), encoding="utf-8")
+    engine = build_proper()
+    assert judge(engine, "fp16").passed
+    assert engine.plan.moved_bytes == 3 * 2 * 64 * 2
+    assert {batch: plan.moved_bytes for batch, plan in engine.plans_at_batch.items()} == {
+        batch: 3 * batch * 64 * 2 for batch in SEVERAL.sizes
+    }
+
+
+@pytest.mark.parametrize(
+    ("layers", "says"),
+    [
+        (inspected_layers(**UNKNOWN), r"1 products do not tell .*: its context takes no input of shape \[2, "),
+        ("", "the plan 0: the inspector's layers cannot be read: no JSON"),
+        ("abort", r"the plan 0: TensorRT's inspector died \(SIGABRT\)"),
+    ],
+)
+def test_an_engine_of_which_nothing_is_told_is_kept(
+    tensorrt_proper: Path, build_proper: Compile, monkeypatch: pytest.MonkeyPatch, layers: str, says: str
+) -> None:
+    tensorrt_proper.write_text(layers, encoding="utf-8")
+    if layers == "abort":
+        monkeypatch.setenv("STAND_IN_LAYERS", "abort")
+    engine = build_proper()
+    assert engine.sha256 == hashlib.sha256(engine.request.output.read_bytes()).hexdigest()
+    assert engine.plans_at_batch == {}
+    verdict = judge(engine, "fp16")
+    assert verdict.status is Status.INCONCLUSIVE
+    assert re.search(says, verdict.reason), verdict.reason

@@ -13,6 +13,7 @@ from ftsf_export.engine.kernel_plan import Kernel, Plan, Tensor
 from ftsf_export.engine.request import Product
 from ftsf_export.engine.targets import TARGETS, stand_in, target_named
 from ftsf_export.engine.trtexec import trtexec_command
+from ftsf_export.errors import BuildError
 from ftsf_export.plan_record import KINDS, VIEWS
 
 CARD = Card("a card", bytes_per_s=1e9, flops_per_s={"fp32": 1e12, "fp16": 4e12})
@@ -127,9 +128,9 @@ def test_the_bound_is_memory_or_arithmetic_whichever_is_longer() -> None:
 
 
 def test_a_plan_of_a_dynamic_batch_is_refused(recorded: Any) -> None:
-    with pytest.raises(ValueError, match="compile the plan at one batch"):
+    with pytest.raises(BuildError, match="compile the plan at one batch"):
         audit(recorded("attention_fp16_dynamic"), (), card=None)
-    with pytest.raises(ValueError, match="a/MatMul: dynamic"):
+    with pytest.raises(BuildError, match="a/MatMul: dynamic"):
         read(products=(product("a/MatMul", None),))
 
 

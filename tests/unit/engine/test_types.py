@@ -10,7 +10,6 @@ import pytest
 from ftsf_export.engine.kernel_plan import Kernel, Plan, Tensor
 from ftsf_export.engine.request import Product
 from ftsf_export.engine.types import in_islands, judge_types
-from ftsf_export.errors import BuildError
 from ftsf_export.network.gates import engine_types
 from ftsf_export.verdict import Status, Subject, Verdict
 
@@ -156,12 +155,14 @@ def test_fp32_with_tf32_allowed_fails(recorded: ReadPlan, recorded_products: Rea
     assert judge(recorded("attention_fp16"), "fp16", recorded_products("attention_fp16"), tf32=True).passed
 
 
-def test_no_evidence_raises(recorded: ReadPlan, recorded_products: ReadProducts) -> None:
+def test_no_evidence_is_not_green(recorded: ReadPlan, recorded_products: ReadProducts) -> None:
     plan, products = recorded("attention_fp16"), recorded_products("attention_fp16")
     none = replace(plan, kernels=tuple(k for k in plan.kernels if not k.is_product))
-    for bare_plan, bare_products in ((none, products), (plan, ()), (Plan(()), products)):
-        with pytest.raises(BuildError, match="expected matrix products"):
-            judge(bare_plan, "fp16", bare_products)
+    for bare_plan, bare_products in ((none, products), (plan, ()), (Plan((), problem="it was cut short"), products)):
+        verdict = judge(bare_plan, "fp16", bare_products)
+        assert verdict.status is Status.INCONCLUSIVE
+        assert f"the network shows {len(bare_products)} products" in verdict.reason
+    assert "and the plan 0: it was cut short" in verdict.reason
 
 
 def test_what_could_not_be_read_is_not_green(recorded: ReadPlan, recorded_products: ReadProducts) -> None:

@@ -1,7 +1,8 @@
 """Stands in for TensorRT proper, whose wheels cannot be had without NVIDIA's index: TensorRT for RTX under its name.
 
 The two share their Python API. What differs is put back as in TensorRT 11: a GPU (here compute capability 8.6 named
-for the compiler, as none is there), and an inspector, which needs a driver (here the layers that a test recorded).
+for the compiler, as none is there), and an inspector and contexts, which need a driver (here the layers that a test
+recorded).
 """
 
 import os
@@ -21,15 +22,39 @@ class Builder(rtx.Builder):
         return config
 
 
+class _Context:
+    """Takes the batches for which a test recorded layers: beside layers.json there is layers-4.json."""
+
+    batch = 0
+
+    def set_input_shape(self, name, shape):
+        assert name == "clip"
+        self.batch = shape[0]
+        return _layers(self.batch).exists()
+
+
 class _Inspector:
+    execution_context = None
+
     def get_engine_information(self, layer_format):
         assert layer_format is rtx.LayerInformationFormat.JSON
-        return Path(os.environ["STAND_IN_LAYERS"]).read_text(encoding="utf-8")
+        context = self.execution_context
+        return _layers(0 if context is None else context.batch).read_text(encoding="utf-8")
 
 
 class _Engine:
     def create_engine_inspector(self):
+        if os.environ["STAND_IN_LAYERS"] == "abort":
+            os.abort()
         return _Inspector()
+
+    def create_execution_context(self):
+        return _Context()
+
+
+def _layers(batch):
+    path = Path(os.environ["STAND_IN_LAYERS"])
+    return path.with_stem(f"{path.stem}-{batch}") if batch else path
 
 
 class Runtime:
