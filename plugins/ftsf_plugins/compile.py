@@ -47,6 +47,10 @@ TARGETS: dict[int, Multiprocessor] = {
     110: Multiprocessor(1536, 24, 228, 227),
     120: Multiprocessor(1536, 24, 100, 99),
 }
+# The version of PTX that each target's kernels are written in, 80 for 8.0: what CUDA 12.0 takes, or the oldest that
+# knows the GPU (PTX ISA, "Release Notes"). Left alone, Triton writes its own assembler's, which a driver older than
+# that refuses. The code below the heading is the same.
+PTX_VERSIONS: dict[int, int] = {**dict.fromkeys(TARGETS, 80), 110: 90, 120: 87}
 
 
 @dataclass(frozen=True)
@@ -111,11 +115,12 @@ def compiled(kernel: Any, launch: Launch, element: ElementType, stream: Stream, 
         "num_stages": launch.stages,
         "maxnreg": launch.most_registers,
         "enable_fp_fusion": FP_FUSION,
+        "ptx_version": PTX_VERSIONS[target],
     }
     try:
         made = triton.compile(source, target=GPUTarget("cuda", target, 32), options=options)
     except Exception as error:  # its exceptions share no base
-        raise CompileError(f"{launch.kernel} for sm_{target}, {element}: {error}") from error
+        raise CompileError(f"{launch.kernel} for sm_{target}, {element}: {_said(error)}") from error
     if made.metadata.shared > shared:
         raise CompileError(
             f"{launch.kernel} for sm_{target}, {element}: needs {made.metadata.shared} bytes of shared memory, "
@@ -125,6 +130,11 @@ def compiled(kernel: Any, launch: Launch, element: ElementType, stream: Stream, 
     cubin, registers, spill_bytes = assembled(ptx, target)
     resources = Resources(registers, spill_bytes, int(made.metadata.shared), 32 * launch.warps)
     return CompiledKernel(launch.kernel, target, ptx, cubin, resources)
+
+
+def _said(error: Exception) -> str:
+    """Its words without the whole PTX, which Triton adds where the assembler refuses."""
+    return re.split(r"\s*Repro command:", str(error))[0]
 
 
 def without_hidden_parameters(ptx: str, count: int) -> str:
@@ -145,6 +155,14 @@ def without_hidden_parameters(ptx: str, count: int) -> str:
         if re.search(rf"\b{name}\b", ptx[entry.end() :]):
             raise CompileError(f"the kernel uses scratch memory of the launcher ({name})")
     return ptx[: entry.start()] + entry[1] + ",\n".join(parameters[:count]) + ptx[entry.end(2) :]
+
+
+def ptx_version(ptx: str) -> int:
+    """The version that a kernel's PTX is written in: 80 for 8.0. Raises CompileError where it says none."""
+    named = re.search(r"^\.version (\d+)\.(\d)$", ptx, re.MULTILINE)
+    if named is None:
+        raise CompileError("the PTX names no version")
+    return 10 * int(named[1]) + int(named[2])
 
 
 def assembled(ptx: str, target: int) -> tuple[bytes, int, int]:

@@ -60,6 +60,20 @@ class Driver:
         self._call("cuDeviceGetAttribute", ctypes.byref(minor), _CAPABILITY_MINOR, device)
         return 10 * major.value + minor.value
 
+    def cuda_version(self) -> tuple[int, int]:
+        """The newest CUDA that the driver runs: (13, 0)."""
+        version = ctypes.c_int()
+        self._call("cuDriverGetVersion", ctypes.byref(version))
+        return version.value // 1000, version.value % 1000 // 10
+
+    def newest_ptx(self) -> int:
+        """The newest version of PTX that the driver takes, as in 90 for 9.0 (PTX ISA, "Release Notes")."""
+        major, minor = self.cuda_version()
+        if major == 12:
+            # CUDA 12.6 brought no new one.
+            return 80 + (minor if minor < 6 else minor - 1)
+        return (70 if major < 12 else 10 * (major - 4)) + minor
+
     def kernel(self, cubin: bytes, name: str, shared_bytes: int) -> LoadedKernel:
         """The kernel ``name`` of ``cubin`` in the current context; one that somebody holds is not loaded again."""
         context = ctypes.c_void_p()

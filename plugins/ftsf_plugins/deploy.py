@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ftsf_plugins.compile import TARGETS
+from ftsf_plugins.compile import PTX_VERSIONS, TARGETS, ptx_version
 from ftsf_plugins.cuda import USUAL_SHARED_BYTES, driver
 from ftsf_plugins.fields import reads_arrays, word
 from ftsf_plugins.kernels import KernelSource, MachineCode, compiled_kernel
@@ -42,13 +42,20 @@ def element_of(dtype: Any, trt: Any, allowed: tuple[ElementType, ...]) -> Elemen
 
 
 def target_here() -> int:
-    """Compute capability of the GPU that the engine is built on. Raises Unsupported where no kernel is made for it.
+    """Compute capability of the GPU that the engine is built on. Raises Unsupported where no kernel is made for it, or
+    none that its driver takes.
 
     The driver is enough: neither a compiler nor torch is asked.
     """
     target = driver().capability()
     if target not in TARGETS:
         raise Unsupported(f"no kernel is made for sm_{target}; there are {', '.join(f'sm_{t}' for t in TARGETS)}")
+    if (version := PTX_VERSIONS[target]) > (newest := driver().newest_ptx()):
+        cuda = ".".join(map(str, driver().cuda_version()))
+        raise Unsupported(
+            f"the kernels for sm_{target} are PTX {version / 10}; the driver runs CUDA {cuda} and takes PTX "
+            f"{newest / 10} at most: install a newer driver"
+        )
     return target
 
 
@@ -98,7 +105,9 @@ def register(
         element = element_of(node["qkv"].dtype, trt, operation.elements)
         # TensorRT starts the kernel; whether it asks for shared memory first is not documented.
         launched = operation.launched_by(_attributes(node), element, asks=False)
-        made = kernels(launched.launch, element, launched.stream, target())
+        capability = target()
+        made = kernels(launched.launch, element, launched.stream, capability)
+        check_kernel(made, capability)
         return _kernel_and_launch(trtp, launched, made, node["qkv"].shape_expr[0])
 
 
@@ -122,17 +131,26 @@ def _attributes(node: Mapping[str, Any]) -> dict[str, Any]:
     return {name: word(value) if isinstance(value, str) else value for name, value in node.items()}
 
 
+def check_kernel(made: MachineCode, target: int) -> None:
+    """Raises Unsupported for a kernel that TensorRT would have to ask shared memory for, and for newer PTX than a driver
+    of ``target`` must take: an older folder of prebuilt kernels has such."""
+    if made.shared_bytes > USUAL_SHARED_BYTES:
+        raise Unsupported(f"{made.name}: {made.shared_bytes} bytes of shared memory, expected {USUAL_SHARED_BYTES}")
+    if (version := ptx_version(made.ptx)) > PTX_VERSIONS[target]:
+        raise Unsupported(
+            f"{made.name}: PTX {version / 10}, expected {PTX_VERSIONS[target] / 10} for sm_{target}; make it again with "
+            "scripts/build-plugins"
+        )
+
+
 def _kernel_and_launch(
     trtp: Any, launched: AttentionLaunch, made: MachineCode, batch: Any
 ) -> tuple[str, str, Any, Any]:
     """What ``aot_impl`` returns: the entry's name, its PTX, the launch parameters, the scalars between in- and outputs.
 
     ``batch`` is symbolic: an engine with a dynamic batch starts more programs, and only their number depends on it.
-    Raises Unsupported for a kernel that TensorRT would have to ask shared memory for.
     """
     launch, stream = launched.launch, launched.stream
-    if made.shared_bytes > USUAL_SHARED_BYTES:
-        raise Unsupported(f"{made.name}: {made.shared_bytes} bytes of shared memory, expected {USUAL_SHARED_BYTES}")
     parameters = trtp.KernelLaunchParams()
     sequences = batch * stream.groups
     parameters.grid_x = sequences if launch.groups == 1 else trtp.cdiv(sequences, launch.groups)

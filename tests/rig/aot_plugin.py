@@ -116,7 +116,7 @@ def started(gpu: Gpu, answers: dict[str, Any], inputs: list[int], out: int) -> l
 
 
 def main(name: str, along: str, folder: str) -> None:
-    gpu = Gpu("orin-next")
+    gpu = Gpu("orin")
     manifest = json.loads(Path(folder, "manifest.json").read_text(encoding="utf-8"))
     interpreter = Interpreter(gpu, {one["ptx_sha256"]: one for one in manifest["kernels"]})
     library = ctypes.CDLL(f"libnvinfer.so.{trt.__version__.partition('.')[0]}")

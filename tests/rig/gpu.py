@@ -18,7 +18,6 @@ _MOST_PARAMETERS = 64
 # Name, compute capability, bytes of memory, shared memory that a block may ask for, CUDA version of the driver.
 DEVICES = {
     "orin": ("Orin", 87, 30 << 30, 163 * 1024, 12060),
-    "orin-next": ("Orin", 87, 30 << 30, 163 * 1024, 13040),
     "a100": ("NVIDIA A100-SXM4-80GB", 80, 80 << 30, 163 * 1024, 12040),
     "rtx-4090": ("NVIDIA GeForce RTX 4090", 89, 24 << 30, 99 * 1024, 13000),
     "h100": ("NVIDIA H100 80GB HBM3", 90, 80 << 30, 227 * 1024, 13000),

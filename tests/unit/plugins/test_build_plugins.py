@@ -19,6 +19,7 @@ from ftsf_plugins.compile import (
     CompileError,
     Resources,
     assembled,
+    ptx_version,
     used,
     without_hidden_parameters,
 )
@@ -84,6 +85,12 @@ def test_the_assembler_is_read_or_refused() -> None:
         used("ptxas info : nothing")
 
 
+def test_the_version_of_ptx_is_read_or_refused() -> None:
+    assert ptx_version(PTX) == 86
+    with pytest.raises(CompileError, match="names no version"):
+        ptx_version(PTX.removeprefix(".version"))
+
+
 def test_hidden_parameters_go_where_they_are_not_used() -> None:
     stripped = without_hidden_parameters(PTX, 2)
     assert stripped.count(".param .u") == 2
@@ -129,15 +136,22 @@ def test_machine_code_and_manifest_for_a_gpu_that_is_not_here(tmp_path: Path) ->
 
 
 def test_kernels_of_a_bundles_own_nodes(tmp_path: Path) -> None:
-    """Heads of 48 and other frames than those of the documented example: an engine builder finds them by constants."""
+    """Heads of 48 and other frames than those of the documented example: an engine builder finds them by constants.
+
+    For every target, in PTX that its drivers take: JetPack 6 runs CUDA 12.6, JetPack 7 and R580 run 13.0, and an RTX 50
+    came with 12.8. Triton's own choice is newer.
+    """
     nodes = tmp_path / "nodes.json"
     shape = {"frames": 4, "tokens": 17, "heads": 2, "width": 48, "axes": 1, "pairs": "halves", "split_order": 1}
     node = {"name": "FtsfAdditiveAttention", "element": "fp16", "attributes": {**shape, "along": "time"}}
     nodes.write_text(json.dumps([node, node]))
     out = tmp_path / "kernels"
-    ended = build("-o", str(out), "--target", "sm_87", "--nodes", str(nodes))
+    ended = build("-o", str(out), "--nodes", str(nodes))
     assert ended.returncode == 0, ended.stderr
-    (entry,) = json.loads((out / "manifest.json").read_text())["kernels"]
+    entries = {one["target"]: one for one in json.loads((out / "manifest.json").read_text())["kernels"]}
+    versions = {target: ptx_version((out / one["ptx"]).read_text()) for target, one in entries.items()}
+    assert versions == {"sm_80": 80, "sm_86": 80, "sm_87": 80, "sm_89": 80, "sm_90": 80, "sm_110": 90, "sm_120": 87}
+    entry = entries["sm_87"]
     assert entry["constants"]["WIDTH"] == 48
     stream = Stream(4, 17, 2, 48, "time")
     taken = prebuilt_kernel(out, additive_launch(stream, rotation_constants(1, "halves"), "fp16"), "fp16", stream, 87)

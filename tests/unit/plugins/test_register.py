@@ -14,6 +14,7 @@ import pytest
 from ftsf_plugins import register
 from ftsf_plugins.cuda import CudaError, Driver
 from ftsf_plugins.deploy import Unsupported
+from ftsf_plugins.kernels import MachineCode
 
 NAME = "FtsfAdditiveAttention"
 
@@ -75,11 +76,11 @@ def test_a_library_without_plugins_is_left_alone(tensorrt: Any) -> None:
 
 
 class Library:
-    """A libcuda that notes its calls; ``fails`` names one that returns ``status``."""
+    """A libcuda that notes its calls; ``fails`` names one that returns ``status``, ``cuda`` is 13000 for CUDA 13.0."""
 
-    def __init__(self, fails: str = "", status: int = 700) -> None:
+    def __init__(self, fails: str = "", status: int = 700, *, capability: int = 87, cuda: int = 12060) -> None:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
-        self.fails, self.status = fails, status
+        self.fails, self.status, self.capability, self.cuda = fails, status, capability, cuda
 
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any) -> int:
@@ -87,7 +88,9 @@ class Library:
             if name == "cuGetErrorString":
                 arguments[1]._obj.value = b"an illegal memory access was encountered"
             if name == "cuDeviceGetAttribute":
-                arguments[0]._obj.value = {75: 8, 76: 7}[arguments[1]]
+                arguments[0]._obj.value = {75: self.capability // 10, 76: self.capability % 10}[arguments[1]]
+            if name == "cuDriverGetVersion":
+                arguments[0]._obj.value = self.cuda
             return self.status if name == self.fails else 0
 
         return call
@@ -120,6 +123,29 @@ def test_a_gpu_without_a_kernel_is_refused_before_anything_is_built(
     """A T4, of compute capability 7.5."""
     trt = tensorrt(quick=True)
     monkeypatch.undo()
-    monkeypatch.setattr(register.deploy, "driver", lambda: SimpleNamespace(capability=lambda: 75))
+    monkeypatch.setattr(register.deploy, "driver", lambda: Driver(Library(capability=75)))
     with pytest.raises(Unsupported, match="no kernel is made for sm_75; there are sm_80"):
         register.register(trt, [NAME], Path("kernels"))
+
+
+@pytest.mark.parametrize(
+    ("cuda", "ptx"),
+    [(11080, 78), (12000, 80), (12050, 85), (12060, 85), (12070, 86), (12090, 88), (13000, 90), (13040, 94)],
+)
+def test_the_newest_ptx_of_a_driver(cuda: int, ptx: int) -> None:
+    """PTX ISA, "Release Notes"."""
+    assert Driver(Library(cuda=cuda)).newest_ptx() == ptx
+
+
+def test_a_driver_that_takes_no_ptx_for_its_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(register.deploy, "driver", lambda: Driver(Library(capability=120, cuda=12070)))
+    with pytest.raises(Unsupported, match=r"sm_120 are PTX 8\.7; the driver runs CUDA 12\.7 and takes PTX 8\.6 at most"):
+        register.deploy.target_here()
+    monkeypatch.setattr(register.deploy, "driver", lambda: Driver(Library(capability=120, cuda=12080)))
+    assert register.deploy.target_here() == 120
+
+
+def test_a_prebuilt_kernel_in_newer_ptx_is_refused() -> None:
+    register.deploy.check_kernel(MachineCode("kernel", b"", ".version 8.0\n", 128, 0), 87)
+    with pytest.raises(Unsupported, match=r"kernel: PTX 8\.8, expected 8\.0 for sm_87; make it again"):
+        register.deploy.check_kernel(MachineCode("kernel", b"", ".version 8.8\n", 128, 0), 87)
