@@ -113,6 +113,7 @@ class Verdict:
         measures: the evidence.
         own_limits: the user's own limits that it was judged at, as they were written ("rtol 1e-09"); "" for those of
             the precision.
+        conditions: how the file was run, where that can differ: at which batches, with which kernels; else empty.
         recorded_by: the command that recorded it in the bundle that it was read from; "" where it was just judged.
     """
 
@@ -123,6 +124,7 @@ class Verdict:
     proxy_for: str = ""
     measures: tuple[Measure, ...] = ()
     own_limits: str = ""
+    conditions: str = ""
     recorded_by: Annotated[str, one_of("", *RECORDERS)] = ""
 
     def __post_init__(self) -> None:

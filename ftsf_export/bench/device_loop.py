@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from ftsf_export.bench.cuda import Cuda
 from ftsf_export.errors import RunError
-from ftsf_export.runners.specialised import SPECIALISED, specialise
+from ftsf_export.runners.specialised import HELD, SPECIALISED, specialise
 
 Array = npt.NDArray[Any]
 
@@ -67,7 +67,7 @@ class DeviceLoop:
     """
 
     def __init__(self, engine: Any, feed: Mapping[str, Array], *, graph: bool, cuda: Cuda) -> None:
-        self.kernels_how = ""
+        self.kernels_how = HELD
         self._engine = engine
         self._feed = feed
         self._graph = graph
@@ -142,12 +142,11 @@ class DeviceLoop:
         config, builtin = None, False
         if hasattr(self._engine, "create_runtime_config"):
             config = self._engine.create_runtime_config()
-            if specialise(config):
-                self.kernels_how = SPECIALISED
+            self.kernels_how = specialise(config)
             if self._graph and hasattr(config, "cuda_graph_strategy"):
                 config.cuda_graph_strategy = type(config.cuda_graph_strategy).WHOLE_GRAPH_CAPTURE
                 builtin = True
-        if self.kernels_how or builtin:
+        if self.kernels_how == SPECIALISED or builtin:
             context = self._engine.create_execution_context(config)
         else:
             context = self._engine.create_execution_context()

@@ -71,7 +71,7 @@ def _time_loop(
                 **subject.conditions,
                 "CUDA graph": loop.graph_how,
                 "host memory": "pinned",
-                **({"kernels": loop.kernels_how} if loop.kernels_how else {}),
+                "kernels": loop.kernels_how,
             },
             notes=subject.notes if monitor is not None else (*subject.notes, _NO_NVML),
         ),

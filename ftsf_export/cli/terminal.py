@@ -97,6 +97,8 @@ class Terminal:
         if said:
             parts.append(": " + "; ".join(" ".join(text.split()) for text in said))
         self.say(_line((f"{verdict.status.value:>12}", style), *parts))
+        if self.verbose and verdict.conditions:
+            self.say(f"{'':>14}run at {verdict.conditions}")
         for measure in verdict.measures:
             if self.verbose or not measure.passed:
                 self.say(f"{'':>14}{measure.sentence()}", style="" if measure.passed else "red")

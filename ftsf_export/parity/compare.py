@@ -31,12 +31,19 @@ def compare(reference: Any, candidate: Any, clips: Array, *, batch: BatchRange =
     call is filled up with clips again, and their results are dropped. Raises GateFailed when there is no clip, when a
     side gives no output or other outputs than the other side; what the runners raise passes through.
     """
-    return paired(*_collected([reference, candidate], clips, batch))
+    return paired(*_collected([reference, candidate], list(_calls(clips, batch)), len(clips)))
 
 
 def outputs_of(runner: Any, clips: Array, *, batch: BatchRange = ONE) -> Outputs:
     """What one runner gives for ``clips``: name -> (n, ...). Same rules as ``compare``."""
-    (outputs,) = _collected([runner], clips, batch)
+    (outputs,) = _collected([runner], list(_calls(clips, batch)), len(clips))
+    return outputs
+
+
+def outputs_of_calls(runner: Any, calls: Sequence[Array]) -> Outputs:
+    """What one runner gives in all slots of ``calls``, each (B, ...) and run in this order on one activation: name ->
+    (sum of B, ...). Raises as ``compare``."""
+    (outputs,) = _collected([runner], calls, sum(len(call) for call in calls))
     return outputs
 
 
@@ -80,13 +87,12 @@ class _Feeds(list[dict[str, Array]]):
                 )
 
 
-def _collected(runners: Sequence[Any], clips: Array, batch: BatchRange) -> list[Outputs]:
+def _collected(runners: Sequence[Any], calls: Sequence[Array], clips: int) -> list[Outputs]:
+    """What each runner gives for the first ``clips`` clips of all ``calls``."""
     from polygraphy.comparator import Comparator
     from polygraphy.exception import PolygraphyException
 
-    if clips.ndim == 0 or not len(clips):
-        raise GateFailed("no clips to compare on; no evidence is a failure")
-    feeds = _Feeds({CLIP: call} for call in _calls(clips, batch))
+    feeds = _Feeds({CLIP: call} for call in calls)
     with quiet_polygraphy() as errors:
         try:
             results = Comparator.run(list(runners), data_loader=feeds, use_subprocess=False)
@@ -94,11 +100,13 @@ def _collected(runners: Sequence[Any], clips: Array, batch: BatchRange) -> list[
             raise RunError(f"the runtime failed: {' '.join(str(error).split())}", details="\n".join(errors)) from error
     if len(results) != len(runners):
         raise GateFailed(f"expected results of {len(runners)} runners, got {len(results)}")
-    return [_stacked(name, runs, feeds, len(clips)) for name, runs in results.items()]
+    return [_stacked(name, runs, feeds, clips) for name, runs in results.items()]
 
 
 def _calls(clips: Array, batch: BatchRange) -> Iterator[Array]:
     """The clips of each call, in order, filled up with the first ones where the least number asks for more."""
+    if clips.ndim == 0 or not len(clips):
+        raise GateFailed("no clips to compare on; no evidence is a failure")
     size = min(max(len(clips), batch.minimum), batch.optimum)
     for start in range(0, len(clips), size):
         stop = max(min(start + size, len(clips)), start + batch.minimum)

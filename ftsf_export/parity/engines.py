@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from ftsf_export.bundle import EngineEntry
@@ -10,7 +11,7 @@ from ftsf_export.bundle.golden import Golden
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import EnvironmentLacks
 from ftsf_export.network.gates import parity_engine
-from ftsf_export.parity.golden import judge_golden
+from ftsf_export.parity.every_slot import judge_every_slot
 from ftsf_export.parity.judge import Limits
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.verdict import Subject, Verdict
@@ -22,14 +23,14 @@ def judge_engine(
     engine: EngineEntry,
     *,
     required: bool,
-    batch: BatchRange,
+    profile: BatchRange,
     limits: Limits,
     on_progress: OnProgress = silent,
 ) -> Verdict:
     """The engine on this machine's GPU, in a process of its own; not run, with the reason, where it cannot run here.
 
-    ``copy`` gives a path of the engine while it lasts. An engine gives its logits alone. Raises EnvironmentLacks where
-    it cannot run and was ``required`` by name.
+    ``copy`` gives a path of the engine while it lasts; ``profile`` says how many clips it takes. An engine gives its
+    logits alone. Raises EnvironmentLacks where it cannot run and was ``required`` by name.
     """
     from ftsf_export.runners.child_runner import ChildRunner
 
@@ -43,7 +44,8 @@ def judge_engine(
     on_progress(f"run {engine.file} on the GPU", None)
     with copy as path:
         runner = ChildRunner(path, backend=engine.builder)
-        return judge_golden(runner, golden, gate=gate, subject=subject, limits=limits, batch=batch)
+        verdict = judge_every_slot(runner, golden, gate=gate, subject=subject, limits=limits, batch=profile)
+    return replace(verdict, conditions=f"{verdict.conditions}; kernels {runner.kernels}")
 
 
 def _require_home(engine: EngineEntry) -> None:

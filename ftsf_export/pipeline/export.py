@@ -230,7 +230,7 @@ def _judge_engines(
         verdicts.append(
             judge_engine(
                 nullcontext(one.engine.request.output), golden, one.entry,
-                required=False, batch=config.batch, limits=limits, on_progress=on_progress,
+                required=False, profile=config.batch, limits=limits, on_progress=on_progress,
             )
         )  # fmt: skip
     return verdicts

@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle
+from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle, EngineEntry
 from ftsf_export.bundle.golden import Golden
-from ftsf_export.config import RUNNERS
-from ftsf_export.errors import ConfigError, EnvironmentLacks, OutputError, UsageError, install_command
+from ftsf_export.config import RUNNERS, BatchRange
+from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks, OutputError, UsageError, install_command
 from ftsf_export.network.gates import parity_graph
 from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.golden import doubted_without_taps, judge_golden, judge_labels
 from ftsf_export.parity.judge import Limits
 from ftsf_export.pipeline.graph_runner import graph_runner
 from ftsf_export.pipeline.refresh import refresh_report
+from ftsf_export.plan_record import Sidecar
 from ftsf_export.precision import precision_named
 from ftsf_export.progress import OnProgress, silent
+from ftsf_export.strict_json import json_from_bytes, structured
 from ftsf_export.verdict import Status, Subject, Verdict, failing
 
 
@@ -165,12 +167,22 @@ def _engine_verdicts(
             golden,
             engine,
             required=runner != "auto",
-            batch=bundle.manifest.batch,
+            profile=_profile(bundle, engine),
             limits=limits,
             on_progress=on_progress,
         )
         for engine in engines
     ]
+
+
+def _profile(bundle: Bundle, engine: EngineEntry) -> BatchRange:
+    """How many clips the engine takes in a call, which may be fewer or more than the bundle's own numbers."""
+    source = f"{bundle.path}: {engine.sidecar}"
+    sidecar = structured(json_from_bytes(bundle.read(engine.sidecar), source), Sidecar, source)
+    clips = [shape[0] for name in ("min", "opt", "max") if (shape := sidecar.profile.get(name))]
+    if len(clips) != 3 or BatchRange(*clips).problem():
+        raise BundleError(f"{source}: profile: expected a shape as min, opt and max, got {dict(sidecar.profile)}")
+    return BatchRange(*clips)
 
 
 def _subject(bundle: Bundle, name: str) -> Subject:

@@ -10,7 +10,8 @@ from ftsf_export.process.child import Tell
 
 
 class ChildBackend:
-    """One runner, of the backend and the file that the first request names; answered with the runner's inputs.
+    """One runner, of the backend and the file that the first request names; answered with the runner's inputs, and
+    with which kernels an engine runs.
 
     A further request holds the arrays to run on; its answer the outputs, and the seconds that the run took.
     """
@@ -23,7 +24,7 @@ class ChildBackend:
             runner = _runner(Path(request.value["path"]), request.value["backend"])
             runner.activate()
             self._runner = runner
-            return Message(_inputs(runner))
+            return Message({"inputs": _inputs(runner), "kernels": getattr(runner, "kernels", "")})
         outputs = self._runner.infer(request.arrays)
         return Message(self._runner.last_inference_time(), outputs)
 

@@ -35,6 +35,7 @@ class ChildRunner(BaseRunner):  # type: ignore[misc]
         self._backend = backend
         self._child: Child | None = None
         self._metadata: Any = None
+        self.kernels = ""  #: Which kernels an engine was run with, known once it was activated.
 
     def activate_impl(self) -> None:
         self._child = Child("ftsf_export.runners.child_backend:ChildBackend", failed=self._failed)
@@ -45,7 +46,8 @@ class ChildRunner(BaseRunner):  # type: ignore[misc]
             self.deactivate_impl()
             raise
         self._metadata = TensorMetadata()
-        for name, dtype, shape in opened.value:
+        self.kernels = opened.value["kernels"]
+        for name, dtype, shape in opened.value["inputs"]:
             self._metadata.add(name, np.dtype(dtype), shape)
 
     def get_input_metadata_impl(self) -> Any:

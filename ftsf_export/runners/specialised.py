@@ -6,30 +6,26 @@ what is measured or compared meanwhile is not what a server runs for the rest of
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-#: What a record says of an engine that was run so.
+# What a record says of an engine's kernels.
 SPECIALISED = "specialised to the shape before the first run (TensorRT-RTX)"
+HELD = "as the engine holds them"
 
 
-def specialise(config: Any) -> bool:
-    """Have the kernels of a shape compiled before the first run with it; False where the runtime knows no such choice
-    (TensorRT, whose kernels are all in the engine)."""
+def specialise(config: Any) -> str:
+    """Have the kernels of a shape compiled before the first run with it: ``SPECIALISED``; ``HELD`` where the runtime
+    knows no such choice (TensorRT, whose kernels are all in the engine)."""
     if not hasattr(config, "dynamic_shapes_kernel_specialization_strategy"):
-        return False
+        return HELD
     strategies = type(config.dynamic_shapes_kernel_specialization_strategy)
     config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
-    return True
+    return SPECIALISED
 
 
-def specialised_context(load: Callable[[], Any]) -> Callable[[], Any]:
-    """``load`` gives an engine: what gives its execution context with specialised kernels, or the engine itself where
-    there is nothing to choose."""
-
-    def loaded() -> Any:
-        engine = load()
-        config = engine.create_runtime_config() if hasattr(engine, "create_runtime_config") else None
-        return engine.create_execution_context(config) if specialise(config) else engine
-
-    return loaded
+def specialised_context(engine: Any) -> tuple[Any, str]:
+    """The execution context of ``engine`` with specialised kernels, or the engine itself where there is nothing to
+    choose; and which of the two."""
+    config = engine.create_runtime_config() if hasattr(engine, "create_runtime_config") else None
+    kernels = specialise(config)
+    return (engine.create_execution_context(config) if kernels == SPECIALISED else engine), kernels

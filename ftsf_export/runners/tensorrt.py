@@ -52,10 +52,13 @@ def engine_runner(path: Path, *, builder: str) -> Any:
     know_plugins(builder)
 
     class EngineRunner(BaseRunner):  # type: ignore[misc]
+        kernels = ""
+
         def activate_impl(self) -> None:
             with quiet_polygraphy() as errors:
                 try:
-                    self._inner = TrtRunner(specialised_context(EngineFromBytes(path.read_bytes())))
+                    loaded, self.kernels = specialised_context(EngineFromBytes(path.read_bytes())())
+                    self._inner = TrtRunner(loaded)
                     self._inner.activate()
                 except (PolygraphyException, ImportError, OSError) as error:
                     raise _refusal(path, builder, error, errors) from error

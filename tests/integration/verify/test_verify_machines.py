@@ -18,8 +18,10 @@ from polygraphy.common import TensorMetadata
 
 from ftsf_export.bundle import Bundle, EngineEntry, record, sha256_of
 from ftsf_export.bundle.golden import read_golden
-from ftsf_export.errors import ConfigError, EnvironmentLacks, OutputError, UsageError
+from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks, OutputError, UsageError
 from ftsf_export.pipeline.verify import verify
+from ftsf_export.plan_record import Memory, Sidecar
+from ftsf_export.strict_json import bytes_from_json, plain
 from ftsf_export.verdict import Status, Subject
 
 MakeBundle = Callable[..., Path]
@@ -103,7 +105,13 @@ def test_without_onnx_runtime_it_says_what_to_install(
         verify(root, runner=runner)
 
 
-def with_engine(root: Path, *, builder: str = "tensorrt", capabilities: tuple[str, ...] = (HERE,)) -> EngineEntry:
+def with_engine(
+    root: Path,
+    *,
+    builder: str = "tensorrt",
+    capabilities: tuple[str, ...] = (HERE,),
+    batch: tuple[int, int, int] = (1, 1, 1),
+) -> EngineEntry:
     """Puts an engine into the bundle that only a played GPU can run."""
     engine = root.parent / "plan"
     engine.write_bytes(b"plan")
@@ -117,26 +125,38 @@ def with_engine(root: Path, *, builder: str = "tensorrt", capabilities: tuple[st
         compute_capabilities=capabilities,
         sha256=sha256_of(engine),
     )
-    record(Bundle.open(root), engine=entry, files={entry.file: engine, entry.sidecar: b"{}"})
+    sidecar = bytes_from_json(plain(sidecar_of(entry, batch)))
+    record(Bundle.open(root), engine=entry, files={entry.file: engine, entry.sidecar: sidecar})
     return entry
 
 
+def sidecar_of(entry: EngineEntry, batch: tuple[int, int, int]) -> Sidecar:
+    """As ``ftsf build`` writes it, of an engine whose profile is ``batch``."""
+    return Sidecar(
+        builder=entry.builder, builder_version="11.4.0", target=entry.target, precision=entry.precision,
+        compute_capabilities=entry.compute_capabilities, sha256=entry.sha256, size_bytes=4, input="clip",
+        profile=dict(zip(("min", "opt", "max"), ((clips, 2, 3, 32, 32) for clips in batch), strict=True)),
+        tf32=False, plugins="", kernels=0, layer_types={}, moved_bytes=None, fused_attentions=0,
+        product_operand_types={}, memory=Memory(),
+    )  # fmt: skip
+
+
 class Played(BaseRunner):  # type: ignore[misc]
-    """An engine that gives the reference's logits, altered by ``how``."""
+    """An engine that gives the reference's logits of the clip in each slot, altered by ``how``."""
+
+    kernels = "as the engine holds them"
 
     def __init__(self, root: Path, how: Callable[[np.ndarray], np.ndarray]) -> None:
         super().__init__(prefix="played")
-        self.golden = read_golden(root / "golden.npz")
-        self.how, self.call = how, 0
+        self.golden, self.how = read_golden(root / "golden.npz"), how
 
     def get_input_metadata_impl(self) -> Any:
         return TensorMetadata().add("clip", np.float32, (None, *self.golden.clip.shape[1:]))
 
     def infer_impl(self, feed_dict: dict[str, np.ndarray]) -> OrderedDict[str, np.ndarray]:
         self.inference_time = 0.0
-        count = len(feed_dict["clip"])
-        self.call += count
-        return OrderedDict(logits=self.how(self.golden.logits[self.call - count : self.call].copy()))
+        clips = [int(np.flatnonzero((self.golden.clip == one).all((1, 2, 3, 4)))[0]) for one in feed_dict["clip"]]
+        return OrderedDict(logits=self.how(self.golden.logits[clips]))
 
 
 @pytest.fixture
@@ -161,6 +181,9 @@ def test_an_engine_is_judged_where_there_is_a_gpu(bundle: MakeBundle, gpu: Calla
     verdict = result.verdicts[-1]
     assert (verdict.gate, verdict.status) == ("parity.engine-tensorrt-l4", Status.PASSED)
     assert (verdict.subject, verdict.proxy_for) == (Subject(entry.file, entry.sha256), "")
+    assert verdict.conditions == "batch 1, every slot, twice on one context; kernels as the engine holds them"
+    (recorded,) = (v for v in Bundle.open(root).verdicts if v.gate == verdict.gate)
+    assert recorded.conditions == verdict.conditions
     only = verify(root, runner="tensorrt", record=False)
     assert [v.gate for v in only.verdicts] == ["parity.engine-tensorrt-l4"]
 
@@ -170,7 +193,7 @@ def test_an_engine_is_judged_where_there_is_a_gpu(bundle: MakeBundle, gpu: Calla
     [
         (lambda logits: logits * np.float32(1.1), "rel_l2 0.1, limit at most 0.01"),
         (lambda logits: logits * np.float32(np.nan), "non-finite values of the candidate"),
-        (lambda logits: logits[:, :-1], "expected shape (2, 40), got (2, 39)"),
+        (lambda logits: logits[:, :-1], "expected shape (4, 40), got (4, 39)"),
         (lambda logits: logits[:0], "expected 1 clips"),
     ],
 )
@@ -184,6 +207,20 @@ def test_an_engine_that_departs_fails(
     assert result.verdicts[-1].status is Status.FAILED
     assert said in result.reason
     assert {v.gate: v.status for v in Bundle.open(root).verdicts}["parity.engine-tensorrt-l4"] is Status.FAILED
+
+
+def test_an_engine_is_judged_at_the_batches_of_its_own_profile(bundle: MakeBundle, gpu: Callable[..., None]) -> None:
+    """Built with ``ftsf build --batch``: other numbers than the bundle's. Its largest batch alone is wrong."""
+    root = bundle("regular", "fp16")
+    entry = with_engine(root, batch=(2, 3, 5))
+    gpu(root, lambda logits: logits * np.float32(1.1 if len(logits) == 5 else 1))
+    (verdict,) = verify(root, runner="tensorrt", record=False).verdicts
+    assert verdict.status is Status.FAILED
+    assert verdict.conditions.startswith("batch 2, 3 and 5, every slot")
+    assert "of 5, run 1" in verdict.reason
+    record(Bundle.open(root), engine=entry, files={entry.file: b"plan", entry.sidecar: b'{"profile": {}}'})
+    with pytest.raises(BundleError, match=r"tensorrt-l4-fp16\.json: "):
+        verify(root, runner="tensorrt", record=False)
 
 
 def test_with_an_engine_judged_onnx_runtime_may_be_missing(

@@ -43,6 +43,7 @@ def test_graphs_off_and_on(engine: Any, subject: TimedFile, clock: Any) -> None:
         "provider": "CPUExecutionProvider",
         "CUDA graph": "off",
         "host memory": "pinned",
+        "kernels": "as the engine holds them",
     }
     assert on.subject.conditions["CUDA graph"] == "stream captured"
     for timing in (off, on):

@@ -19,7 +19,7 @@ from polygraphy.logger import G_LOGGER
 from ftsf_export.errors import ConfigError, EnvironmentLacks, RunError
 from ftsf_export.runners import driver, flavour, tensorrt
 from ftsf_export.runners.driver import Gpu
-from ftsf_export.runners.specialised import specialised_context
+from ftsf_export.runners.specialised import HELD, SPECIALISED, specialised_context
 
 L4 = Gpu(name="NVIDIA L4", capability="8.9", memory_bytes=24 << 30, driver_version="", cuda_version="13.0")
 
@@ -121,7 +121,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     use(monkeypatch, L4)
     monkeypatch.setattr(tensorrt, "find_spec", lambda _name: object())
     monkeypatch.setattr(polygraphy.backend.trt, "TrtRunner", type("Inner", (Inner,), {}))
-    monkeypatch.setattr(polygraphy.backend.trt, "EngineFromBytes", lambda data: data)
+    monkeypatch.setattr(polygraphy.backend.trt, "EngineFromBytes", lambda data: lambda: data)
     path = tmp_path / "tensorrt-l4-fp16.engine"
     path.write_bytes(b"plan")
     return path
@@ -132,6 +132,7 @@ def test_outputs_outlive_the_next_call(engine: Path) -> None:
         first = runner.infer({"clip": np.ones((1, 3), np.float32)})
         second = runner.infer({"clip": np.zeros((1, 3), np.float32)})
         assert runner.last_inference_time() == 0.25
+        assert runner.kernels == HELD
     assert first["logits"].tolist() == [[2, 2, 2]]
     assert second["logits"].tolist() == [[0, 0, 0]]
 
@@ -141,13 +142,17 @@ def test_an_engine_of_rtx_is_compared_with_the_kernels_of_its_shape() -> None:
     strategies = rtx.DynamicShapesKernelSpecializationStrategy
     config = SimpleNamespace(dynamic_shapes_kernel_specialization_strategy=strategies.LAZY)
     engine = SimpleNamespace(create_runtime_config=lambda: config, create_execution_context=lambda given: given)
-    assert specialised_context(lambda: engine)() is config
+    context, kernels = specialised_context(engine)
+    assert context is config
+    assert kernels == SPECIALISED
     assert config.dynamic_shapes_kernel_specialization_strategy == strategies.EAGER
 
 
 @pytest.mark.parametrize("engine_", [SimpleNamespace(), SimpleNamespace(create_runtime_config=SimpleNamespace)])
 def test_an_engine_of_tensorrt_is_run_as_it_is(engine_: Any) -> None:
-    assert specialised_context(lambda: engine_)() is engine_
+    loaded, kernels = specialised_context(engine_)
+    assert loaded is engine_
+    assert kernels == HELD
 
 
 @pytest.mark.parametrize("names", [["clip", "scores"], ["clip", "logits", "stray"], ["clip"]])
