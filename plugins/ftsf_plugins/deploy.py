@@ -132,14 +132,14 @@ def _attributes(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_kernel(made: MachineCode, target: int) -> None:
-    """Raises Unsupported for a kernel that TensorRT would have to ask shared memory for, and for newer PTX than a driver
-    of ``target`` must take: an older folder of prebuilt kernels has such."""
+    """Raises Unsupported for a kernel that TensorRT would have to ask shared memory for, and for PTX that drivers of
+    ``target`` need not take: an older folder of prebuilt kernels has such."""
     if made.shared_bytes > USUAL_SHARED_BYTES:
         raise Unsupported(f"{made.name}: {made.shared_bytes} bytes of shared memory, expected {USUAL_SHARED_BYTES}")
     if (version := ptx_version(made.ptx)) > PTX_VERSIONS[target]:
         raise Unsupported(
-            f"{made.name}: PTX {version / 10}, expected {PTX_VERSIONS[target] / 10} for sm_{target}; make it again with "
-            "scripts/build-plugins"
+            f"{made.name}: PTX {version / 10}, expected {PTX_VERSIONS[target] / 10} for sm_{target}; "
+            "make it again with scripts/build-plugins"
         )
 
 
