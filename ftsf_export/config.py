@@ -19,6 +19,9 @@ BUILDERS = ("auto", "tensorrt", "rtx", "none")
 RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
 # 20 is read by the oldest TensorRT that a target ships (10.3); the Attention operator exists from 23 on.
 OPSET_DECOMPOSED, OPSET_ATTENTION = 20, 23
+# Where a CUDA grid ends along the axes on which batched kernels lay their clips (CUDA C++ Programming Guide, "Technical
+# Specifications per Compute Capability").
+MAX_BATCH = 65_535
 OPSETS = (20, 21, 22, 23, 24)
 
 _WHOLE_NUMBERS = (
@@ -78,9 +81,10 @@ class BatchRange:
 
     def problem(self) -> str:
         parts = (self.minimum, self.optimum, self.maximum)
-        if all(whole(1).holds(part) for part in parts) and 1 <= self.minimum <= self.optimum <= self.maximum:
+        ordered = 1 <= self.minimum <= self.optimum <= self.maximum <= MAX_BATCH
+        if all(whole(1).holds(part) for part in parts) and ordered:
             return ""
-        return f"batch: expected 1 <= MIN <= OPT <= MAX, got {self.minimum}:{self.optimum}:{self.maximum}"
+        return f"batch: expected 1 <= MIN <= OPT <= MAX <= {MAX_BATCH}, got {':'.join(map(str, parts))}"
 
     @property
     def static(self) -> bool:

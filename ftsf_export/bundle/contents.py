@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ftsf_export.bundle.files import name_problem
 from ftsf_export.bundle.folder import Folder, opened
-from ftsf_export.bundle.graph_file import GraphContent, UnreadableGraph, read_graph
+from ftsf_export.bundle.graph_file import ForeignGraph, GraphContent, read_graph
 from ftsf_export.bundle.hashed import CutShort, HashedReader, Sink
 from ftsf_export.bundle.manifest import (
     GOLDEN_NAME,
@@ -24,6 +24,8 @@ from ftsf_export.bundle.manifest import (
     FileEntry,
     Manifest,
 )
+from ftsf_export.bundle.protobuf import UnreadableGraph
+from ftsf_export.bundle.specs import BATCH
 from ftsf_export.errors import BundleError
 from ftsf_export.network.scope import Scope
 from ftsf_export.precision import PRECISIONS
@@ -32,6 +34,8 @@ _MIB, _GIB = 1 << 20, 1 << 30
 # Read into memory as a whole. The graph cannot be larger: protobuf ends at 2 GiB.
 _LARGEST = {MANIFEST_NAME: 16 * _MIB, "report.json": 256 * _MIB, GOLDEN_NAME: 4 * _GIB, ONNX_NAME: 2 * _GIB}
 _LARGEST_OTHER, _LARGEST_SUM = 32 * _GIB, 64 * _GIB
+# The element types that ONNX calls otherwise, but for capitals.
+_NUMPY_NAMES = {"FLOAT": "float32", "DOUBLE": "float64"}
 _UNFINISHED_NAME = re.compile(r"\..+\.partial-\d+-[0-9a-f]{8}")
 # No location that a runtime takes for anything but a file beside the graph (ONNX Runtime's "*/_ORT_MEM_ADDR_/*").
 _LOCATION = re.compile(r"[A-Za-z0-9._+-]+(/[A-Za-z0-9._+-]+)*")
@@ -129,19 +133,22 @@ def check_file(folder: Folder, name: str, manifest: Manifest, *, place: str = ""
         reader = HashedReader(stream, size, sink)
         try:
             content = read_graph(reader) if name == ONNX_NAME else None
+        except ForeignGraph as error:
+            problem = f"no graph of an export: {error}"
         except (UnreadableGraph, CutShort) as error:
-            problem = str(error)
+            problem = f"not a readable ONNX file: {error}"
         found = reader.finish()
     if found != entry.sha256:
         raise _altered(path, entry, f"{found} ({size} bytes)")
     if name == ONNX_NAME:
         if content is None:
-            raise BundleError(f"{path}: not a readable ONNX file: {problem}; export again")
+            raise BundleError(f"{path}: {problem}; export again")
         check_graph(content, manifest, str(path))
 
 
 def check_graph(content: GraphContent, manifest: Manifest, source: str) -> None:
-    """The graph refers to files of the bundle alone, and multiplies in the manifest's precision. Raises BundleError."""
+    """The graph is the one that the manifest speaks of: it refers to files of the bundle alone, takes and gives what is
+    said there, and multiplies in that precision. Raises BundleError."""
     for data in content.external:
         what = f"{source}: the values of {data.tensor!r} lie in {data.location[:200]!r}"
         if name_problem(data.location) or not _LOCATION.fullmatch(data.location):
@@ -151,8 +158,25 @@ def check_graph(content: GraphContent, manifest: Manifest, source: str) -> None:
             raise BundleError(f"{what}, which the manifest does not list, so nothing says what it holds; export again")
         if data.offset + (data.length or 0) > entry.size_bytes:
             raise BundleError(f"{what} beyond its end, {entry.size_bytes} bytes; export again")
-    if problem := _precision_problem(content, manifest):
-        raise BundleError(f"{source}: precision: {problem}; export again")
+    if problem := _shape_problem(content, manifest) or _precision_problem(content, manifest):
+        raise BundleError(f"{source}: {problem}; export again")
+
+
+def _shape_problem(content: GraphContent, manifest: Manifest) -> str:
+    """What the manifest says otherwise than the graph of its inputs, its outputs and its depth, or ""."""
+    sides = (("inputs", manifest.inputs, content.inputs), ("outputs", manifest.outputs, content.outputs))
+    for side, specs, values in sides:
+        said = ", ".join(f"{one.name} {one.dtype} {list(one.shape)}" for one in specs)
+        found = ", ".join(
+            f"{one.name} {_NUMPY_NAMES.get(one.element, one.element.lower())} "
+            f"{[BATCH if size is None else size for size in one.shape]}"
+            for one in values
+        )
+        if said != found:
+            return f"{side}: the manifest says {said[:300]}, the graph has {found[:300] or 'none'}"
+    if manifest.model.depth > content.nodes:
+        return f"depth: the manifest says {manifest.model.depth} blocks, and the graph has {content.nodes} nodes"
+    return ""
 
 
 def _precision_problem(content: GraphContent, manifest: Manifest) -> str:
@@ -170,8 +194,12 @@ def _precision_problem(content: GraphContent, manifest: Manifest) -> str:
         judged += bool(product.types)
         if other := next((one for one in product.types if one != asked.onnx), ""):
             names = {one.onnx: name for name, one in PRECISIONS.items()}
-            return f"the manifest says {asked.name}, but {product.name!r} multiplies {names.get(other, other)}"
-    return "" if judged else f"the manifest says {asked.name}, and no product outside the FP32 islands tells its type"
+            return (
+                f"precision: the manifest says {asked.name}, but {product.name!r} multiplies {names.get(other, other)}"
+            )
+    if judged:
+        return ""
+    return f"precision: the manifest says {asked.name}, and no product outside the FP32 islands tells its type"
 
 
 def _waits(folder: Folder, name: str, manifest: Manifest) -> bool:

@@ -1,21 +1,23 @@
 """What must be known of an ONNX file before anything opens it, read from its bytes as they are hashed.
 
-The machine that reads a bundle may have no onnx package, and no library may follow a file's references before they were
-looked at. So the messages of onnx.proto are walked here as protobuf's encoding has them (protobuf.dev, "Encoding"):
-where external data lies, and of which types the operands of products are. Where protobuf lets a later field replace an
-earlier one, both count here.
+The machine that reads a bundle may have no onnx package, and no library may follow a file's references, or work off its
+nodes, before they were looked at. So the messages of onnx.proto are walked here: where external data lies, of which
+types the operands of products are, what goes in and comes out. Where protobuf lets a later field replace an earlier
+one, both count here. What no export writes is refused: nodes and functions other than ours, a graph within the graph,
+sparse tensors, a name that stands for two values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass, field
 
 from ftsf_export.bundle.hashed import HashedReader
+from ftsf_export.bundle.protobuf import CONTENT, VARINT, UnreadableGraph, Wire
+from ftsf_export.network.operators import PLUGIN_DOMAIN, STANDARD_DOMAINS, operator_problem
 
-# Far above a network of a hundred blocks; below what a reader would be busy with for long.
-_MAX_FIELDS, _MAX_DEPTH, _MAX_NAME_BYTES = 500_000, 32, 1 << 16
-_VARINT, _EIGHT_BYTES, _CONTENT, _FOUR_BYTES = 0, 1, 2, 5
+# With every call of a function counted as the function's nodes: twice the largest graph that is traced.
+_MAX_NODES = 100_000
 # Nodes that multiply, and how many of their inputs are operands of the product.
 _OPERANDS = {"MatMul": 2, "Gemm": 2, "Conv": 2, "ConvTranspose": 2, "Einsum": 2, "Attention": 3}
 # onnx.proto, TensorProto.DataType.
@@ -26,8 +28,8 @@ _TYPES = {
 _MODEL_GRAPH, _MODEL_TRAINING, _MODEL_FUNCTION = 7, 20, 25
 
 
-class UnreadableGraph(ValueError):
-    """The bytes are no ONNX file, or one beyond every size of ours."""
+class ForeignGraph(ValueError):
+    """An ONNX file that holds what no export writes."""
 
 
 @dataclass(frozen=True)
@@ -49,215 +51,243 @@ class ProductNode:
 
 
 @dataclass(frozen=True)
-class GraphContent:
-    """What an ONNX file refers to and multiplies."""
+class GraphValue:
+    """An input or an output of the graph."""
 
-    external: tuple[ExternalData, ...]  #: Also of subgraphs, functions and attributes, in file order.
-    products: tuple[ProductNode, ...]  #: Of the graph and its subgraphs; a function's values have no types.
+    name: str  #: The tensor's.
+    element: str  #: Its element type by its ONNX name.
+    shape: tuple[int | None, ...]  #: A size for each dimension; None for one that is not fixed.
+
+
+@dataclass(frozen=True)
+class GraphContent:
+    """What an ONNX file refers to and multiplies, and what goes in and out."""
+
+    external: tuple[ExternalData, ...]  #: Also of functions and attributes, in file order.
+    products: tuple[ProductNode, ...]  #: Of the graph; a function's values have no types.
+    inputs: tuple[GraphValue, ...]  #: In file order.
+    outputs: tuple[GraphValue, ...]  #: In file order.
+    nodes: int  #: How many there are, with every call of a function counted as the function's nodes.
 
 
 def read_graph(reader: HashedReader) -> GraphContent:
-    """Reads a ModelProto from its first byte to its last. Raises UnreadableGraph, and CutShort of the reader."""
+    """Reads a ModelProto from its first byte to its last.
+
+    Raises UnreadableGraph for what is none, ForeignGraph for one that no export writes, and CutShort of the reader.
+    """
     walker = _Walker(reader)
     graphs = 0
-    for number, kind, value in walker.fields(reader.size):
-        if kind != _CONTENT:
-            continue
+    for number, value in walker.contents(reader.size):
         if number == _MODEL_GRAPH:
             graphs += 1
-            walker.graph(value, depth=1)
+            walker.graph(value)
         elif number == _MODEL_FUNCTION:
             walker.function(value)
         elif number == _MODEL_TRAINING:
-            walker.training(value)
+            raise ForeignGraph("it holds graphs for training")
     if graphs != 1:
         raise UnreadableGraph(f"expected one graph, found {graphs}")
-    return GraphContent(tuple(walker.external), walker.products())
+    return walker.content()
 
 
 @dataclass
-class _Walker:
-    """Walks the messages below a ModelProto, one method a message; ``end`` is where its bytes end."""
+class _Names:
+    """The values that one graph, or one function, makes: each of another name."""
 
-    reader: HashedReader
+    made: set[str] = field(default_factory=set)
+
+    def make(self, name: str) -> None:
+        if name in self.made:
+            raise ForeignGraph(f"the value {name[:200]!r} is made twice")
+        # An output that a node leaves out has no name.
+        if name:
+            self.made.add(name)
+
+
+@dataclass
+class _Walker(Wire):
+    """Walks the messages below a ModelProto, one method a message."""
+
     external: list[ExternalData] = field(default_factory=list)
+    inputs: list[GraphValue] = field(default_factory=list)
+    outputs: list[GraphValue] = field(default_factory=list)
     _types: dict[str, int] = field(default_factory=dict)
-    _nodes: list[tuple[str, list[str]]] = field(default_factory=list)
-    _seen: int = 0
+    _products: list[tuple[str, list[str]]] = field(default_factory=list)
+    _calls: Counter[str] = field(default_factory=Counter)
+    _functions: dict[str, int] = field(default_factory=dict)
+    _nodes: int = 0
 
-    def products(self) -> tuple[ProductNode, ...]:
+    def content(self) -> GraphContent:
+        if unknown := [name for name in self._calls if name not in self._functions]:
+            raise ForeignGraph(f"the operator {PLUGIN_DOMAIN}.{unknown[0]} has no function in the file")
+        nodes = self._nodes + sum(count * self._functions[name] for name, count in self._calls.items())
+        if nodes > _MAX_NODES:
+            raise ForeignGraph(
+                f"{nodes} nodes with those of the functions that it calls; at most {_MAX_NODES} are read"
+            )
         known = {name: _TYPES.get(number, str(number)) for name, number in self._types.items()}
-        return tuple(ProductNode(name, tuple(known[i] for i in inputs if i in known)) for name, inputs in self._nodes)
+        products = (ProductNode(name, tuple(known[i] for i in inputs if i in known)) for name, inputs in self._products)
+        return GraphContent(tuple(self.external), tuple(products), tuple(self.inputs), tuple(self.outputs), nodes)
 
-    def fields(self, end: int) -> Iterator[tuple[int, int, int]]:
-        """Number, wire type and value of each field up to ``end``; the value of content is where it ends, and what its
-        taker leaves of it is skipped."""
-        while self.reader.at < end:
-            self._seen += 1
-            if self._seen > _MAX_FIELDS:
-                raise UnreadableGraph(f"more than {_MAX_FIELDS} fields")
-            key = self._varint()
-            number, kind = key >> 3, key & 7
-            if not 0 < number < 1 << 29:
-                raise UnreadableGraph(f"field number {number} before byte {self.reader.at}")
-            if kind == _VARINT:
-                yield number, kind, self._varint()
-            elif kind == _CONTENT:
-                size = self._varint()
-                stop = self._within(size, end)
-                yield number, kind, stop
-                self.reader.skip(stop - self.reader.at)
-            elif kind in (_EIGHT_BYTES, _FOUR_BYTES):
-                self.reader.skip(self._within(8 if kind == _EIGHT_BYTES else 4, end) - self.reader.at)
-            else:
-                raise UnreadableGraph(f"wire type {kind} before byte {self.reader.at}")
-        if self.reader.at > end:
-            raise UnreadableGraph(f"a field reaches over the end of its message at byte {end}")
-
-    def graph(self, end: int, depth: int) -> None:
-        """GraphProto: nodes, initializers (dense and sparse), and the types of values."""
-        if depth > _MAX_DEPTH:
-            raise UnreadableGraph(f"graphs within graphs, more than {_MAX_DEPTH} deep")
-        for number, kind, value in self.fields(end):
-            if kind != _CONTENT:
-                continue
+    def graph(self, end: int) -> None:
+        """GraphProto: nodes, initializers, inputs, outputs, and the types of values."""
+        names, given = _Names(), _Names()
+        for number, value in self.contents(end):
             if number == 1:
-                self.node(value, depth)
+                self.node(value, names)
             elif number == 5:
-                self._typed(*self.tensor(value))
-            elif number == 15:
-                self.sparse_tensor(value)
-            elif number in (11, 12, 13):
+                name, element = self.tensor(value)
+                names.make(name)
+                self._typed(name, element)
+            elif number == 11:
+                self.inputs.append(self.value_info(value))
+                names.make(self.inputs[-1].name)
+            elif number == 12:
+                self.outputs.append(self.value_info(value))
+                given.make(self.outputs[-1].name)
+            elif number == 13:
                 self.value_info(value)
+            elif number == 15:
+                raise ForeignGraph("it holds a sparse tensor")
 
     def function(self, end: int) -> None:
         """FunctionProto: its nodes, and the defaults of its attributes. Its values are its own, so none is kept."""
-        outer, self._types = self._types, {}
-        kept = len(self._nodes)
-        for number, kind, value in self.fields(end):
-            if kind == _CONTENT and number == 7:
-                self.node(value, 1)
-            elif kind == _CONTENT and number == 11:
-                self.attribute(value, 1)
-        self._types = outer
-        del self._nodes[kept:]
-
-    def training(self, end: int) -> None:
-        """TrainingInfoProto: two graphs that no runtime of ours runs; their data is looked at all the same."""
-        for number, kind, value in self.fields(end):
-            if kind == _CONTENT and number in (1, 2):
-                self.graph(value, 1)
-
-    def node(self, end: int, depth: int) -> None:
-        """NodeProto."""
-        inputs, outputs, name, operation, made = [], [], "", "", 0
-        for number, kind, value in self.fields(end):
-            if kind != _CONTENT:
-                continue
+        types, products, calls, nodes = self._types, self._products, self._calls, self._nodes
+        self._types, self._products, self._calls, self._nodes = {}, [], Counter(), 0
+        names, name, domain = _Names(), "", ""
+        for number, value in self.contents(end):
             if number == 1:
-                inputs.append(self._text(value))
-            elif number == 2:
-                outputs.append(self._text(value))
-            elif number == 3:
-                name = self._text(value)
+                name = self.text(value)
             elif number == 4:
-                operation = self._text(value)
+                names.make(self.text(value))
+            elif number == 7:
+                self.node(value, names)
+            elif number == 10:
+                domain = self.text(value)
+            elif number == 11:
+                self.attribute(value)
+            elif number == 13:
+                self._without_overload(value)
+        if domain != PLUGIN_DOMAIN or name in self._functions:
+            raise ForeignGraph(f"the function {domain[:200]}.{name[:200]} is none of an export's, or is there twice")
+        if self._calls:
+            raise ForeignGraph(f"the function {name[:200]!r} calls a function")
+        self._functions[name] = self._nodes
+        self._types, self._products, self._calls, self._nodes = types, products, calls, nodes
+
+    def node(self, end: int, names: _Names) -> None:
+        """NodeProto."""
+        inputs, outputs, made, refers = [], [], 0, False
+        said = {3: "", 4: "", 7: ""}
+        for number, value in self.contents(end):
+            if number == 1:
+                inputs.append(self.text(value))
+            elif number == 2:
+                outputs.append(self.text(value))
+                names.make(outputs[-1])
+            elif number in said:
+                said[number] = self.text(value)
             elif number == 5:
-                made = self.attribute(value, depth) or made
-        if operation in _OPERANDS:
-            self._nodes.append((name or ", ".join(outputs), inputs[: _OPERANDS[operation]]))
+                element, reference = self.attribute(value)
+                made, refers = element or made, refers or reference
+            elif number == 8:
+                self._without_overload(value)
+        name, operation, domain = said.values()
+        name = name or ", ".join(outputs)
+        if problem := operator_problem(domain, operation):
+            raise ForeignGraph(f"the node {name[:200]!r}: {problem[:200]}")
+        self._nodes += 1
+        if domain not in STANDARD_DOMAINS:
+            self._calls[operation] += 1
+        elif operation == "Cast" and not (made or refers):
+            raise ForeignGraph(f"the node {name[:200]!r}: a Cast that does not say to which type")
+        elif operation in _OPERANDS:
+            self._products.append((name, inputs[: _OPERANDS[operation]]))
         if operation in ("Cast", "Constant") and made and outputs:
             self._typed(outputs[0], made)
 
-    def attribute(self, end: int, depth: int) -> int:
-        """AttributeProto; the element type that it gives a Cast (``to``) or a Constant (its tensor), 0 for none."""
-        name, number_given, made = "", 0, 0
+    def attribute(self, end: int) -> tuple[int, bool]:
+        """AttributeProto: the element type that it gives a Cast (``to``) or a Constant (its tensor), 0 for none; and
+        whether it stands for one of the function that it is in."""
+        name, number_given, made, refers = "", 0, 0, False
         for number, kind, value in self.fields(end):
-            if kind == _VARINT and number == 3:
+            if kind == VARINT and number == 3:
                 number_given = value
-            elif kind != _CONTENT:
+            elif kind != CONTENT:
                 continue
             elif number == 1:
-                name = self._text(value)
+                name = self.text(value)
             elif number in (5, 10):
                 made = self.tensor(value)[1]
             elif number in (6, 11):
-                self.graph(value, depth + 1)
+                raise ForeignGraph("it holds a graph within the graph")
+            elif number == 21:
+                refers = True
             elif number in (22, 23):
-                self.sparse_tensor(value)
-        return number_given if name == "to" else made
+                raise ForeignGraph("it holds a sparse tensor")
+        return (number_given if name == "to" else made), refers
 
     def tensor(self, end: int) -> tuple[str, int]:
         """TensorProto; its name and element type. External data counts whatever ``data_location`` says."""
         name, element, entries = "", 0, []
         for number, kind, value in self.fields(end):
-            if kind == _VARINT and number == 2:
+            if kind == VARINT and number == 2:
                 element = value
-            elif kind == _CONTENT and number == 8:
-                name = self._text(value)
-            elif kind == _CONTENT and number == 13:
+            elif kind == CONTENT and number == 8:
+                name = self.text(value)
+            elif kind == CONTENT and number == 13:
                 entries.append(self._entry(value))
         if entries:
             self.external.append(_external(name, entries))
         return name, element
 
-    def sparse_tensor(self, end: int) -> None:
-        """SparseTensorProto: values and indices are tensors."""
-        for number, kind, value in self.fields(end):
-            if kind == _CONTENT and number in (1, 2):
-                self.tensor(value)
-
-    def value_info(self, end: int) -> None:
-        """ValueInfoProto: name, and through TypeProto and TypeProto.Tensor the element type."""
+    def value_info(self, end: int) -> GraphValue:
+        """ValueInfoProto: name, and through TypeProto and TypeProto.Tensor the element type and the shape."""
         name, element = "", 0
-        for number, kind, value in self.fields(end):
-            if kind == _CONTENT and number == 1:
-                name = self._text(value)
-            elif kind == _CONTENT and number == 2:
-                for inner, inner_kind, stop in self.fields(value):
-                    if inner_kind == _CONTENT and inner == 1:
-                        types = [v for n, k, v in self.fields(stop) if k == _VARINT and n == 1]
-                        element = types[-1] if types else element
+        shape: list[int | None] = []
+        for number, value in self.contents(end):
+            if number == 1:
+                name = self.text(value)
+            elif number == 2:
+                for inner, stop in self.contents(value):
+                    if inner == 1:
+                        # Protobuf joins the shapes of a type that stands twice.
+                        made, sizes = self._tensor_type(stop)
+                        element, shape = made or element, shape + sizes
         self._typed(name, element)
+        return GraphValue(name, _TYPES.get(element, str(element)), tuple(shape))
+
+    def _tensor_type(self, end: int) -> tuple[int, list[int | None]]:
+        """TypeProto.Tensor: the element type, and of each dimension its size."""
+        element = 0
+        shape: list[int | None] = []
+        for number, kind, value in self.fields(end):
+            if kind == VARINT and number == 1:
+                element = value
+            elif kind == CONTENT and number == 2:
+                for inner, stop in self.contents(value):
+                    # A size, or the name of one that is not fixed.
+                    said = [one if is_ == VARINT else None for number, is_, one in self.fields(stop) if number < 3]
+                    shape += [said[-1] if said else None] if inner == 1 else []
+        return element, shape
 
     def _entry(self, end: int) -> tuple[str, str]:
         """StringStringEntryProto."""
         found: dict[int, str] = {}
-        for number, kind, value in self.fields(end):
-            if kind == _CONTENT and number in (1, 2):
+        for number, value in self.contents(end):
+            if number in (1, 2):
                 if number in found:
                     raise UnreadableGraph("external data: an entry with two keys or two values")
-                found[number] = self._text(value)
+                found[number] = self.text(value)
         return found.get(1, ""), found.get(2, "")
 
     def _typed(self, name: str, element: int) -> None:
         if name and element and self._types.setdefault(name, element) != element:
-            raise UnreadableGraph(f"the value {name!r} has two types")
+            raise UnreadableGraph(f"the value {name[:200]!r} has two types")
 
-    def _within(self, size: int, end: int) -> int:
-        stop = self.reader.at + size
-        if stop > end:
-            raise UnreadableGraph(f"a field of {size} bytes at byte {self.reader.at} reaches over its message's end")
-        return stop
-
-    def _text(self, stop: int) -> str:
-        size = stop - self.reader.at
-        if size > _MAX_NAME_BYTES:
-            raise UnreadableGraph(f"a name of {size} bytes at byte {self.reader.at}")
-        try:
-            return self.reader.take(size).decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise UnreadableGraph(f"a name before byte {stop} is not UTF-8") from error
-
-    def _varint(self) -> int:
-        """Groups of seven bits, the lowest first; at most ten of them, for 64 bits."""
-        value = 0
-        for shift in range(0, 70, 7):
-            byte = self.reader.byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-        raise UnreadableGraph(f"a number of more than 64 bits before byte {self.reader.at}")
+    def _without_overload(self, stop: int) -> None:
+        if self.text(stop):
+            raise ForeignGraph("it holds a function that shares its name with another (an overload)")
 
 
 def _external(tensor: str, entries: list[tuple[str, str]]) -> ExternalData:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle.specs import (
+    BATCH,
     CheckpointWeights,
     GivenWeights,
     GraphRecord,
@@ -102,6 +103,7 @@ class Manifest:
 
     def _contradictions(self) -> Iterator[str]:
         """What two fields say differently: an engine and the graph, or the request and what was made."""
+        yield from self._other_sizes()
         for engine in self.engines:
             if engine.precision != self.precision:
                 yield f"engines: {engine.file}: expected {self.precision} as the graph is, got {engine.precision}"
@@ -110,6 +112,20 @@ class Manifest:
         for name, (asked, made) in pairs.items():
             if name in self.asked.given and asked != made:
                 yield f"asked: {name}: expected {made} as was made, got {asked}"
+
+    def _other_sizes(self) -> Iterator[str]:
+        """Sizes of inputs, outputs and clips that are not those of the architecture and of a call."""
+        model, how = self.model, self.preprocessing
+        sizes = {"B": self.batch.minimum if self.batch.static else BATCH, "L": model.num_classes}
+        sizes |= {"F": model.frames, "C": model.channels, "H": model.height, "W": model.width}
+        for spec in (*self.inputs, *self.outputs):
+            expected = [sizes.get(letter, size) for letter, size in zip(spec.layout, spec.shape, strict=True)]
+            if expected != list(spec.shape):
+                yield f"{spec.name}: expected {expected} by batch and model, got {list(spec.shape)}"
+        clip = {"frames": (model.frames, how.frames), "crop": ((model.height, model.width), how.crop)}
+        for name, (expected_, got) in {**clip, "mean": (model.channels, len(how.mean))}.items():
+            if expected_ != got:
+                yield f"preprocessing: {name}: expected {expected_} as the model has, got {got}"
 
     @property
     def random_weights(self) -> bool:

@@ -18,6 +18,9 @@ BATCH = "batch"
 # Frames of the video that one clip spans: TimeSformer takes 8 frames 32 apart, or 16 frames 16 apart (Bertasius et
 # al. 2021, section 4.3), which is about ten seconds, a Kinetics video, at 25 frames a second.
 SPAN = 256
+# Of the statistics of pixels in [0, 1]. A pixel that they normalise is at most 50,500 from 0: still a number in FP16,
+# which ends at 65,504.
+MEAN_BOUNDS, STD_BOUNDS = (-100.0, 100.0), (0.002, 1000.0)
 _ABOVE_ZERO = Rule("a number above 0", lambda value: value > 0, {"exclusiveMinimum": 0})
 
 
@@ -70,6 +73,11 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std):
             raise ValueError(f"std: expected {len(self.mean)} numbers, one for each mean, got {len(self.std)}")
+        for name, (least, most) in {"mean": MEAN_BOUNDS, "std": STD_BOUNDS}.items():
+            if wild := [value for value in getattr(self, name) if not least <= value <= most]:
+                raise ValueError(
+                    f"{name}: expected numbers from {least:g} to {most:g} for pixels in 0..1, got {wild[0]:g}"
+                )
 
     @classmethod
     def of_timesformer(cls, *, frames: int, height: int, width: int, channels: int) -> Preprocessing:

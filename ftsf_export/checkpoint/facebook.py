@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import Preprocessing
@@ -50,7 +51,7 @@ def open_file(tensors: TensorFile, config: ExportConfig) -> Found:
         model=model,
         origins=facebook_origins(model),
         set_aside=tuple(f"{key} ({what})" for key, what in tensors.beside.items() if "\n" not in what),
-        preprocessing=_preprocessing(model, data),
+        preprocessing=_preprocessing(model, data, tensors.path),
         warnings=warnings,
     )
 
@@ -117,12 +118,16 @@ def _shape(tensors: TensorFile, name: str, rank: int) -> tuple[int, ...]:
     return shape
 
 
-def _preprocessing(model: TimeSformerConfig, data: dict[str, list[float]]) -> Preprocessing:
-    """As the original tests; what its DATA section does not say, or says wrongly, is the default."""
+def _preprocessing(model: TimeSformerConfig, data: dict[str, list[float]], path: Path) -> Preprocessing:
+    """As the original tests; what its DATA section does not say is the default. Raises UsageError for numbers that
+    normalise no pixel."""
     how = default_preprocessing(model)
     mean, std = tuple(data.get("MEAN", how.mean)), tuple(data.get("STD", how.std))
-    if len(mean) == len(std) == model.channels and all(value > 0 for value in std):
-        how = replace(how, mean=mean, std=std)
+    if len(mean) == len(std) == model.channels:
+        try:
+            how = replace(how, mean=mean, std=std)
+        except ValueError as error:
+            raise UsageError(f"checkpoint: {path}: DATA: {error}") from error
     rate = int(data.get("SAMPLING_RATE", [0])[0])
     return replace(how, stride=rate) if 1 <= rate <= 4096 else how
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import Preprocessing
+from ftsf_export.bundle.specs import MEAN_BOUNDS, STD_BOUNDS
 from ftsf_export.checkpoint.found import FILTERS, HUGGING_FACE, MOST, Found, check_bounds, default_preprocessing
 from ftsf_export.checkpoint.names import huggingface_origins
 from ftsf_export.checkpoint.settings import Settings
@@ -224,8 +225,8 @@ def _statistics(settings: Settings, channels: int) -> tuple[tuple[float, ...], t
     """Mean and deviation a channel; 0 and 1 where nothing is normalised."""
     if not settings.flag("do_normalize", True):
         return (0.0,) * channels, (1.0,) * channels
-    mean = settings.numbers("image_mean", (0.485, 0.456, 0.406), count=channels)
-    return mean, settings.numbers("image_std", (0.229, 0.224, 0.225), count=channels, positive=True)
+    mean = settings.numbers("image_mean", (0.485, 0.456, 0.406), bounds=MEAN_BOUNDS, count=channels)
+    return mean, settings.numbers("image_std", (0.229, 0.224, 0.225), bounds=STD_BOUNDS, count=channels)
 
 
 def is_huggingface(tensors: TensorFile) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from fast_timesformer import weights
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import Preprocessing
+from ftsf_export.bundle.specs import MEAN_BOUNDS, STD_BOUNDS
 from ftsf_export.checkpoint.found import FILTERS, MOST, Found, check_bounds, default_preprocessing
 from ftsf_export.checkpoint.names import own_origins
 from ftsf_export.checkpoint.settings import Settings
@@ -66,8 +67,8 @@ def _preprocessing(said: Mapping[str, Any] | None, model: TimeSformerConfig, ten
     if said is None:
         return default
     settings = Settings(dict(said), f"{tensors.path}, preprocessing")
-    mean = settings.numbers("mean", (0.0,) * model.channels, count=model.channels)
-    std = settings.numbers("std", (1.0,) * model.channels, count=model.channels, positive=True)
+    mean = settings.numbers("mean", (0.0,) * model.channels, bounds=MEAN_BOUNDS, count=model.channels)
+    std = settings.numbers("std", (1.0,) * model.channels, bounds=STD_BOUNDS, count=model.channels)
     side, resized = max(default.crop), said.get("resize_short_side", 0) is not None
     known: dict[str, Any] = {
         "resize_short_side": settings.whole("resize_short_side", side, most=MOST["height"]) if resized else None,

@@ -87,13 +87,15 @@ class Settings:
         self.note(name, f"one of {', '.join(allowed)}", value)
         return default
 
-    def numbers(self, name: str, default: Sequence[float], *, count: int, positive: bool = False) -> tuple[float, ...]:
+    def numbers(
+        self, name: str, default: Sequence[float], *, count: int, bounds: tuple[float, float]
+    ) -> tuple[float, ...]:
         """One number a channel, ``count`` of them."""
-        value = self._values.get(name, list(default))
+        value, (least, most) = self._values.get(name, list(default)), bounds
         each = value if isinstance(value, list) else []
-        if len(each) == count and all(_is_number(v) and (v > 0 or not positive) for v in each):
+        if len(each) == count and all(_is_number(v) and least <= v <= most for v in each):
             return tuple(float(v) for v in each)
-        self.note(name, f"one number{' above 0' if positive else ''} for each of {count} channels", value)
+        self.note(name, f"one number from {least:g} to {most:g} for each of {count} channels", value)
         return tuple(default)
 
     def note(self, name: str, expected: str, got: object) -> None:

@@ -1,5 +1,5 @@
-"""Is the graph what we promise? Standard operators, or functions of such (plugins), no float64, no control flow, and no
-shape that depends on data."""
+"""Is the graph what we promise? Operators of ``network.operators`` or functions of such (plugins), no float64, and a
+type and a shape for every value."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ import onnx_ir as ir
 from ftsf_export.errors import ExportError
 from ftsf_export.graph.onnx_model import OnnxModel
 from ftsf_export.graph.plugin_ops import DOMAIN, PLUGIN_OPS
-
-CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
-# Their outputs' shapes depend on values, or they exist to compute shapes at run time.
-SHAPES_FROM_DATA = frozenset({"NonZero", "Unique", "Compress", "TopK", "NonMaxSuppression", "Shape", "Size", "Range"})
+from ftsf_export.network.operators import operator_problem
 
 
 def check(model: OnnxModel) -> None:
@@ -48,12 +45,10 @@ def _node_problems(
     """``functions``: operators that the file explains. ``shapes``: whether each output has one; in a function, where
     they differ from call to call, none does."""
     problems = []
-    if node.domain not in ("", "ai.onnx") and node.op_identifier() not in functions:
-        problems.append(f"{node.name}: operator {node.domain}.{node.op_type} is not a standard one")
-    if node.op_type in CONTROL_FLOW:
-        problems.append(f"{node.name}: control flow ({node.op_type})")
-    if node.op_type in SHAPES_FROM_DATA:
-        problems.append(f"{node.name}: a shape computed at run time ({node.op_type})")
+    if problem := operator_problem(node.domain, node.op_type):
+        problems.append(f"{node.name}: {problem}")
+    elif node.domain == DOMAIN and node.op_identifier() not in functions:
+        problems.append(f"{node.name}: the operator {DOMAIN}.{node.op_type} has no function here")
     for value in node.outputs:
         if value.dtype == ir.DataType.DOUBLE:
             problems.append(f"{node.name}: float64")

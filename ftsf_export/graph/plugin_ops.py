@@ -14,7 +14,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DOMAIN = "ftsf"
+from ftsf_export.network.operators import PLUGIN_DOMAIN
+
+DOMAIN = PLUGIN_DOMAIN
 DOMAIN_VERSION = 1
 # What attentions of one model may differ in, and a body may not depend on but through a reference.
 OWN_ATTRIBUTES = ("tokens", "along", "axes", "split_order", "merge_order")

@@ -61,14 +61,25 @@ def small_manifest(
 
 
 def graph_bytes(note: str = "model bytes", precision: str = "fp16", **changes: Any) -> bytes:
-    """An ONNX file with one product in ``precision``; ``note`` tells one from another, ``changes`` are of the graph."""
+    """An ONNX file with one product in ``precision``, of clips of two frames of 32 pixels and five classes.
+
+    ``note`` tells one from another, ``changes`` are of the graph.
+    """
     element = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}[precision]
-    weight = helper.make_tensor("weight", element, (2, 2), [1.0, 0.0, 0.0, 1.0])
+    weights = [
+        helper.make_tensor("weight", element, (32, 5), [1.0] * 160),
+        helper.make_tensor("axes", 7, (3,), [1, 2, 3]),
+    ]
     graph: dict[str, Any] = {
-        "nodes": [helper.make_node("MatMul", ["clip", "weight"], ["logits"], name="head/MatMul")],
-        "inputs": [helper.make_tensor_value_info("clip", element, (2, 2))],
-        "outputs": [helper.make_tensor_value_info("logits", element, (2, 2))],
-        "initializer": [weight],
+        "nodes": [
+            helper.make_node("Cast", ["clip"], ["pixels"], to=element),
+            helper.make_node("MatMul", ["pixels", "weight"], ["scores"], name="head/MatMul"),
+            helper.make_node("Cast", ["scores"], ["wide"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMean", ["wide", "axes"], ["logits"], keepdims=0),
+        ],
+        "inputs": [helper.make_tensor_value_info("clip", TensorProto.FLOAT, ("batch", 2, 3, 32, 32))],
+        "outputs": [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("batch", 5))],
+        "initializer": weights,
     }
     model = helper.make_model(helper.make_graph(name="g", **{**graph, **changes}), doc_string=note)
     return bytes(model.SerializeToString())

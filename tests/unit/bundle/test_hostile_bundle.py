@@ -13,25 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
 from ftsf_export.bundle import Bundle, BundleWriter, FileEntry, copies, sha256_of
-from ftsf_export.bundle.files import entry_of
 from ftsf_export.bundle.hashed import HashedReader
 from ftsf_export.errors import BundleError, OutputError
-from tests.unit.manifests import graph_bytes, note_of, read_manifest, rehash
+from tests.unit.bundle.forged import list_file, refused
+from tests.unit.manifests import graph_bytes, note_of, read_manifest
 
 Write = Callable[..., Bundle]
 HOSTILE = ["link", "dangling", "fifo", "socket", "folder"]
-
-
-def refused(path: Path) -> str:
-    with pytest.raises(BundleError) as caught:
-        Bundle.open(path)
-    assert "\n" not in caught.value.message
-    return caught.value.message
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes | str]]:
@@ -64,15 +55,6 @@ def put(path: Path, kind: str, outside: Path) -> None:
                 end.bind(path.name)
         finally:
             os.chdir(here)
-
-
-def list_file(root: Path, name: str, content: bytes) -> None:
-    """Lists a file in the manifest that is not at its place."""
-    draft = root.parent / "draft"
-    draft.write_bytes(content)
-    manifest = read_manifest(root)
-    manifest = replace(manifest, files={**manifest.files, name: entry_of(draft)})
-    (root / "manifest.json").write_bytes(manifest.to_bytes())
 
 
 @pytest.fixture
@@ -164,118 +146,6 @@ def test_recording_writes_through_no_hard_link(bundle: Bundle, outside: Path, sm
     bundle.with_verdicts([small.verdict(bundle.path, gate="one")])
     assert (outside / "manifest").read_bytes() == before
     assert len(Bundle.open(bundle.path).verdicts) == 2
-
-
-def external(location: str, **entries: str) -> TensorProto:
-    tensor = helper.make_tensor("weight", TensorProto.FLOAT16, (2, 2), [1.0] * 4)
-    tensor.ClearField("int32_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    for key, value in {"location": location, **entries}.items():
-        tensor.external_data.add(key=key, value=value)
-    return tensor
-
-
-def with_graph(bundle: Bundle, data: bytes) -> Path:
-    bundle.onnx_path.write_bytes(data)
-    rehash(bundle.path)
-    return bundle.path
-
-
-def test_external_data_is_a_listed_file_whose_hash_holds(bundle: Bundle) -> None:
-    (bundle.path / "w.bin").write_bytes(b"\0" * 8)
-    root = with_graph(bundle, graph_bytes(initializer=[external("w.bin")]))
-    assert "'w.bin', which the manifest does not list" in refused(root)
-    list_file(root, "w.bin", b"\0" * 8)
-    with Bundle.open(root).graph_copy() as path:
-        assert (path.parent / "w.bin").read_bytes() == b"\0" * 8
-    (root / "w.bin").write_bytes(b"\1" * 8)
-    assert "w.bin: altered or damaged" in refused(root)
-    (root / "w.bin").rename(root / "kept")
-    (root / "w.bin").symlink_to("kept")
-    assert "w.bin: a symbolic link" in refused(root)
-
-
-@pytest.mark.parametrize("location", ["../w.bin", "/etc/hostname", "*/_ORT_MEM_ADDR_/*", "a//b", "./w.bin", "w\\x"])
-def test_external_data_lies_nowhere_else(bundle: Bundle, location: str) -> None:
-    assert "no name in a bundle" in refused(with_graph(bundle, graph_bytes(initializer=[external(location)])))
-
-
-@pytest.mark.parametrize(
-    ("entries", "said"),
-    [
-        ({"offset": "4", "length": "8"}, "beyond its end, 8 bytes"),
-        ({"offset": "-1"}, "is no number of bytes"),
-        ({"length": "9" * 30}, "is no number of bytes"),
-    ],
-)
-def test_external_data_lies_within_its_file(bundle: Bundle, entries: dict[str, str], said: str) -> None:
-    (bundle.path / "w.bin").write_bytes(b"\0" * 8)
-    list_file(bundle.path, "w.bin", b"\0" * 8)
-    assert said in refused(with_graph(bundle, graph_bytes(initializer=[external("w.bin", **entries)])))
-
-
-def hidden_places() -> Iterator[tuple[str, bytes]]:
-    """A graph for each place in which ONNX lets a tensor stand."""
-    tensor = external("hidden.bin")
-    product = helper.make_node("MatMul", ["clip", "weight"], ["logits"])
-    own = onnx.load_from_string(graph_bytes()).graph.initializer
-    constant = helper.make_node("Constant", [], ["c"], value=tensor)
-    inner = helper.make_graph([constant], "inner", [], [helper.make_empty_tensor_value_info("c")])
-    choice = helper.make_node("If", ["cond"], ["y"], then_branch=inner, else_branch=inner)
-    sparse = onnx.SparseTensorProto(values=tensor, dims=[4])
-    yield "attribute", graph_bytes(nodes=[product, constant], initializer=own)
-    yield "subgraph", graph_bytes(nodes=[product, choice], initializer=own)
-    yield "sparse", graph_bytes(sparse_initializer=[sparse], initializer=own)
-    model = onnx.load_from_string(graph_bytes())
-    model.functions.append(helper.make_function("d", "F", [], ["c"], [constant], []))
-    yield "function", model.SerializeToString()
-    model = onnx.load_from_string(graph_bytes())
-    model.training_info.add().algorithm.CopyFrom(inner)
-    yield "training", model.SerializeToString()
-    # Protobuf merges a message that stands twice.
-    extra = onnx.ModelProto(graph=onnx.GraphProto(initializer=[tensor]))
-    yield "merged", graph_bytes() + extra.SerializeToString()
-
-
-@pytest.mark.parametrize(("place", "data"), list(hidden_places()), ids=lambda value: value if value.isascii() else "")
-def test_external_data_hides_nowhere(bundle: Bundle, place: str, data: bytes) -> None:
-    said = refused(with_graph(bundle, data))
-    assert ("expected one graph, found 2" if place == "merged" else "'hidden.bin'") in said
-
-
-@pytest.mark.parametrize(
-    ("data", "said"),
-    [
-        (b"", "expected one graph, found 0"),
-        (b"not an ONNX file", "not a readable ONNX file"),
-        (graph_bytes()[:-3], "not a readable ONNX file"),
-        (b"\x0b" + graph_bytes(), "wire type 3"),
-        (b"\x3a\xff\xff\xff\xff\x7f", "reaches over its message's end"),
-        (b"\x80" * 11, "more than 64 bits"),
-        (b"\x08\x01" * 500_001, "more than 500000 fields"),
-        (graph_bytes().replace(b"head/MatMul", b"head/\xff\xfftMul"), "is not UTF-8"),
-    ],
-)
-def test_an_unreadable_graph_is_one_line_and_exit_2(bundle: Bundle, data: bytes, said: str) -> None:
-    assert said in refused(with_graph(bundle, data))
-
-
-@pytest.mark.parametrize(("graph", "said"), [("fp16", "bf16"), ("fp32", "fp16"), ("bf16", "fp16"), ("fp16", "fp32")])
-def test_the_precision_is_the_graphs_own(tmp_path: Path, write_bundle: Write, graph: str, said: str) -> None:
-    """A wider precision in the manifest would widen the limits."""
-    root = write_bundle(tmp_path / "out", precision=graph).path
-    manifest = json.loads((root / "manifest.json").read_bytes())
-    manifest["precision"] = said
-    (root / "manifest.json").write_text(json.dumps(manifest))
-    assert f"precision: the manifest says {said}, but 'head/MatMul' multiplies {graph}" in refused(root)
-
-
-def test_islands_do_not_hide_every_product(bundle: Bundle) -> None:
-    manifest = read_manifest(bundle.path)
-    wide = replace(manifest.graph.islands[0], scope="head")
-    changed = replace(manifest, graph=replace(manifest.graph, islands=(wide,)))
-    (bundle.path / "manifest.json").write_bytes(changed.to_bytes())
-    assert "no product outside the FP32 islands tells its type" in refused(bundle.path)
 
 
 @contextmanager

@@ -171,7 +171,20 @@ def object_of_no_field() -> list[object]:
         (("preprocessing", "crop"), [224], "preprocessing.crop"),
         (("preprocessing", "frames"), True, "preprocessing.frames"),
         (("graph", "taps", 0, "tokens"), "some", "all, class"),
-        (("batch", "minimum"), 5, "batch: expected 1 <= MIN <= OPT <= MAX, got 5:4:8"),
+        (("batch", "minimum"), 5, "batch: expected 1 <= MIN <= OPT <= MAX <= 65535, got 5:4:8"),
+        (("batch", "maximum"), 10**30, f"batch: expected 1 <= MIN <= OPT <= MAX <= 65535, got 1:4:{10**30}"),
+        (("batch",), {"minimum": 9, "optimum": 9, "maximum": 9}, "clip: expected [9, 8, 3, 224, 224] by batch and"),
+        (("outputs", 0, "shape"), ["batch", 10**30], "logits: expected ['batch', 400] by batch and model"),
+        (("model", "frames"), 10**6, "clip: expected ['batch', 1000000, 3, 224, 224]"),
+        (("preprocessing", "frames"), 10**6, "preprocessing: frames: expected 8 as the model has, got 1000000"),
+        (("preprocessing", "crop"), [224, 10**30], "preprocessing: crop: expected (224, 224) as the model has"),
+        (
+            ("preprocessing", "mean"),
+            [0.4, 0.4, 1e29],
+            "mean: expected numbers from -100 to 100 for pixels in 0..1, got 1",
+        ),
+        (("preprocessing", "std"), [0.2, 0.2, 1e-3], "std: expected numbers from 0.002 to 1000 for pixels in 0..1"),
+        (("preprocessing", "std"), [0.2, 0.2, 1e29], "std: expected numbers from 0.002 to 1000 for pixels in 0..1"),
         (("files", "model.onnx", "sha256"), SHA.upper(), "files.model.onnx.sha256"),
         (("files", "model.onnx", "size_bytes"), -1, "files.model.onnx.size_bytes"),
         (("verdicts", 0, "status"), "green", "passed, failed, inconclusive, not_run"),
@@ -284,8 +297,13 @@ def test_every_wrong_field_is_said_at_once() -> None:
 
 def test_what_was_asked_is_kept_as_it_was_written() -> None:
     asked = ExportConfig(attn="regular", size="240x320", batch="1:2:4", checkpoint="/data/w.pt")  # type: ignore[arg-type]
-    model = replace(small_manifest().model, attn_mechanism="regular", height=240, width=320)
-    back = Manifest.from_bytes(small_manifest(asked=asked, model=model).to_bytes()).asked
+    usual = small_manifest()
+    sizes = {
+        "model": replace(usual.model, attn_mechanism="regular", height=240, width=320),
+        "inputs": (replace(usual.inputs[0], shape=("batch", 8, 3, 240, 320)),),
+        "preprocessing": replace(usual.preprocessing, crop=(240, 320)),
+    }
+    back = Manifest.from_bytes(small_manifest(asked=asked, **sizes).to_bytes()).asked
     assert back.written() == {"attn": "regular", "size": "240x320", "batch": "1:2:4", "checkpoint": "w.pt"}
     assert back.given == asked.given
 

@@ -39,13 +39,17 @@ def test_preprocessing_from_its_configuration(tmp_path: Path) -> None:
     assert set(checkpoint.unused) == {"epoch (14)", "optimizer_state (dict of 2)"}
 
 
-@pytest.mark.parametrize(
-    "cfg", ["", "DATA:\n  MEAN: [a]\n  STD: []\n", "DATA:\n  STD: [0.0, 1, 1]\n", "junk: [\n" * 99]
-)
+@pytest.mark.parametrize("cfg", ["", "DATA:\n  MEAN: [a]\n  STD: []\n", "DATA:\n  STD: [0.0, 1]\n", "junk: [\n" * 99])
 def test_without_one_it_is_the_originals(tmp_path: Path, cfg: str) -> None:
     checkpoint = describe_checkpoint(write_pyth(tmp_path / "a.pyth", their_model(**WIDE), cfg=cfg), ExportConfig())
     how = checkpoint.preprocessing
     assert (how.mean, how.std, how.stride) == ((0.45,) * 3, (0.225,) * 3, 64)
+
+
+@pytest.mark.parametrize("cfg", ["DATA:\n  STD: [0.0, 1, 1]\n", "DATA:\n  MEAN: [0, 999999999, 0]\n"])
+def test_statistics_that_normalise_no_pixel(tmp_path: Path, cfg: str) -> None:
+    with pytest.raises(UsageError, match=r"a\.pyth: DATA: (std|mean): expected numbers from .* for pixels in 0\.\.1"):
+        describe_checkpoint(write_pyth(tmp_path / "a.pyth", their_model(**WIDE), cfg=cfg), ExportConfig())
 
 
 def test_space_only_says_its_frames_in_its_configuration_or_not_at_all(tmp_path: Path) -> None:

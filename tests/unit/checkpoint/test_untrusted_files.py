@@ -177,6 +177,7 @@ def test_json_that_is_none(huggingface: Callable[..., Path], text: str) -> None:
     [
         ("size", {"height": 24, "width": 24}), ("size", 0), ("crop_size", {"height": 24}), ("do_rescale", False),
         ("rescale_factor", 1 / 127.5), ("image_mean", [0.5]), ("image_std", [0, 1, 1]), ("resample", 9),
+        ("image_mean", [0.5, 0.5, 1e29]), ("image_std", [1, 1, 1e-4]), ("image_std", [1, 1, 1e4]),
         ("do_center_crop", False), ("do_normalize", "yes"),
     ],
 )  # fmt: skip
