@@ -81,8 +81,8 @@ class BatchRange:
 
     def problem(self) -> str:
         parts = (self.minimum, self.optimum, self.maximum)
-        ordered = 1 <= self.minimum <= self.optimum <= self.maximum <= MAX_BATCH
-        if all(whole(1).holds(part) for part in parts) and ordered:
+        whole_numbers = all(whole(1).holds(part) for part in parts)
+        if whole_numbers and self.minimum <= self.optimum <= self.maximum <= MAX_BATCH:
             return ""
         return f"batch: expected 1 <= MIN <= OPT <= MAX <= {MAX_BATCH}, got {':'.join(map(str, parts))}"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -29,6 +30,9 @@ class Status(str, Enum):
     FAILED = "failed"
     INCONCLUSIVE = "inconclusive"
     NOT_RUN = "not_run"
+
+
+WORST_FIRST = (Status.FAILED, Status.INCONCLUSIVE, Status.PASSED, Status.NOT_RUN)
 
 
 class Bound(str, Enum):
@@ -164,6 +168,14 @@ class Verdict:
             return ""
         when = "at the export" if self.recorded_by == "export" else f"by ftsf {self.recorded_by}"
         return f"recorded {when}, not judged here"
+
+
+def outcome(verdicts: Iterable[Verdict]) -> str:
+    """How many gates ended how, the worst first: "1 failed, 3 passed, 2 not run". No single word for all of them:
+    half a proof is not green."""
+    found = Counter(verdict.status for verdict in verdicts)
+    said = [f"{found[status]} {status.value.replace('_', ' ')}" for status in WORST_FIRST if found[status]]
+    return ", ".join(said) or "no gate was run"
 
 
 def raise_for_failed(verdicts: Iterable[Verdict]) -> None:

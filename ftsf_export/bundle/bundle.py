@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,7 +31,7 @@ from ftsf_export.bundle.update import (
 )
 from ftsf_export.errors import BundleError
 from ftsf_export.network.scope import CLIP, LOGITS
-from ftsf_export.verdict import Status, Verdict, failing, raise_for_failed
+from ftsf_export.verdict import Status, Verdict, failing, outcome, raise_for_failed
 
 if TYPE_CHECKING:
     from ftsf_export.bundle.golden import Golden
@@ -119,9 +118,8 @@ class Bundle:
         return tuple(_current(verdict, self.manifest) for verdict in self.manifest.verdicts)
 
     def __repr__(self) -> str:
-        found = Counter(verdict.status.value for verdict in self.verdicts)
-        said = ", ".join(f"{number} {status}" for status, number in found.items()).replace("_", " ") or "no gates"
-        return f"<Bundle {self.path}: {self.manifest.model.attn_mechanism}, {self.manifest.precision}, gates: {said}>"
+        of = f"{self.manifest.model.attn_mechanism}, {self.manifest.precision}"
+        return f"<Bundle {self.path}: {of}, gates: {outcome(self.verdicts)}>"
 
     @property
     def passed(self) -> bool:

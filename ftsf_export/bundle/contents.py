@@ -52,9 +52,9 @@ def opened_bundle(root: Path) -> Iterator[Folder]:
         except FileNotFoundError as error:
             raise BundleError(f"{root}: no such bundle; make one with: ftsf-export -o {root}") from error
         except NotADirectoryError as error:
-            raise BundleError(
-                f"{root}: a file, not a bundle directory; make one with: ftsf-export -o {root}"
-            ) from error
+            inside = (root.parent / MANIFEST_NAME).is_file()
+            mend = f"give its directory: {root.parent}" if inside else f"make one with: ftsf-export -o {root}-bundle"
+            raise BundleError(f"{root}: a file, not a bundle directory; {mend}") from error
         except OSError as error:
             raise BundleError(f"{root}: cannot be read: {error.strerror or error}") from error
         yield folder

@@ -167,6 +167,12 @@ class GraphRecord:
             why: tuple(one for one in self.islands if one.reason == why) for why in [one.reason for one in self.islands]
         }
 
+    @property
+    def rewrites_by_saving(self) -> tuple[tuple[AppliedRewrite, ...], tuple[AppliedRewrite, ...]]:
+        """The rewrites that save products, and those that spare copies and kernels alone."""
+        saving = tuple(rewrite for rewrite in self.rewrites if rewrite.saved_flops)
+        return saving, tuple(rewrite for rewrite in self.rewrites if not rewrite.saved_flops)
+
     def has_rewrite(self, name: str) -> bool:
         return any(rewrite.name == name for rewrite in self.rewrites)
 

@@ -12,6 +12,7 @@ from ftsf_export.checkpoint.tensors import TensorFile
 from ftsf_export.errors import UsageError
 
 HUGGING_FACE = "Hugging Face"
+_SHOWN = 3
 # What a configuration may ask for at most. Somebody else's file must not decide how much memory this process takes.
 MOST = {
     "frames": 4096, "channels": 64, "height": 8192, "width": 8192, "num_classes": 1_000_000, "dim": 16384,
@@ -36,6 +37,7 @@ class Found:
     labels: tuple[str, ...] | None = None  #: Names of the classes in the order of the logits, where the file has them.
     revision: str = ""  #: The hub's commit that it is.
     warnings: tuple[str, ...] = ()  #: What a user has to know.
+    mend: str = ""  #: What helps where its tensors do not fit, as the end of a sentence.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,7 @@ def default_preprocessing(config: TimeSformerConfig) -> Preprocessing:
 def check_fit(found: Found) -> None:
     """Every tensor of a checkpoint has a place in the model it was trained as, and that model has no other.
 
-    Raises UsageError with the names of all that are missing, too many or misshapen.
+    Raises UsageError with the first names that are missing, too many or misshapen; its details have all.
     """
     needed = {origin.name: origin.shape for origin in found.origins.values()}
     there = found.tensors.shapes
@@ -104,8 +106,9 @@ def check_fit(found: Found) -> None:
         if name in there and there[name] != shape
     ]
     if problems:
-        said = f"{len(problems)} tensors do not fit the model: {'; '.join(problems)}"
-        raise UsageError(f"checkpoint: {found.tensors.path}: {said}")
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        said = f"{len(problems)} tensors do not fit the model: {'; '.join(problems[:_SHOWN])}{more}{found.mend}"
+        raise UsageError(f"checkpoint: {found.tensors.path}: {said}", details="\n".join(problems))
 
 
 def _text(shape: Shape) -> str:

@@ -19,6 +19,10 @@ from ftsf_export.errors import UsageError
 
 KIND = "FastTimeSformer"
 _MARK = "patch_embed.weight"
+_MEND_OF_BARE = (
+    "; a state dict has no architecture: give the model's --attn, --attn-type, --frames, --size, --dim, --depth, "
+    "--heads and --num-classes, or write the file with fast_timesformer.save_model, which keeps them"
+)
 
 
 def is_described(tensors: TensorFile) -> bool:
@@ -52,6 +56,7 @@ def open_file(tensors: TensorFile, config: ExportConfig) -> Found:
         origins=own_origins(model),
         labels=said.labels,
         preprocessing=_preprocessing(said.preprocessing, model, tensors),
+        mend="" if is_described(tensors) else _MEND_OF_BARE,
     )
 
 

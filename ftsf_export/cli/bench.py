@@ -15,7 +15,7 @@ from ftsf_export.strict_json import plain
 if TYPE_CHECKING:
     from ftsf_export.timing import LatencySummary, Timing
 
-_MIB = 1 << 20
+_MB = 1e6
 
 
 @ftsf_command("bench")
@@ -70,7 +70,7 @@ def _say(terminal: Terminal, timing: Timing) -> None:
     if timing.video_s_per_s is not None:
         terminal.say(f"  video       {timing.video_s_per_s:.1f} s of video a second, where {subject.clip_assumption}")
     if timing.peak_rss_bytes is not None:
-        terminal.say(f"  memory      {timing.peak_rss_bytes / _MIB:.0f} MiB at most, of the measuring process")
+        terminal.say(f"  memory      {timing.peak_rss_bytes / _MB:.0f} MB at most, of the measuring process")
     _say_gpu(terminal, timing)
     for note in subject.notes:
         terminal.say(f"  note: {note}", style="yellow")
@@ -96,7 +96,7 @@ def _say_gpu(terminal: Terminal, timing: Timing) -> None:
         if least is not None and most is not None:
             terminal.say(f"  {name:<11} {least:.0f} to {most:.0f} {unit}")
     if high.memory_used_bytes is not None and before.memory_used_bytes is not None:
-        used, grown = high.memory_used_bytes / _MIB, (high.memory_used_bytes - before.memory_used_bytes) / _MIB
-        terminal.say(f"  GPU memory  {used:.0f} MiB in use, {grown:.0f} more than before (all processes)")
+        used, grown = high.memory_used_bytes / _MB, (high.memory_used_bytes - before.memory_used_bytes) / _MB
+        terminal.say(f"  GPU memory  {used:.0f} MB in use, {grown:.0f} more than before (all processes)")
     if high.throttle_reasons is not None:
         terminal.say(f"  slowed by   {', '.join(high.throttle_reasons) or 'nothing'}")

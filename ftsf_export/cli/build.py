@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ftsf_export.cli.options import builder_option, bundle_argument, ftsf_command, target_option, workspace_option
+from ftsf_export.cli.options import (
+    builder_option,
+    bundle_argument,
+    dry_run_option,
+    ftsf_command,
+    target_option,
+    workspace_option,
+)
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.config import BatchRange
+
+if TYPE_CHECKING:
+    from ftsf_export.engine.choice import Deferred
 
 
 @ftsf_command("build")
@@ -30,21 +41,47 @@ from ftsf_export.config import BatchRange
     metavar="DIR",
     help="Plugins' kernels from scripts/build-plugins, for TensorRT 10.3 where Triton is not installed.",
 )
+@dry_run_option
 def command(
-    terminal: Terminal, /, bundle: Path, builder: str, targets: tuple[str, ...], batch: str | None, **options: Any
+    terminal: Terminal,
+    /,
+    bundle: Path,
+    builder: str,
+    targets: tuple[str, ...],
+    batch: str | None,
+    dry_run: bool,
+    **options: Any,
 ) -> None:
-    """Compile engines for BUNDLE and add them to it; exits 1 when a type came out lower than asked."""
+    """Compile engines for BUNDLE and add them to it; exits 1 when a type came out lower than asked.
+
+    Exits 3 when none of them can be built on this machine, and says what to type where it can.
+    """
     from ftsf_export.cli.summary import bundle_facts, say_weights
     from ftsf_export.engine.request import BuildOptions
-    from ftsf_export.pipeline.build_bundle import build
+    from ftsf_export.pipeline.build_bundle import build, planned_build
     from ftsf_export.verdict import raise_for_failed
 
+    asked: dict[str, Any] = {
+        "builder": builder,
+        "targets": targets,
+        "batch": None if batch is None else BatchRange.parse(batch),
+    }
+    if dry_run:
+        opened, choice = planned_build(bundle, **asked)
+        terminal.record(
+            dry_run=True,
+            engines=[{"builder": one.builder, "target": one.target.name} for one in choice.to_build],
+            deferred=[one.command(str(bundle)) for one in choice.deferred],
+        )
+        terminal.say("nothing was built; without --dry-run this would be done:")
+        for planned in choice.to_build:
+            terminal.say(f"engine     {opened.path / planned.stem(opened.manifest.precision)}.engine")
+        _say_deferred(terminal, bundle, choice.deferred)
+        return
     with terminal.progress() as on_progress:
         result = build(
             bundle,
-            builder=builder,
-            targets=targets,
-            batch=None if batch is None else BatchRange.parse(batch),
+            **asked,
             options=BuildOptions(**options),
             on_progress=on_progress,
         )
@@ -55,7 +92,11 @@ def command(
     for one in result.built:
         terminal.say(f"engine     {result.bundle.path / one.entry.file}  ({one.engine.build_seconds:.1f} s)")
         terminal.verdict(one.verdict)
-    for deferred, line in zip(result.deferred, result.commands, strict=True):
-        terminal.say(f"on the machine itself ({deferred.target.name}: {deferred.reason}), run:")
-        terminal.say(f"  {line}")
+    _say_deferred(terminal, result.bundle.path, result.deferred)
     raise_for_failed(result.verdicts)
+
+
+def _say_deferred(terminal: Terminal, bundle: Path, deferred: Iterable[Deferred]) -> None:
+    for one in deferred:
+        terminal.say(f"on the machine itself ({one.target.name}: {one.reason}), run:")
+        terminal.say(f"  {one.command(str(bundle))}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from ftsf_export.cli.options import (
+    dry_run_option,
     engine_options,
     ftsf_command,
     graph_options,
@@ -20,6 +20,7 @@ from ftsf_export.cli.options import (
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.config import ExportConfig
 from ftsf_export.strict_json import plain
+from ftsf_export.verdict import outcome, raise_for_failed
 
 # Fields that make another model of the same checkpoint.
 _NAMED = ("attn", "frames", "size")
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 @parity_options
 @video_option
 @output_options
-@click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+@dry_run_option
 def command(
     terminal: Terminal,
     /,
@@ -71,12 +72,13 @@ def command(
         return
     from ftsf_export.cli.summary import bundle_facts
     from ftsf_export.pipeline.export import run_export
-    from ftsf_export.verdict import raise_for_failed
 
+    start = time.monotonic()
     with terminal.progress() as on_progress:
         result = run_export(resolved, overwrite=overwrite, on_progress=on_progress)
     terminal.record(**bundle_facts(result.bundle), stages=plain(result.report.stages))
     _say_bundle(terminal, resolved, result.bundle)
+    _say_end(terminal, resolved, result.bundle, time.monotonic() - start)
     raise_for_failed(result.bundle.verdicts)
 
 
@@ -127,7 +129,19 @@ def _say_bundle(terminal: Terminal, resolved: ResolvedExport, bundle: Bundle) ->
     say_engines(terminal, bundle.manifest)
     for verdict in bundle.verdicts:
         terminal.verdict(verdict, judged_here=True)
-    _say_deferred(terminal, resolved)
+    for deferred in resolved.choice.deferred:
+        terminal.say(f"not built  {deferred.target.name}: {deferred.reason}")
+
+
+def _say_end(terminal: Terminal, resolved: ResolvedExport, bundle: Bundle, seconds: float) -> None:
+    """How it ended, where to read it, and what to type next."""
+    terminal.say()
+    failed = "" if bundle.passed else "; the bundle is marked failed (docs/failed-gate.md)"
+    terminal.say(f"done in {seconds:.0f} s: {outcome(bundle.verdicts)}{failed}", style="bold")
+    terminal.say(f"report     {bundle.path / 'report.html'}")
+    terminal.say(f"next       ftsf verify {bundle.path}")
+    for deferred, line in zip(resolved.choice.deferred, resolved.commands, strict=True):
+        terminal.say(f"           {line}  (on {deferred.target.title})")
 
 
 def _say_deferred(terminal: Terminal, resolved: ResolvedExport) -> None:

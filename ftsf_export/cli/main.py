@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import importlib
 import os
@@ -22,7 +23,7 @@ from ftsf_export.errors import EXIT_BUG, EXIT_DONE, ConfigError, FtsfError, Outp
 EXIT_BROKEN_PIPE = 141
 
 # In the order of a user's day. Each is a module of this package with a click command named ``command``.
-COMMANDS = ("export", "verify", "build", "plan", "bench", "finetune", "info", "doctor")
+COMMANDS = ("export", "verify", "build", "plan", "bench", "finetune", "targets", "info", "doctor")
 
 # The disk says no, whoever wrote to it.
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
@@ -47,9 +48,23 @@ class Commands(click.Group):
         command: click.Command = importlib.import_module(f"ftsf_export.cli.{cmd_name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
+            meant = f"; did you mean: {ctx.command_path} {close[0]}?" if close else ""
+            ctx.fail(f"expected a command, one of {', '.join(COMMANDS)}, got {args[0]!r}{meant}")
+        return super().resolve_command(ctx, args)
+
+
+version_option = click.version_option(
+    __version__, prog_name="ftsf-export", message="%(prog)s %(version)s", help="Print the version."
+)
+
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="ftsf-export", message="%(prog)s %(version)s", help="Print the version.")
+@version_option
 @click.pass_context
 def ftsf(ctx: click.Context) -> None:
     """Export video transformers to ONNX and TensorRT, with proof that the numbers did not change.
@@ -77,7 +92,7 @@ def export_main() -> None:
 def _run_export(args: Sequence[str]) -> int:
     from ftsf_export.cli.export import command
 
-    return run(command, args, "ftsf-export")
+    return run(version_option(command), args, "ftsf-export")
 
 
 def run(command: click.Command, args: Sequence[str], prog_name: str) -> int:

@@ -13,7 +13,7 @@ from fast_timesformer.config import ATTENTION_TYPES
 from ftsf_export.cli.terminal import pass_terminal
 from ftsf_export.config import BUILDERS, OPSET_DECOMPOSED, PLUGINS, ExportConfig
 from ftsf_export.mechanisms import MECHANISMS
-from ftsf_export.precision import PRECISIONS
+from ftsf_export.precision import offered
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -88,7 +88,7 @@ model_options = _stack(
 )
 
 graph_options = _stack(
-    _config_option("--precision", "precision", str, "Precision of the graph.", "|".join(PRECISIONS)),
+    _config_option("--precision", "precision", str, "Precision of the graph.", "|".join(offered())),
     _config_option("--opset", "opset", int, f"ONNX opset.  [default: {OPSET_DECOMPOSED}]"),
     click.option("--rewrite", "rewrite", multiple=True, metavar="NAME", help="Keep this exact rewrite; repeatable."),
     click.option(
@@ -158,6 +158,7 @@ _FLAGS = (
     (["-v", "--verbose"], "All measures; libraries' logs on error."),
 )
 
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 usual_batch_option = click.option(
     "--batch", type=int, metavar="CLIPS", help="Clips in one call.  [default: the bundle's usual number]"
 )

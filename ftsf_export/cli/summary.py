@@ -60,10 +60,12 @@ def say_rewrites(terminal: Terminal, manifest: Manifest) -> None:
         f"products   {graph.graph_flops / 1e9:,.2f} GFLOP a clip, {graph.graph_flops / graph.eager_flops:.3f} of eager "
         f"PyTorch's {graph.eager_flops / 1e9:,.2f}"
     )
-    for rewrite in graph.rewrites:
-        saved = rewrite.saved_flops
-        said = f"saves {saved / 1e9:,.3f} GFLOP" if saved else "saves no products (copies and kernels: not measured)"
-        terminal.say(f"rewrite    {rewrite.name}: {rewrite.summary}; {said}")
+    saving, others = graph.rewrites_by_saving
+    for rewrite in saving:
+        terminal.say(f"rewrite    {rewrite.name}: {rewrite.summary}; saves {rewrite.saved_flops / 1e9:,.3f} GFLOP")
+    if others:
+        names = ", ".join(rewrite.name for rewrite in others)
+        terminal.say(f"rewrites   that spare copies and kernels, where they apply: {names}")
 
 
 def say_files(terminal: Terminal, manifest: Manifest) -> None:
@@ -72,7 +74,8 @@ def say_files(terminal: Terminal, manifest: Manifest) -> None:
 
 
 def size_text(size_bytes: int) -> str:
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+    """In units of 1,000, as data sheets and plans count."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size_bytes >= factor:
             return f"{size_bytes / factor:.1f} {unit}"
     return f"{size_bytes} B"

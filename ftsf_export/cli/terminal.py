@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+# An error of more characters is cut, unless all was asked for.
+_LONGEST, _CUT = 480, " ... (-v shows all)"
 # Only "passed" is ever green.
 STYLES = {Status.PASSED: "green", Status.FAILED: "bold red", Status.INCONCLUSIVE: "yellow", Status.NOT_RUN: "dim"}
 
@@ -58,7 +60,9 @@ class Terminal:
         )
 
     def say(self, text: str | Text = "", *, style: str = "") -> None:
-        """A line of the result: stdout, or stderr when stdout belongs to JSON."""
+        """A line of the result: stdout, or stderr when stdout belongs to JSON; then ``-q`` silences it."""
+        if self.as_json and self.quiet:
+            return
         line = shown(text) if isinstance(text, str) else text
         (self._err if self.as_json else self._out).print(line, style=style or None, soft_wrap=True)
 
@@ -72,8 +76,12 @@ class Terminal:
         self._err.print(_line(("warning:", "bold yellow"), " ", text), soft_wrap=True)
 
     def error(self, message: str, *, details: str = "") -> None:
-        """One line on stderr, never silenced; ``details`` (a library's own log) only with ``-v``."""
-        self._err.print(_line(("error:", "bold red"), " ", " ".join(message.split())), soft_wrap=True)
+        """One line on stderr, never silenced; ``details`` (a library's own log), and what makes it longer than a
+        reader takes in, only with ``-v``."""
+        said = " ".join(message.split())
+        if len(said) > _LONGEST and not self.verbose:
+            said = f"{said[: _LONGEST - len(_CUT)]}{_CUT}"
+        self._err.print(_line(("error:", "bold red"), " ", said), soft_wrap=True)
         if details and self.verbose:
             self._err.print(shown(details.rstrip(), lines=True), soft_wrap=True)
 

@@ -116,6 +116,7 @@ def needs_of_commands(packages: tuple[Package, ...]) -> dict[str, tuple[Need, ..
             *of("video"),
             *of("onnx", "to export what --demo trained"),
         ),
+        "targets": core,
         "info": core,
         "doctor": core,
     }

@@ -49,6 +49,21 @@ class Target:
         )
 
     @property
+    def offered_precisions(self) -> tuple[str, ...]:
+        """Those of them that an export can make."""
+        return tuple(name for name in self.precisions if name in offered() and not precision_named(name).lacking)
+
+    @property
+    def is_capability(self) -> bool:
+        """Whether it stands for a compute capability and for no machine in particular."""
+        return self.name == _sm(self.capabilities[0])
+
+    @property
+    def tried(self) -> str:
+        """How far this project has come with it, in words. No GPU has run anything of it yet."""
+        return "neither built nor run" if self.rtx_problem() else "compiled, not run"
+
+    @property
     def builders(self) -> tuple[str, ...]:
         """Which compilers can make an engine for it: rtx anywhere, tensorrt only on the machine itself."""
         if self.rtx_problem():
@@ -84,7 +99,7 @@ class Target:
             lacking = [c for c in self.capabilities if float(c) < float(row.since)]
             return (
                 f"target {self.name}: compute capability {', '.join(lacking)} has no {precision}; "
-                f"possible: {', '.join(p for p in self.precisions if p in offered())}"
+                f"possible: {', '.join(self.offered_precisions)}"
             )
         return f"target {self.name}: {row.lacking}" if row.lacking else ""
 
@@ -122,16 +137,16 @@ DEFAULT_RTX_TARGET = "rtx"
 def target_named(name: str) -> Target:
     """The target of that name; spelling of sm86, SM_86 and 8.6 is forgiven.
 
-    Raises UsageError with the valid names, the closest first.
+    Raises UsageError with the valid names in the table's order, and the closest.
     """
     key = name.strip().lower()
     if match := re.fullmatch(r"(?:sm|compute)?_?(\d+)\.?(\d)", key):
         key = f"sm_{match[1]}{match[2]}"
     if key in TARGETS:
         return TARGETS[key]
-    close = difflib.get_close_matches(key, TARGETS, n=3, cutoff=0.5)
-    names = [*close, *(other for other in TARGETS if other not in close)]
-    raise UsageError(f"target: expected one of {', '.join(names)}, got {name!r}")
+    close = difflib.get_close_matches(key, TARGETS, n=1, cutoff=0.5)
+    meant = f"; did you mean {close[0]}?" if close else ""
+    raise UsageError(f"target: expected one of {', '.join(TARGETS)}, got {name!r}{meant} `ftsf targets` explains them")
 
 
 def target_of_capability(capability: str) -> Target:

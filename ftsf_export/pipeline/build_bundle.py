@@ -13,7 +13,7 @@ from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.choice import BuildPlanChoice, BuildTools, Deferred, EngineToBuild, resolve
 from ftsf_export.engine.request import USUAL_OPTIONS, BuildOptions, BuildRequest, GraphFacts
 from ftsf_export.engine.types import judge_types
-from ftsf_export.errors import UsageError
+from ftsf_export.errors import EnvironmentLacks, UsageError
 from ftsf_export.network.gates import engine_types
 from ftsf_export.pipeline.refresh import refresh_report
 from ftsf_export.progress import OnProgress, silent
@@ -81,9 +81,38 @@ def build(
     An engine whose gate failed is kept and its verdict says so; the caller decides on the exit code by
     ``BuildResult.failing``. ``precision`` and ``batch`` default to the bundle's; ``tools`` to this machine's.
 
-    Raises BundleError, UsageError (an impossible pair, another precision than the graph's), EnvironmentLacks,
-    BuildError: see ``resolve`` and ``build_engine``.
+    Raises BundleError, UsageError (an impossible pair, another precision than the graph's), EnvironmentLacks (also
+    where no engine can be built here, with what to type where it can), BuildError: see ``resolve`` and
+    ``build_engine``.
     """
+    bundle, choice = planned_build(
+        path, builder=builder, targets=targets, precision=precision, batch=batch, tools=tools
+    )
+    if not choice.to_build:
+        elsewhere = "; ".join(f"{one.target.name}: {one.reason}" for one in choice.deferred)
+        typed = "; ".join(one.command(str(bundle.path)) for one in choice.deferred)
+        raise EnvironmentLacks(f"nothing was built: {elsewhere}; on that machine, run: {typed}")
+    built = []
+    with bundle.graph_copy() as graph, scratch_folder("ftsf-build-") as folder:
+        facts = GraphFacts.of_manifest(bundle.manifest, graph, batch)
+        for one in build_engines(choice, facts, folder, options=options, on_progress=on_progress):
+            files: dict[str, Path | bytes] = {one.entry.file: one.engine.request.output, one.entry.sidecar: one.sidecar}
+            bundle = record(bundle, engine=one.entry, files=files, verdicts=[one.verdict], by="build")
+            built.append(one)
+    bundle, stale = refresh_report(bundle, engines=figures_of(built))
+    return BuildResult(bundle=bundle, built=tuple(built), deferred=choice.deferred, stale=stale)
+
+
+def planned_build(
+    path: str | Path,
+    *,
+    builder: str = "auto",
+    targets: Sequence[str] = (),
+    precision: str | None = None,
+    batch: BatchRange | None = None,
+    tools: BuildTools | None = None,
+) -> tuple[Bundle, BuildPlanChoice]:
+    """The bundle at ``path``, and what ``build`` would build for it and leave to other machines. Raises as it does."""
     if builder == "none":
         raise UsageError("builder: ftsf build makes engines; expected one of auto, tensorrt, rtx, got 'none'")
     bundle = Bundle.open(path)
@@ -94,16 +123,7 @@ def build(
             f"make another bundle with ftsf-export --precision {precision}"
         )
     _check_batch(manifest, batch)
-    choice = resolve(builder, targets, manifest.precision, tools)
-    built = []
-    with bundle.graph_copy() as graph, scratch_folder("ftsf-build-") as folder:
-        facts = GraphFacts.of_manifest(manifest, graph, batch)
-        for one in build_engines(choice, facts, folder, options=options, on_progress=on_progress):
-            files: dict[str, Path | bytes] = {one.entry.file: one.engine.request.output, one.entry.sidecar: one.sidecar}
-            bundle = record(bundle, engine=one.entry, files=files, verdicts=[one.verdict], by="build")
-            built.append(one)
-    bundle, stale = refresh_report(bundle, engines=figures_of(built))
-    return BuildResult(bundle=bundle, built=tuple(built), deferred=choice.deferred, stale=stale)
+    return bundle, resolve(builder, targets, manifest.precision, tools)
 
 
 def build_engines(

@@ -128,7 +128,7 @@ def run_export(
     """Does what ``resolve_export`` decided. Raises as ``export`` does."""
     config, stages = resolved.config, Stages(on_progress)
     with BundleWriter(resolved.output, overwrite=overwrite) as writer:
-        with stages("make the clips"):
+        with stages("prepare the clips"):
             clips = judged_clips(resolved.preprocessing, seed=config.seed, videos=config.videos)
         resolved, plugins = _with_plugins(resolved, model, stages, on_progress)
         with held_out_clips(config.held_out, resolved.preprocessing, resolved.labels, on_progress) as held_out:
@@ -137,13 +137,8 @@ def run_export(
             )
         del clips
         manifest = _manifest(resolved, made, GivenWeights() if model is not None else resolved.weights)
-        with stages("build the engines"):
-            built = _build(resolved, manifest, writer.path, on_progress)
-        with stages("read the plans"):
-            planned = plans_of(built, manifest, writer.path / ONNX_NAME, made.subject, on_progress)
-        with stages("judge the engines"):
-            judged = _judge_engines(config, built, made.golden, on_progress)
-            verdicts = (*made.verdicts, *judged, *planned.verdicts)
+        built, planned, judged = _engines(resolved, manifest, made, writer.path, stages, on_progress)
+        verdicts = (*made.verdicts, *judged, *planned.verdicts)
         for one in built:
             manifest = manifest.with_engine(one.entry)
         manifest = manifest.with_verdicts(verdicts, by="export")
@@ -205,6 +200,25 @@ def _tools() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _engines(
+    resolved: ResolvedExport,
+    manifest: Manifest,
+    made: GraphMade,
+    folder: Path,
+    stages: Stages,
+    on_progress: OnProgress,
+) -> tuple[tuple[BuiltEngine, ...], EnginePlans, list[Verdict]]:
+    """The engines that are built here, what the compiler made of them, and what their gates say."""
+    if not resolved.choice.to_build:
+        return (), EnginePlans(), []
+    with stages("compile the engines"):
+        built = _build(resolved, manifest, folder, on_progress)
+    with stages("read what the compiler made"):
+        planned = plans_of(built, manifest, folder / ONNX_NAME, made.subject, on_progress)
+    with stages("check the engines"):
+        return built, planned, _judge_engines(resolved.config, built, made.golden, on_progress)
 
 
 def _build(

@@ -65,7 +65,7 @@ def make_graph(
     when a runtime does. A graph that departs from the model is a failed verdict, not an error.
     """
     graph, eager, architecture = _traced(resolved, model, clips, held_out, stages)
-    with stages("count the products"):
+    with stages("count the arithmetic"):
         record = _record(resolved, architecture, plugins, graph)
     opinion = _second_opinion(resolved, model, clips, stages)
     reference = eager if opinion is None else opinion.as_reference(eager)
@@ -76,7 +76,7 @@ def make_graph(
         path, record = _written(graph, precision, record, folder)
         del graph
         golden = judge.write_golden(folder / GOLDEN_NAME, path)
-    with stages("judge the graph"):
+    with stages("compare the graph with PyTorch"):
         subject = Subject(ONNX_NAME, sha256_of(path))
         verdicts = [_about_the_bundles_graph(verdict, subject) for verdict in before]
         verdicts += judge.verdicts(path, precision, golden, record.taps)
@@ -103,7 +103,7 @@ def _traced(
         from ftsf_export.graph.export import GraphOptions, export_onnx
 
         module = model if model is not None else load_model(resolved.config, resolved.checkpoint)
-    with stages("trace"):
+    with stages("trace the model"):
         options = GraphOptions(
             batch=resolved.config.batch,
             opset=resolved.opset,
@@ -173,7 +173,7 @@ def _converted(
 
     if precision is FP32:
         return graph, []
-    with stages("judge the FP32 graph"):
+    with stages("compare the FP32 graph with PyTorch"):
         check(graph)
         written = graph.save(folder / _FP32_NAME)
         try:

@@ -85,8 +85,9 @@ def compiler_for(asked: Target, precision: str, tools: BuildTools | None = None)
 class EnginePlans:
     """The plans of an export's engines."""
 
-    plans: tuple[GraphPlan, ...]  #: Those that could be read.
-    verdicts: tuple[Verdict, ...]  #: Of the plans' gates; an engine whose plan could not be read has one that says why.
+    plans: tuple[GraphPlan, ...] = ()  #: Those that could be read.
+    #: Of the plans' gates; an engine whose plan could not be read has one that says why.
+    verdicts: tuple[Verdict, ...] = ()
 
 
 def plans_of(

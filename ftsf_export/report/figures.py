@@ -8,7 +8,6 @@ from typing import Any
 
 from ftsf_export.verdict import SHARE, Measure
 
-_KIB, _MIB = 1 << 10, 1 << 20
 _NAMES = {
     "rel_l2": "relative L2",
     "max_abs": "max. absolute",
@@ -63,18 +62,13 @@ def metric_name(metric: str) -> str:
     return _NAMES.get(metric, metric.replace("_", " "))
 
 
-def size_name(size_bytes: float | None) -> str:
-    """In MiB, as every engine is; what would read 0.0 MiB in KiB."""
+def megabytes(size_bytes: float | None) -> str:
+    """In MB of 10^6 bytes, as data sheets count; what would read 0.0 MB in kB."""
     if size_bytes is None:
         return _NONE
-    if size_bytes < _MIB / 10:
-        return f"{size_bytes / _KIB:.1f}\u202fKiB"
-    return f"{size_bytes / _MIB:.1f}\u202fMiB"
-
-
-def megabytes(size_bytes: float | None) -> str:
-    """In MB of 10^6: what a plan moves is held against data sheets, which count so."""
-    return _NONE if size_bytes is None else f"{size_bytes / 1e6:,.1f}\u202fMB"
+    if 0 < size_bytes < 1e5:
+        return f"{size_bytes / 1e3:.1f}\u202fkB"
+    return f"{size_bytes / 1e6:,.1f}\u202fMB"
 
 
 def bound(least_ms: float | None) -> str:

@@ -17,7 +17,7 @@ from ftsf_export.report import charts, figures
 from ftsf_export.report.measures import table_from_measures
 from ftsf_export.report.record import Command, Record
 from ftsf_export.strict_json import bytes_from_json, plain
-from ftsf_export.verdict import Status
+from ftsf_export.verdict import WORST_FIRST, outcome
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -123,10 +123,8 @@ def _plan_chart(plan: PlanRecord) -> str:
 def _summary(manifest: Manifest) -> dict[str, Any]:
     """How many gates ended how, the worst first. No single word for all of them: half a proof is not green."""
     found = Counter(verdict.status for verdict in manifest.verdicts)
-    order = (Status.FAILED, Status.INCONCLUSIVE, Status.PASSED, Status.NOT_RUN)
-    counts = {status.value: found[status] for status in order if found[status]}
-    said = [f"{count} {status.replace('_', ' ')}" for status, count in counts.items()]
-    return {"counts": counts, "sentence": ", ".join(said) or "none was run"}
+    counts = {status.value: found[status] for status in WORST_FIRST if found[status]}
+    return {"counts": counts, "sentence": outcome(manifest.verdicts)}
 
 
 class _Markdown(str):

@@ -248,8 +248,10 @@ def _patch_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
 
 def _head_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
     if config.heads is None and config.dim % config.dim_head:
+        below = config.dim // config.dim_head * config.dim_head
+        nearest = " or ".join(str(width) for width in (below, below + config.dim_head) if width)
         expected = f"expected a multiple of dim_head {config.dim_head} where heads is not given"
-        return [("dim", f"{expected}, got {config.dim}; give heads as well")]
+        return [("dim", f"{expected}, got {config.dim}; take {nearest}, or give heads as well")]
     if config.mechanism.adds_queries and config.num_heads * config.dim_head != config.dim:
         because = f"{config.attn_mechanism} adds its queries to the output, so heads * dim_head must be"
         return [("heads", f"{because} dim {config.dim}, got {config.num_heads} * {config.dim_head}")]

@@ -24,6 +24,8 @@ from fast_timesformer.model import FastTimeSformer
 # One key: safetensors writes several in an order that changes from process to process.
 METADATA_KEY = "fast_timesformer"
 SCHEMA_VERSION = 1
+# How many tensors that do not fit an error names.
+_SHOWN = 3
 
 
 class WeightsError(ValueError):
@@ -102,7 +104,10 @@ def _assign(model: FastTimeSformer, tensors: Mapping[str, Tensor], path: Path) -
         elif not got.is_floating_point():
             problems.append(f"{name}: expected a floating type, got {got.dtype}")
     if problems:
-        raise WeightsError(f"{path}: {len(problems)} tensors do not fit the model: {'; '.join(problems)}")
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise WeightsError(
+            f"{path}: {len(problems)} tensors do not fit the model: {'; '.join(problems[:_SHOWN])}{more}"
+        )
     model.load_state_dict(dict(tensors), strict=True)
 
 

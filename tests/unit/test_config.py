@@ -84,7 +84,11 @@ def test_choices_are_listed() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"dim": 500}, "dim: expected a multiple of dim_head 64 where heads is not given, got 500; give heads as well"),
+        (
+            {"dim": 500},
+            "dim: expected a multiple of dim_head 64 where heads is not given, got 500; "
+            "take 448 or 512, or give heads as well",
+        ),
         ({"dim": 512, "heads": 4}, "heads: fastformer adds its queries"),
         ({"dim_head": 2, "dim": 64}, "need a multiple of 4, got 2; or turn rotary off"),
         ({"dim_head": 4, "dim": 64, "attn_type": "joint"}, "need a multiple of 8, got 4; or turn rotary off"),

@@ -60,7 +60,7 @@ def test_json_holds_plan_verdicts_and_stages(say: Any, tiny: tuple[str, ...], tm
     assert facts["random_weights"] is True
     assert [engine["target"] for engine in facts["engines"]] == ["rtx-40"]
     assert "engine.types-rtx-rtx-40" in {v["gate"] for v in facts["verdicts"] if v["status"] == "passed"}
-    assert {"trace", "build the engines"} <= {stage["stage"] for stage in facts["stages"]}
+    assert {"trace the model", "compile the engines"} <= {stage["stage"] for stage in facts["stages"]}
     command = facts["plan"]["deferred"][0]["command"]
     assert command == f"ftsf build {tmp_path / 'out'} --builder tensorrt --target jetson-orin"
     assert command in said.err

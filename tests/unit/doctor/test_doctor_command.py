@@ -65,6 +65,7 @@ def test_doctor_works_with_the_core_alone(core_python: Path) -> None:
         "plan": False,
         "bench": False,
         "finetune": False,
+        "targets": True,
         "info": True,
         "doctor": True,
     }

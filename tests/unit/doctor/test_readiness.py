@@ -42,7 +42,7 @@ def test_with_everything_all_are_ready_and_unlimited() -> None:
 
 
 def test_with_the_core_alone() -> None:
-    assert {one.command for one in readiness(CORE, NEEDS) if one.ready} == {"info", "doctor"}
+    assert {one.command for one in readiness(CORE, NEEDS) if one.ready} == {"targets", "info", "doctor"}
 
 
 def test_with_nothing_nothing_is_ready() -> None:

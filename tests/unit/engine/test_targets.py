@@ -50,8 +50,8 @@ def test_a_capability_may_be_spelt_in_the_usual_ways(spelling: str) -> None:
     assert target_named(spelling) is target_of_capability("8.9")
 
 
-def test_an_unknown_target_lists_the_valid_names_closest_first() -> None:
-    with pytest.raises(UsageError, match=r"expected one of jetson-orin.*rtx-30.*got 'jetson-orim'"):
+def test_an_unknown_target_lists_the_valid_names_and_tells_the_closest() -> None:
+    with pytest.raises(UsageError, match=r"expected one of rtx, rtx-30.*got 'jetson-orim'; did you mean jetson-orin\?"):
         target_named("jetson-orim")
     with pytest.raises(UsageError, match=r"got 'sm_61'"):
         target_named("sm_61")

@@ -40,7 +40,11 @@ SOUND = {"frames": 2, "channels": 3, "height": 32, "width": 48, "num_classes": 5
         ({"ortho_scaling": 2}, "ortho_scaling: expected one of 0, 1, got 2"),
         ({"height": 225}, "height: expected a multiple of patch_size 16, got 225"),
         ({"width": 47}, "width: expected a multiple of patch_size 16, got 47"),
-        ({"dim": 96}, "dim: expected a multiple of dim_head 64 where heads is not given, got 96; give heads as well"),
+        (
+            {"dim": 96},
+            "dim: expected a multiple of dim_head 64 where heads is not given, got 96; "
+            "take 64 or 128, or give heads as well",
+        ),
         (
             {"heads": 2},
             "heads: fastformer adds its queries to the output, so heads * dim_head must be dim 64, got 2 * 64",

@@ -71,11 +71,19 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded(saved: Path) -> None:
             f"{saved}: 4 tensors do not fit",
             "missing cls_token (32,)",
             "unknown extra (3,)",
-            "head.bias: expected shape (4,), got (9,)",
             "norm.weight: expected a floating type, got torch.int64",
+            "; and 1 more",
         ):
             assert part in str(caught.value)
     assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in before.items())
+
+
+def test_another_shape_is_named(saved: Path) -> None:
+    save_file({**load_file(saved), "head.bias": torch.zeros(9)}, saved, metadata=_metadata(saved))
+    with pytest.raises(
+        WeightsError, match=r"1 tensors do not fit the model: head\.bias: expected shape \(4,\), got \(9,\)"
+    ):
+        load_model(saved)
 
 
 def test_load_weights_keeps_the_models_type_and_asks_no_configuration(tmp_path: Path) -> None:

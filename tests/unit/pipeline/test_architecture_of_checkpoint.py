@@ -75,6 +75,19 @@ def test_a_file_with_tensors_alone_goes_into_the_model_that_was_asked_for(tmp_pa
         load_model(asked.replaced(num_classes=9))
 
 
+def test_a_state_dict_of_another_model_is_told_in_few_words_how_to_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "bare.safetensors"
+    model = FastTimeSformer(*SHAPE, dim=64, depth=2, attn_mechanism="regular")
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, path)
+    with pytest.raises(UsageError) as caught:
+        load_model(ExportConfig(checkpoint=path))
+    message = caught.value.message.replace(str(path), "bare.safetensors")
+    assert "; and " in message
+    assert "a state dict has no architecture: give the model's --attn" in message
+    assert len(message) < 500
+    assert caught.value.details.count("\n") > 100
+
+
 def write_text(path: Path) -> None:
     path.write_text("not tensors")
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from ftsf_export.report.figures import limit_name, measured, number, percent, size_name
+from ftsf_export.report.figures import limit_name, measured, megabytes, number, percent
 from ftsf_export.report.measures import share_of_limit, table_from_measures
 from ftsf_export.verdict import SHARE, Bound, Measure
 
@@ -56,9 +56,9 @@ def test_limit(limit: float | None, unit: str, said: str) -> None:
 
 
 def test_sizes_never_read_as_nothing() -> None:
-    assert size_name(1800) == "1.8\u202fKiB"
-    assert size_name(136 << 20) == "136.0\u202fMiB"
-    assert size_name(None) == "–"
+    assert megabytes(1800) == "1.8\u202fkB"
+    assert megabytes(136_000_000) == "136.0\u202fMB"
+    assert megabytes(None) == "–"
     assert percent(1e-6) == "< 0.1\u202f%"
     assert percent(math.inf) == "over"
 

@@ -251,8 +251,8 @@ def test_engines_islands_hashes_and_commands_are_there() -> None:
     for text in (html(report).text, markdown(report)):
         for said in (
             ENGINE,
-            "136.0\u202fMiB",
-            "150.0\u202fMiB",
+            "142.6\u202fMB",
+            "157.3\u202fMB",
             "8.4\u202fs",
             "8.6, 8.9",
             "overflows in half precision",
