@@ -102,6 +102,15 @@ class PlanFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttentionsAtBatch:
+    """What became of the softmax attentions at one batch."""
+
+    batch: Count  #: Clips in one call.
+    expected: Count  #: How many were expected to become one kernel.
+    unfused: tuple[str, ...]  #: The modules of those that are not known to be one.
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlanRecord(PlanFigures):
     """A graph, compiled for a target."""
 
@@ -115,6 +124,8 @@ class PlanRecord(PlanFigures):
     batch: Count  #: Clips in one call.
     expected_attentions: tuple[str, ...]  #: Modules whose attention was expected to become one kernel.
     unfused_attentions: tuple[str, ...]  #: Those of them that did not.
+    #: At each batch at which it was compiled: the least, the usual and the largest one.
+    attentions_at_batch: tuple[AttentionsAtBatch, ...] = ()
     compiler_fp32: tuple[WidenedKernel, ...]  #: FP32 of the compiler's own choice.
     plugins: PlannedPlugins  #: What plugins would do.
     trtexec: str  #: The equivalent command, to be typed inside the bundle.

@@ -106,13 +106,13 @@ def _say_plan(terminal: Terminal, bundle: Path, plan: PlanRecord, read: Audit) -
 
 
 def _say_attentions(terminal: Terminal, plan: PlanRecord) -> None:
-    expected, unfused = len(plan.expected_attentions), plan.unfused_attentions
-    if not expected:
+    if not plan.attentions_at_batch:
         terminal.say(f"attention  {plan.fused_attentions} fused kernels; none is expected of this graph")
-        return
-    terminal.say(f"attention  {expected - len(unfused)} of {expected} became one kernel")
-    for module in unfused:
-        terminal.say(f"           not fused: {module}", style="red")
+    for one in plan.attentions_at_batch:
+        at = f" at batch {one.batch}" if len(plan.attentions_at_batch) > 1 else ""
+        terminal.say(f"attention  {one.expected - len(one.unfused)} of {one.expected} became one kernel{at}")
+        for module in one.unfused:
+            terminal.say(f"           not fused{at}: {module}", style="red")
 
 
 def _say_plugins(terminal: Terminal, plan: PlanRecord) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from ftsf_export.bundle import ONNX_NAME, Manifest
 from ftsf_export.engine.audit import Audit, audit
 from ftsf_export.engine.builder import Engine
 from ftsf_export.engine.cards import card_of
-from ftsf_export.engine.plan_gates import attentions_to_fuse, fused_modules, judge_attentions, judge_work
+from ftsf_export.engine.kernel_plan import Plan
+from ftsf_export.engine.plan_gates import Fusion, attentions_to_fuse, fusion_of, judge_attentions, judge_work
 from ftsf_export.engine.plugin_costs import attention_costs
 from ftsf_export.engine.targets import Target
 from ftsf_export.engine.trtexec import trtexec_command
 from ftsf_export.engine.types import judge_types
 from ftsf_export.network.gates import plan_attentions, plan_types, plan_work
-from ftsf_export.network.scope import Scope
-from ftsf_export.plan_record import KernelTotals, PlannedPlugins, PlanRecord, WidenedKernel
+from ftsf_export.plan_record import AttentionsAtBatch, KernelTotals, PlannedPlugins, PlanRecord, WidenedKernel
 from ftsf_export.verdict import Subject, Verdict, failing
 
 
@@ -35,14 +37,28 @@ class GraphPlan:
         return next(iter(failing(self.verdicts)), None)
 
 
-def read_engine(engine: Engine, manifest: Manifest, asked: Target, batch: int, graph: Subject) -> GraphPlan:
-    """The plan of an ``engine`` compiled from ``graph`` at ``batch`` alone, read and judged."""
+def read_engine(
+    engine: Engine,
+    manifest: Manifest,
+    asked: Target,
+    batch: int,
+    graph: Subject,
+    others: Mapping[int, Plan] = MappingProxyType({}),
+) -> GraphPlan:
+    """The plan of an ``engine`` compiled from ``graph`` at ``batch`` alone, read and judged.
+
+    ``others``: plans of the same graph at other batches, for the gate on attentions. Raises BuildError where the plan
+    does not tell its sizes.
+    """
     proxy = _proxy(engine, asked)
     request, precision = engine.request, manifest.precision
     islands = tuple(island.scope for island in manifest.graph.islands)
-    expected = attentions_to_fuse(manifest.model, precision, batch)
     read = audit(engine.plan, engine.products, card=card_of(asked))
-    fused = fused_modules(read, expected)
+    plans = {**others, batch: engine.plan}
+    fusions = {
+        clips: fusion_of(plans[clips], engine.products, attentions_to_fuse(manifest.model, precision, clips), clips)
+        for clips in sorted(plans)
+    }
     tail = manifest.graph.has_rewrite("class-tail")
     dynamic = not manifest.batch.static
     record = PlanRecord(
@@ -54,8 +70,13 @@ def read_engine(engine: Engine, manifest: Manifest, asked: Target, batch: int, g
         compiled_for=request.target.capabilities,
         proxy=proxy,
         batch=batch,
-        expected_attentions=expected,
-        unfused_attentions=tuple(module for module in expected if module not in fused),
+        expected_attentions=fusions[batch].expected,
+        unfused_attentions=fusions[batch].unfused,
+        attentions_at_batch=tuple(
+            AttentionsAtBatch(batch=one.batch, expected=len(one.expected), unfused=one.unfused)
+            for one in fusions.values()
+            if one.expected
+        ),
         compiler_fp32=tuple(
             WidenedKernel(name=one.kernel.name, module=one.module, moved_bytes=one.moved_bytes)
             for one in read.fp32_intermediates(islands)
@@ -69,7 +90,7 @@ def read_engine(engine: Engine, manifest: Manifest, asked: Target, batch: int, g
         ),
     )
     about = (request.builder, asked.name, f"{asked.name}, {proxy}" if proxy else "")
-    verdicts = _verdicts(read, engine, islands, expected, graph, about)
+    verdicts = _verdicts(read, engine, islands, tuple(fusions.values()), graph, about)
     return GraphPlan(record=record, audit=read, build_seconds=engine.build_seconds, verdicts=verdicts)
 
 
@@ -77,7 +98,7 @@ def _verdicts(
     read: Audit,
     engine: Engine,
     islands: tuple[str, ...],
-    expected: tuple[Scope, ...],
+    fusions: tuple[Fusion, ...],
     graph: Subject,
     about: tuple[str, str, str],
 ) -> tuple[Verdict, ...]:
@@ -92,9 +113,9 @@ def _verdicts(
         tf32=engine.tf32,
     )
     found = [types, judge_work(read, engine.request.graph.precision, islands, gate=plan_work(*about), subject=graph)]
-    if expected:
+    if any(one.expected for one in fusions):
         gate = plan_attentions(*about)
-        found.append(judge_attentions(read, expected, engine.request.builder, gate=gate, subject=graph))
+        found.append(judge_attentions(fusions, engine.request.builder, gate=gate, subject=graph))
     return tuple(found)
 
 

@@ -5,10 +5,13 @@ The types gate (``types``) looks at each kernel's operands; these at what became
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.engine.audit import Audit, KernelFacts
+from ftsf_export.engine.kernel_plan import Plan
+from ftsf_export.engine.request import Product
 from ftsf_export.engine.types import in_islands
 from ftsf_export.mechanisms import mechanism_named
 from ftsf_export.network.gates import Gate
@@ -42,38 +45,89 @@ def attentions_to_fuse(model: TimeSformerConfig, precision: str, batch: int) -> 
     return tuple(branch.attention(block) for block in range(model.depth) for branch in BRANCHES[kind])
 
 
-def fused_modules(audit: Audit, expected: Sequence[Scope]) -> tuple[Scope, ...]:
-    """Those of ``expected`` that one fused kernel works for."""
-    nodes = [node for one in audit.fused_attentions for node in one.kernel.nodes]
-    return tuple(module for module in expected if any(module.holds(node) for node in nodes))
+@dataclass(frozen=True, kw_only=True)
+class Fusion:
+    """What became of the softmax attentions at one batch."""
+
+    batch: int  #: Clips in one call.
+    expected: tuple[Scope, ...]  #: Modules whose attention was expected to become one kernel.
+    fused: tuple[Scope, ...]  #: Those of them for which one kernel is known to work.
+    #: Those of them whose products are known to run in several kernels, and the nodes of these products. The others'
+    #: kernels have names that are not known.
+    apart: Mapping[Scope, str]
+    problem: str = ""  #: Why nothing is known at this batch; "" where something is.
+
+    @property
+    def unfused(self) -> tuple[Scope, ...]:
+        return tuple(module for module in self.expected if module not in self.fused)
 
 
-def judge_attentions(audit: Audit, expected: Sequence[Scope], builder: str, *, gate: Gate, subject: Subject) -> Verdict:
-    """Judge that each of the ``expected`` attentions, at least one, became one kernel.
-
-    The names of fused kernels were recorded with TensorRT for RTX; those of TensorRT proper were not, so there the
-    figure is told and not judged. ``subject``: the graph that ``builder`` compiled.
-    """
-    if not expected:
-        raise ValueError("no attention is expected to fuse: nothing to judge")
-    fused = fused_modules(audit, expected)
-    missing = [module for module in expected if module not in fused]
-    if builder != "rtx":
-        status = Status.NOT_RUN
-        found = f"{len(fused)} of {len(expected)} attentions were found fused by name"
-        reason = f"{found}; not judged for builder {builder}"
-    elif missing:
-        status = Status.FAILED
-        named = "; ".join(f"{module} ({_made_of(audit, module)})" for module in missing[:_NAMED])
-        more = f"; and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        reason = f"{len(fused)} of {len(expected)} attentions became one kernel; not fused: {named}{more}"
-    else:
-        status, reason = Status.PASSED, ""
-    measures = (
-        Measure(output="attentions", metric="fused into one kernel", value=len(fused)),
-        Measure(output="attentions", metric="not fused", value=len(missing), limit=0),
+def fusion_of(plan: Plan, products: Sequence[Product], expected: Sequence[Scope], batch: int) -> Fusion:
+    """``plan``: at ``batch`` clips, of a network with ``products``."""
+    nodes = [node for kernel in plan.kernels if kernel.is_attention for node in kernel.nodes]
+    fused = tuple(module for module in expected if any(module.holds(node) for node in nodes))
+    names = {product.node for product in products}
+    found = {module: _products_apart(plan, names, module / CORE) for module in expected if module not in fused}
+    return Fusion(
+        batch=batch,
+        expected=tuple(expected),
+        fused=fused,
+        apart={module: ", ".join(apart) for module, apart in found.items() if apart},
+        problem="" if plan.kernels else plan.problem,
     )
+
+
+def _products_apart(plan: Plan, products: set[str], core: Scope) -> tuple[str, ...]:
+    """The products within ``core``, where several kernels do them and none is an attention's; none where one does."""
+    doing = [[node for node in kernel.nodes if node in products and core.holds(node)] for kernel in plan.kernels]
+    doing = [nodes for nodes in doing if nodes]
+    return tuple(dict.fromkeys(node for nodes in doing for node in nodes)) if len(doing) > 1 else ()
+
+
+def judge_attentions(fusions: Sequence[Fusion], builder: str, *, gate: Gate, subject: Subject) -> Verdict:
+    """Judge that each expected attention became one kernel at each of the batches, at one of which some is expected.
+
+    Fusion may be lost above some batch x heads (NVIDIA/TensorRT #3665). What TensorRT for RTX calls its fused kernels
+    was recorded; what TensorRT proper calls them was not: there an attention fails whose products are seen in several
+    kernels, and one of which neither this nor a known name is seen keeps the gate from being judged. ``subject``: the
+    graph that ``builder`` compiled.
+    """
+    fusions = [fusion for fusion in fusions if fusion.expected]
+    if not fusions:
+        raise ValueError("no attention is expected to fuse: nothing to judge")
+    several = len(fusions) > 1
+    known = [one for one in fusions if not one.problem]
+    faults = {one.batch: one.unfused if builder == "rtx" else tuple(one.apart) for one in known}
+    status, reason = Status.PASSED, ""
+    if any(faults.values()):
+        status = Status.FAILED
+        reason = "; ".join(_lost(one, faults[one.batch], several=several) for one in known if faults[one.batch])
+    elif len(known) < len(fusions):
+        status, reason = Status.INCONCLUSIVE, "; ".join(one.problem for one in fusions if one.problem)
+    elif any(one.unfused for one in fusions):
+        status = Status.NOT_RUN
+        found = ", ".join(f"{_share(one)}{_at(one, several=several)}" for one in fusions)
+        reason = f"{found} were found fused by name; builder {builder} may have other names"
+    measures = [
+        Measure(output=f"attentions{_at(one, several=several)}", metric=metric, value=len(modules), limit=limit)
+        for one in fusions
+        for metric, modules, limit in (("fused into one kernel", one.fused, None), ("not fused", one.unfused, 0))
+    ]
     return gate.verdict(subject, status, reason, measures)
+
+
+def _share(one: Fusion) -> str:
+    return f"{len(one.fused)} of {len(one.expected)} attentions"
+
+
+def _at(one: Fusion, *, several: bool) -> str:
+    return f" at batch {one.batch}" if several else ""
+
+
+def _lost(one: Fusion, modules: Sequence[Scope], *, several: bool) -> str:
+    named = "; ".join(f"{module} ({one.apart.get(module, 'no product of its own')})" for module in modules[:_NAMED])
+    more = f"; and {len(modules) - _NAMED} more" if len(modules) > _NAMED else ""
+    return f"{_share(one)} became one kernel{_at(one, several=several)}; not fused: {named}{more}"
 
 
 def judge_work(audit: Audit, precision: str, islands: Sequence[str], *, gate: Gate, subject: Subject) -> Verdict:
@@ -111,10 +165,3 @@ def judge_work(audit: Audit, precision: str, islands: Sequence[str], *, gate: Ga
 
 def _in_island(one: KernelFacts, islands: Sequence[str]) -> bool:
     return bool(one.kernel.nodes) and all(in_islands(node, islands) for node in one.kernel.nodes)
-
-
-def _made_of(audit: Audit, module: Scope) -> str:
-    """What stands in the place of a fused kernel: the nodes of the products in the module's kernels."""
-    kernels = [one.kernel for one in audit.kernels if one.flops and any(map(module.holds, one.kernel.nodes))]
-    nodes = dict.fromkeys(node for kernel in kernels for node in kernel.nodes if (module / CORE).holds(node))
-    return ", ".join(nodes) or f"{len(kernels)} kernels"

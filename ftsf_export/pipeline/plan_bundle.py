@@ -11,6 +11,8 @@ from ftsf_export.disk import scratch_folder
 from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.choice import BuildTools, resolve
 from ftsf_export.engine.graph_plan import GraphPlan, read_engine
+from ftsf_export.engine.kernel_plan import Plan
+from ftsf_export.engine.plan_gates import attentions_to_fuse
 from ftsf_export.engine.request import BuildOptions, BuildRequest, GraphFacts
 from ftsf_export.engine.targets import USUAL_TARGET, Target, stand_in, target_named
 from ftsf_export.errors import BuildError, UsageError
@@ -31,7 +33,8 @@ def plan(
 ) -> GraphPlan:
     """Compile the graph of the bundle at ``path`` at one batch, and read what became of it. The bundle stays as it is.
 
-    ``target`` defaults to that of the bundle's first engine; ``batch`` to the bundle's usual one. A target that
+    ``target`` defaults to that of the bundle's first engine; ``batch`` to the bundle's usual one, and then attentions
+    are judged at its least and its largest one as well. A target that
     TensorRT for RTX lacks is compiled for its nearest capability, and the result says so. Raises BundleError,
     UsageError (an unknown target, a batch that the graph does not take), EnvironmentLacks, BuildError.
     """
@@ -43,7 +46,29 @@ def plan(
     with bundle.graph_copy() as graph:
         facts = GraphFacts.of_manifest(manifest, graph).at_batch(clips)
         engine = compile_at(facts, builder, compiled, timeout_s=timeout_s, on_progress=on_progress)
-    return read_engine(engine, manifest, asked, clips, Subject(ONNX_NAME, manifest.files[ONNX_NAME].sha256))
+        whole = GraphFacts.of_manifest(manifest, graph)
+        others = {} if batch else _other_plans(engine, whole, manifest, timeout_s=timeout_s, on_progress=on_progress)
+    subject = Subject(ONNX_NAME, manifest.files[ONNX_NAME].sha256)
+    return read_engine(engine, manifest, asked, clips, subject, others)
+
+
+def _other_plans(
+    engine: Engine, facts: GraphFacts, manifest: Manifest, *, timeout_s: float = 3600.0, on_progress: OnProgress
+) -> dict[int, Plan]:
+    """The plans of the graph at the batches of its range beside the usual one, where attentions are expected to fuse:
+    those that the engine tells itself, else compiled one by one. One that the compiler refuses says so."""
+    request, plans = engine.request, dict(engine.plans_at_batch)
+    for clips in facts.batch.sizes:
+        if clips in plans or clips == facts.batch.optimum:
+            continue
+        if attentions_to_fuse(manifest.model, manifest.precision, clips):
+            try:
+                other = facts.at_batch(clips)
+                at = compile_at(other, request.builder, request.target, timeout_s=timeout_s, on_progress=on_progress)
+                plans[clips] = at.plan
+            except BuildError as error:
+                plans[clips] = Plan((), problem=f"not compiled at batch {clips} alone: {error.message}")
+    return plans
 
 
 def compile_at(
@@ -95,24 +120,26 @@ def plans_of(
 ) -> EnginePlans:
     """``graph``: the file at ``onnx_path``, which ``manifest`` is about.
 
-    An engine of several batch sizes does not tell how much it moves, so its graph is compiled again at the usual batch,
-    for the plan alone. The compiler may refuse that where it took the range: then the gates were not run.
+    An engine of several batch sizes does not tell how much work it does, so its graph is compiled again at the usual
+    batch, for the plan alone. The compiler may refuse that where it took the range: then the gates were not run.
     """
     plans: list[GraphPlan] = []
     verdicts: list[Verdict] = []
     usual = manifest.batch.optimum
     for one in built:
         engine, target = one.engine, one.engine.request.target
+        others: dict[int, Plan] = {}
         try:
             if not manifest.batch.static:
                 facts = GraphFacts.of_manifest(manifest, onnx_path)
+                others = _other_plans(engine, facts, manifest, on_progress=on_progress)
                 engine = compile_at(facts, engine.request.builder, target, on_progress=on_progress)
         except BuildError as error:
             reason = f"not compiled at batch {usual} alone: {error.message}"
             verdicts.append(plan_work(engine.request.builder, target.name).not_run(graph, reason))
             continue
         try:
-            plan = read_engine(engine, manifest, target, usual, graph)
+            plan = read_engine(engine, manifest, target, usual, graph, others)
         except BuildError as error:
             gate = plan_work(engine.request.builder, target.name)
             verdicts.append(gate.verdict(graph, Status.INCONCLUSIVE, error.message))

@@ -12,7 +12,7 @@ from ftsf_export.config import BatchRange
 from ftsf_export.engine.audit import audit
 from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.cards import card_of
-from ftsf_export.engine.plan_gates import judge_attentions, judge_work
+from ftsf_export.engine.plan_gates import fusion_of, judge_attentions, judge_work
 from ftsf_export.engine.request import BuildRequest
 from ftsf_export.engine.targets import target_named
 from ftsf_export.network.gates import plan_attentions, plan_work
@@ -86,15 +86,15 @@ def test_work_is_that_of_the_shapes_also_at_one_batch_of_a_dynamic_graph(
     assert found.unplaced == ()
     assert found.totals.least_ms is not None
     assert found.totals.least_ms > 0
-    assert judge_attentions(found, ATTENTION, "rtx", gate=ATTENTIONS, subject=GRAPH).passed
+    fusion = fusion_of(engine.plan, engine.products, ATTENTION, batch)
+    assert judge_attentions([fusion], "rtx", gate=ATTENTIONS, subject=GRAPH).passed
     assert judge_work(found, "fp16", (), gate=WORK_GATE, subject=GRAPH).passed
 
 
 def test_a_softmax_that_does_not_fuse_fails_its_gate(compiled: Callable[..., Engine]) -> None:
     engine = compiled(divide_after_the_product)
-    found = judge_attentions(
-        audit(engine.plan, engine.products, card=None), ATTENTION, "rtx", gate=ATTENTIONS, subject=GRAPH
-    )
+    fusion = fusion_of(engine.plan, engine.products, ATTENTION, 1)
+    found = judge_attentions([fusion], "rtx", gate=ATTENTIONS, subject=GRAPH)
     assert found.status is Status.FAILED
     assert "0 of 1 attentions became one kernel; not fused: blocks.0.attn" in found.reason
 

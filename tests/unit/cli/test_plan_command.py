@@ -152,6 +152,9 @@ def test_an_export_judges_its_plan_and_reports_it(
     assert found["plan.work-rtx-rtx-30"] is Status.PASSED
     (plan,) = json.loads((bundle.path / "report.json").read_text(encoding="utf-8"))["plans"]
     assert plan["batch"] == 1
+    assert [(one["batch"], one["expected"], len(one["unfused"])) for one in plan["attentions_at_batch"]] == [
+        (1, 2, 2), (2, 2, 2),
+    ]  # fmt: skip
     assert plan["moved_bytes"] > 0
     page = (bundle.path / "report.html").read_text(encoding="utf-8")
     assert "Bytes moved by each block" in page

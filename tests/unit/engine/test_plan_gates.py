@@ -10,11 +10,11 @@ import pytest
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.engine.audit import Audit, audit
 from ftsf_export.engine.kernel_plan import Kernel, Plan, Tensor
-from ftsf_export.engine.plan_gates import attentions_to_fuse, fused_modules, judge_attentions, judge_work
+from ftsf_export.engine.plan_gates import Fusion, attentions_to_fuse, fusion_of, judge_attentions, judge_work
 from ftsf_export.engine.request import Product
 from ftsf_export.network.gates import plan_attentions, plan_work
-from ftsf_export.network.scope import SPATIAL, TEMPORAL
-from ftsf_export.verdict import Status, Subject
+from ftsf_export.network.scope import SPATIAL, TEMPORAL, Scope
+from ftsf_export.verdict import Status, Subject, Verdict
 
 GRAPH = Subject("model.onnx", "0" * 64)
 ATTENTIONS, WORK_GATE = plan_attentions("rtx", "rtx-30"), plan_work("rtx", "rtx-30")
@@ -62,15 +62,30 @@ def test_which_attentions_are_expected_to_fuse(changes: dict[str, Any], count: i
     assert attentions_to_fuse(config, "fp32", 1) == ()
 
 
+def fusion(*kernels: Kernel, batch: int = 1, problem: str = "", expected: tuple[Scope, ...] = EXPECTED) -> Fusion:
+    products = [Product(node, "MATRIX_MULTIPLY", ("fp16",)) for kernel in kernels for node in kernel.nodes]
+    return fusion_of(Plan(kernels, problem=problem), products, expected, batch)
+
+
+def judged(*fusions: Fusion, builder: str = "rtx") -> Verdict:
+    return judge_attentions(fusions, builder, gate=ATTENTIONS, subject=GRAPH)
+
+
+WHOLE = tuple(map(fused, EXPECTED))
+PIECES = (fused(EXPECTED[0]), gemm(f"{EXPECTED[1]}.core/MatMul"), gemm(f"{EXPECTED[1]}.core/MatMul_1"))
+UNKNOWN = (fused(EXPECTED[0]), replace(fused(EXPECTED[1]), name="__fmhsa_0"))
+
+
 def test_all_attentions_in_one_kernel_each_pass() -> None:
-    found = judge_attentions(read(*map(fused, EXPECTED)), EXPECTED, "rtx", gate=ATTENTIONS, subject=GRAPH)
+    found = judged(fusion(*WHOLE))
     assert found.passed
     assert found.gate == "plan.attentions-rtx-rtx-30"
+    assert judged(fusion(*WHOLE), fusion(*WHOLE, batch=8)).passed
 
 
-def test_an_attention_in_pieces_fails_and_is_named_with_its_nodes() -> None:
-    pieces = (gemm("blocks.0.spatial.attn.core/MatMul"), gemm("blocks.0.spatial.attn.core/MatMul_1"))
-    found = judge_attentions(read(fused(EXPECTED[0]), *pieces), EXPECTED, "rtx", gate=ATTENTIONS, subject=GRAPH)
+@pytest.mark.parametrize("builder", ["rtx", "tensorrt"])
+def test_an_attention_in_pieces_fails_and_is_named_with_its_nodes(builder: str) -> None:
+    found = judged(fusion(*PIECES), builder=builder)
     assert found.status is Status.FAILED
     assert "1 of 2 attentions" in found.reason
     assert (
@@ -79,18 +94,38 @@ def test_an_attention_in_pieces_fails_and_is_named_with_its_nodes() -> None:
     assert not found.measures[1].passed
 
 
+@pytest.mark.parametrize("builder", ["rtx", "tensorrt"])
+def test_fusion_that_is_lost_at_the_largest_batch_alone_fails(builder: str) -> None:
+    found = judged(fusion(*WHOLE), fusion(*WHOLE, batch=4), fusion(*PIECES, batch=16), builder=builder)
+    assert found.status is Status.FAILED
+    assert "1 of 2 attentions became one kernel at batch 16; not fused: blocks.0.spatial.attn (" in found.reason
+    assert [m.output for m in found.measures if not m.passed] == ["attentions at batch 16"]
+
+
+def test_a_batch_of_which_nothing_is_known_is_no_pass() -> None:
+    unread = fusion(batch=16, problem="not compiled at batch 16 alone: refused")
+    found = judged(fusion(*WHOLE), unread)
+    assert found.status is Status.INCONCLUSIVE
+    assert found.reason == unread.problem
+    # What is known to be lost elsewhere counts all the same.
+    assert judged(fusion(*PIECES), unread).status is Status.FAILED
+
+
 def test_a_name_that_only_begins_alike_is_another_module() -> None:
-    assert fused_modules(read(fused("blocks.10.spatial.attn")), (SPATIAL.attention(1),)) == ()
+    assert fusion(fused("blocks.10.spatial.attn"), expected=(SPATIAL.attention(1),)).fused == ()
 
 
-def test_names_of_another_compiler_are_told_and_not_judged() -> None:
-    found = judge_attentions(read(*map(fused, EXPECTED)), EXPECTED, "tensorrt", gate=ATTENTIONS, subject=GRAPH)
+def test_a_kernel_of_another_compiler_with_an_unknown_name_is_told_and_not_judged() -> None:
+    found = judged(fusion(*UNKNOWN), builder="tensorrt")
     assert found.status is Status.NOT_RUN
+    assert "1 of 2 attentions were found fused by name" in found.reason
+    # TensorRT for RTX has no other names.
+    assert judged(fusion(*UNKNOWN)).status is Status.FAILED
 
 
 def test_expecting_nothing_is_no_evidence() -> None:
     with pytest.raises(ValueError, match="nothing to judge"):
-        judge_attentions(read(), (), "rtx", gate=ATTENTIONS, subject=GRAPH)
+        judged(fusion(expected=()))
 
 
 def test_work_in_the_precision_asked_for_passes() -> None:
