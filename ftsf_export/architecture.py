@@ -20,6 +20,7 @@ FIELDS = {
     "dim_head": "dim_head",
     "num_classes": "num_classes",
     "rotary": "rotary_emb",
+    "norm_eps": "norm_eps",
 }
 _REQUESTED = {**{theirs: ours for ours, theirs in FIELDS.items()}, "height": "size", "width": "size"}
 

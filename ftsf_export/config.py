@@ -120,6 +120,7 @@ class ExportConfig:
         dim_head: width of a head.
         num_classes: width of the logits.
         rotary: rotary positions; False: learned ones.
+        norm_eps: epsilon of every LayerNorm.
         checkpoint: a file, a directory or a hub id ("owner/name@revision"); None: random weights.
         seed: what random weights and noise clips are drawn from.
         precision: of the graph.
@@ -150,6 +151,7 @@ class ExportConfig:
     dim_head: int = 64
     num_classes: int = 400
     rotary: bool = True
+    norm_eps: float = 1e-5
     checkpoint: Path | None = None
     seed: int = 0
     precision: str = FP16.name

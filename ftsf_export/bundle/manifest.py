@@ -137,6 +137,11 @@ class Manifest:
         return isinstance(self.weights, CheckpointWeights) and self.weights.need_fine_tuning_in(self.model)
 
     @property
+    def assumed(self) -> tuple[str, ...]:
+        """What of the network nobody said: see ``CheckpointWeights.assumed``."""
+        return self.weights.assumed if isinstance(self.weights, CheckpointWeights) else ()
+
+    @property
     def weights_described(self) -> str:
         """Where the weights come from, in words ("random, seed 0")."""
         return self.weights.described(self.model)

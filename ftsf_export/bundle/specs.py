@@ -207,6 +207,8 @@ class CheckpointWeights:
     trained: TimeSformerConfig  #: The architecture that the weights were trained in.
     fresh: tuple[str, ...] = ()  #: Tensors of the model that the checkpoint lacks and that were drawn from the seed.
     unused: tuple[str, ...] = ()  #: What the checkpoint has beside, left alone on purpose.
+    #: What of ``trained`` nobody said and no tensor's shape tells ("heads 3 of width 64"): the reference shares it.
+    assumed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()  #: What a user has to know.
 
     def need_fine_tuning_in(self, model: TimeSformerConfig) -> bool:
@@ -221,6 +223,8 @@ class CheckpointWeights:
                 f"; NOT FINE-TUNED: {model.attn_mechanism} attention in the place of {self.trained.attn_mechanism}, "
                 "so the class scores mean nothing until the model is trained on"
             )
+        if self.assumed:
+            text += f"; ASSUMED, since the file does not say: {', '.join(self.assumed)}"
         return text
 
 

@@ -1,17 +1,18 @@
 """A ``.pyth`` file of facebookresearch/TimeSformer: no configuration of the network, so its shapes say what it is.
 
 ``model_state`` holds the tensors, every name with "model." in front. Beside it lie the optimizer's state, which is not
-used, and where the training code wrote it ``cfg``, the text of its YAML configuration: of that, a few lines of its DATA
-section are read.
+used, and where the training code wrote it ``cfg``, the text of its YAML configuration.
 
-What no tensor's shape tells is the number of heads: the original's heads are 64 wide (768 / 12), unless said otherwise.
+What no shape tells is how many heads there are and the epsilon of LayerNorm. They are, in this order, what the file's
+settings say, what the user says, or what every published file has. Else they are assumed, which is said wherever the
+weights are.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fast_timesformer.config import TimeSformerConfig
@@ -19,6 +20,7 @@ from ftsf_export.bundle import Preprocessing
 from ftsf_export.checkpoint.found import Found, check_bounds, default_preprocessing
 from ftsf_export.checkpoint.huggingface import PRETRAINED
 from ftsf_export.checkpoint.names import facebook_origins
+from ftsf_export.checkpoint.stated import Stated
 from ftsf_export.checkpoint.tensors import TensorFile
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
@@ -26,8 +28,16 @@ from ftsf_export.errors import UsageError
 KIND = "facebookresearch/TimeSformer"
 HEAD_WIDTH = 64
 FRAMES = 8
-_LONGEST_TEXT = 2**20
 _MARK = "patch_embed.proj.weight"
+# Settings that say how many heads there are, and what LayerNorm adds to a variance; in any section.
+_HEADS = ("NUM_HEADS", "N_HEADS", "NUM_ATTENTION_HEADS")
+_NORM_EPS = ("NORM_EPS", "LAYER_NORM_EPS", "LAYERNORM_EPS")
+# The one network of which weights are published (``vit.py``, ``vit_base_patch16_224``, and ``TimeSformer`` after it):
+# (width, depth, patch, hidden width, qkv bias), its heads, its epsilon.
+_BASE_NAME, _BASE = "vit_base_patch16_224", (768, 12, 16, 3072, True)
+_BASE_HEADS, _BASE_EPS = 12, 1e-6
+# Of a bare ``VisionTransformer``: PyTorch's own.
+_BARE_EPS = 1e-5
 
 
 def is_facebook(tensors: TensorFile) -> bool:
@@ -36,13 +46,14 @@ def is_facebook(tensors: TensorFile) -> bool:
 
 
 def open_file(tensors: TensorFile, config: ExportConfig) -> Found:
-    """The checkpoint that ``tensors`` are. ``config`` is asked for what shapes do not tell: heads, and for space-only
-    attention the frames.
+    """The checkpoint that ``tensors`` are. ``config`` is asked for what the file does not say: heads, epsilon, and for
+    space-only attention the frames.
 
     Raises UsageError where the shapes are not those of a TimeSformer.
     """
-    data = _data_section(tensors.beside.get("cfg", ""))
-    model, warnings = _architecture(tensors, config, data)
+    stated = tensors.stated
+    untold = _untold(tensors, config)
+    model, warnings = _architecture(tensors, config, untold)
     check_bounds(model, tensors.path)
     return Found(
         kind=KIND,
@@ -51,28 +62,72 @@ def open_file(tensors: TensorFile, config: ExportConfig) -> Found:
         model=model,
         origins=facebook_origins(model),
         set_aside=tuple(f"{key} ({what})" for key, what in tensors.beside.items() if "\n" not in what),
-        preprocessing=_preprocessing(model, data, tensors.path),
+        preprocessing=_preprocessing(model, stated, tensors.path),
+        assumed=untold.assumed,
         warnings=warnings,
     )
 
 
-def _architecture(
-    tensors: TensorFile, config: ExportConfig, data: dict[str, list[float]]
-) -> tuple[TimeSformerConfig, tuple[str, ...]]:
-    dim, channels, patch, _ = _shape(tensors, _MARK, 4)
-    rows = math.isqrt(_shape(tensors, "pos_embed", 3)[1] - 1)
+@dataclass(frozen=True)
+class _Untold:
+    """What no shape tells."""
+
+    heads: int  #: H.
+    norm_eps: float  #: Epsilon of every LayerNorm.
+    assumed: tuple[str, ...]  #: Names of those fields that nobody said.
+
+
+def _untold(tensors: TensorFile, config: ExportConfig) -> _Untold:
+    stated, dim = tensors.stated, _shape(tensors, _MARK, 4)[0]
+    assumed = []
+    by_name = stated.text("MODEL.MODEL_NAME") == _BASE_NAME and dim == _BASE[0]
+    published = by_name or _network(tensors) == _BASE
+    heads = stated.whole(*_HEADS) or (_BASE_HEADS if by_name else None) or _asked_heads(config, dim)
+    if heads is None:
+        heads = _BASE_HEADS if published else dim // HEAD_WIDTH
+        assumed += [] if published else ["heads"]
+    if heads < 1 or dim % heads:
+        raise UsageError(f"heads: expected a divisor of the checkpoint's width {dim}, got {heads}; give --heads")
+    eps = stated.number(*_NORM_EPS) or (_BASE_EPS if by_name else None)
+    if eps is None and "norm_eps" in config.given:
+        eps = config.norm_eps
+    if eps is None:
+        # The original's classes for training keep the network under the name "model" and give it their own epsilon.
+        eps = _BASE_EPS if published or tensors.prefix.endswith("model.") else _BARE_EPS
+        assumed += [] if published else ["norm_eps"]
+    return _Untold(heads, eps, tuple(assumed))
+
+
+def _asked_heads(config: ExportConfig, dim: int) -> int | None:
+    if "heads" in config.given and config.heads is not None:
+        return config.heads
+    return dim // config.dim_head if "dim_head" in config.given else None
+
+
+def _network(tensors: TensorFile) -> tuple[int, int, int, int, bool]:
+    """Width, depth, patch, hidden width, qkv bias."""
+    dim, _, patch, _ = _shape(tensors, _MARK, 4)
     blocks = {int(match[1]) for name in tensors.shapes if (match := re.match(r"blocks\.(\d{1,4})\.", name))}
+    hidden = _shape(tensors, "blocks.0.mlp.fc1.weight", 2)[0]
+    return dim, max(blocks, default=0) + 1, patch, hidden, "blocks.0.attn.qkv.bias" in tensors.shapes
+
+
+def _architecture(
+    tensors: TensorFile, config: ExportConfig, untold: _Untold
+) -> tuple[TimeSformerConfig, tuple[str, ...]]:
+    dim, depth, patch, hidden, qkv_bias = _network(tensors)
+    channels = _shape(tensors, _MARK, 4)[1]
+    rows = math.isqrt(_shape(tensors, "pos_embed", 3)[1] - 1)
     warnings: tuple[str, ...] = ()
     if "time_embed" in tensors.shapes:
         frames = _shape(tensors, "time_embed", 3)[1]
         attn_type = "divided" if any(".temporal_attn." in name for name in tensors.shapes) else "joint"
     else:
         attn_type = "space"
-        stated = config.frames if "frames" in config.given else int(data.get("NUM_FRAMES", [0])[0])
+        stated = config.frames if "frames" in config.given else tensors.stated.whole("DATA.NUM_FRAMES")
         frames = stated or FRAMES
         if not stated:
             warnings = (f"{tensors.path.name} does not say for how many frames it was trained: {FRAMES} are taken",)
-    heads = _heads(dim, config)
     side = rows * patch
     try:
         model = TimeSformerConfig(
@@ -83,28 +138,18 @@ def _architecture(
             num_classes=_shape(tensors, "head.weight", 2)[0],
             dim=dim,
             patch_size=patch,
-            depth=max(blocks, default=0) + 1,
-            heads=heads,
-            dim_head=dim // heads,
-            mlp_mult=max(1, _shape(tensors, "blocks.0.mlp.fc1.weight", 2)[0] // dim),
+            depth=depth,
+            heads=untold.heads,
+            dim_head=dim // untold.heads,
+            mlp_mult=max(1, hidden // dim),
             attn_type=attn_type,
-            qkv_bias="blocks.0.attn.qkv.bias" in tensors.shapes,
-            norm_eps=1e-6,
+            qkv_bias=qkv_bias,
+            norm_eps=untold.norm_eps,
             **PRETRAINED,
         )
     except ValueError as error:
         raise UsageError(f"checkpoint: {tensors.path}: its shapes are not those of a TimeSformer: {error}") from error
     return model, warnings
-
-
-def _heads(dim: int, config: ExportConfig) -> int:
-    if "heads" in config.given and config.heads is not None:
-        heads = config.heads
-    else:
-        heads = dim // (config.dim_head if "dim_head" in config.given else HEAD_WIDTH)
-    if heads < 1 or dim % heads:
-        raise UsageError(f"heads: expected a divisor of the checkpoint's width {dim}, got {heads}; give --heads")
-    return heads
 
 
 def _shape(tensors: TensorFile, name: str, rank: int) -> tuple[int, ...]:
@@ -118,37 +163,15 @@ def _shape(tensors: TensorFile, name: str, rank: int) -> tuple[int, ...]:
     return shape
 
 
-def _preprocessing(model: TimeSformerConfig, data: dict[str, list[float]], path: Path) -> Preprocessing:
+def _preprocessing(model: TimeSformerConfig, stated: Stated, path: Path) -> Preprocessing:
     """As the original tests; what its DATA section does not say is the default. Raises UsageError for numbers that
     normalise no pixel."""
     how = default_preprocessing(model)
-    mean, std = tuple(data.get("MEAN", how.mean)), tuple(data.get("STD", how.std))
+    mean, std = stated.numbers("DATA.MEAN") or how.mean, stated.numbers("DATA.STD") or how.std
     if len(mean) == len(std) == model.channels:
         try:
             how = replace(how, mean=mean, std=std)
         except ValueError as error:
             raise UsageError(f"checkpoint: {path}: DATA: {error}") from error
-    rate = int(data.get("SAMPLING_RATE", [0])[0])
-    return replace(how, stride=rate) if 1 <= rate <= 4096 else how
-
-
-def _data_section(text: str) -> dict[str, list[float]]:
-    """Numbers in section DATA of a YAML dump: ``KEY: 1``, ``KEY: [1, 2]``, or one a line. The rest is skipped."""
-    found: dict[str, list[float]] = {}
-    inside, key = False, ""
-    for line in text[:_LONGEST_TEXT].splitlines():
-        if not line.startswith(" "):
-            inside = line.rstrip() == "DATA:"
-        elif inside and (match := re.fullmatch(r"  ([A-Z_]{1,64}):(.*)", line)):
-            key = match[1]
-            found[key] = _numbers(match[2].strip().strip("[]"))
-        elif inside and key and line.lstrip().startswith("- "):
-            found[key] += _numbers(line.lstrip()[2:])
-    return {key: values for key, values in found.items() if values}
-
-
-def _numbers(text: str) -> list[float]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(re.fullmatch(r"-?\d{1,9}(\.\d{1,18})?", part) for part in parts):
-        return []
-    return [float(part) for part in parts]
+    rate = stated.whole("DATA.SAMPLING_RATE")
+    return replace(how, stride=rate) if rate is not None and rate <= 4096 else how

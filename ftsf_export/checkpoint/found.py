@@ -33,6 +33,8 @@ class Found:
     origins: dict[str, Origin]  #: Name of each of the model's tensors -> where it lies in the file.
     #: How frames became its input in training; TimeSformer's own where the file does not say.
     preprocessing: Preprocessing
+    #: Fields of the model that neither the file nor the user said and that no shape tells.
+    assumed: tuple[str, ...] = ()
     set_aside: tuple[str, ...] = ()  #: What in the file is not used, on purpose.
     labels: tuple[str, ...] | None = None  #: Names of the classes in the order of the logits, where the file has them.
     revision: str = ""  #: The hub's commit that it is.
@@ -72,8 +74,14 @@ class Checkpoint:
             trained=self.found.model,
             fresh=self.fresh,
             unused=self.unused,
+            assumed=tuple(said_field(self.found.model, name) for name in self.found.assumed),
             warnings=self.warnings,
         )
+
+
+def said_field(model: TimeSformerConfig, name: str) -> str:
+    """A field of ``model`` as people read it: "heads 3 of width 64", "norm_eps 1e-06"."""
+    return f"heads {model.num_heads} of width {model.dim_head}" if name == "heads" else f"{name} {getattr(model, name)}"
 
 
 def check_bounds(config: TimeSformerConfig, path: Path) -> None:

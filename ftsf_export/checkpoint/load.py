@@ -15,7 +15,7 @@ from torch.nn import functional
 from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.bundle import Preprocessing, sha256_of
-from ftsf_export.checkpoint.found import Checkpoint, Found, check_fit
+from ftsf_export.checkpoint.found import Checkpoint, Found, check_fit, said_field
 from ftsf_export.checkpoint.hub import HubId, fetch
 from ftsf_export.checkpoint.kind import KNOWN, open_found
 from ftsf_export.checkpoint.names import shapes_of
@@ -52,7 +52,7 @@ def describe_checkpoint(
         preprocessing=_fitted(found.preprocessing, model),
         fresh=fresh,
         unused=(*unused, *found.set_aside),
-        warnings=(*found.warnings, *_warnings(found.model, model, fresh)),
+        warnings=(*_assumptions(found), *found.warnings, *_warnings(found.model, model, fresh)),
     )
 
 
@@ -183,6 +183,17 @@ def _fitted(trained: Preprocessing, model: TimeSformerConfig) -> Preprocessing:
         side = max(max(crop), round(side * max(crop) / max(trained.crop)))
     stride = max(1, round(trained.stride * trained.frames / model.frames))
     return replace(trained, frames=model.frames, stride=stride, crop=crop, resize_short_side=side)
+
+
+def _assumptions(found: Found) -> tuple[str, ...]:
+    if not found.assumed:
+        return ()
+    said = " and ".join(said_field(found.model, name) for name in found.assumed)
+    flags = " and ".join(f"--{name.replace('_', '-')}" for name in found.assumed)
+    return (
+        f"ASSUMED: {said}: {found.name} does not say so. Other values change every class score, and no gate can see "
+        f"it, for the reference assumes them too; give {flags}",
+    )
 
 
 def _warnings(trained: TimeSformerConfig, model: TimeSformerConfig, fresh: tuple[str, ...]) -> tuple[str, ...]:

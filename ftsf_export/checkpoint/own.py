@@ -55,6 +55,7 @@ def open_file(tensors: TensorFile, config: ExportConfig) -> Found:
         model=model,
         origins=own_origins(model),
         labels=said.labels,
+        assumed=() if is_described(tensors) else _assumed(config),
         preprocessing=_preprocessing(said.preprocessing, model, tensors),
         mend="" if is_described(tensors) else _MEND_OF_BARE,
     )
@@ -82,6 +83,12 @@ def _preprocessing(said: Mapping[str, Any] | None, model: TimeSformerConfig, ten
     }
     settings.finish()
     return replace(default, mean=mean, std=std, **known)
+
+
+def _assumed(config: ExportConfig) -> tuple[str, ...]:
+    """What nobody said of a file without a description, and no tensor's shape tells."""
+    told = config.given | ({"heads"} if "dim_head" in config.given else set())
+    return tuple(name for name in ("heads", "norm_eps", *(("frames",) if config.rotary else ())) if name not in told)
 
 
 def _asked(config: ExportConfig) -> TimeSformerConfig:

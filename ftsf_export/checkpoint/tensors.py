@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ftsf_export.checkpoint.names import Shape
+from ftsf_export.checkpoint.stated import Stated
 from ftsf_export.errors import UsageError
 
 # TimeSformer-base is 0.5 GB; with an optimizer's state 1.5 GB.
@@ -44,6 +45,7 @@ class TensorFile:
     prefix: str = ""  #: What every name in the file starts with; ``shapes`` are without it.
     #: What else the pickle holds: key -> its text, or a description of what it is.
     beside: Mapping[str, str] = field(default_factory=dict)
+    stated: Stated = field(default_factory=Stated)  #: The settings of the training that a pickle holds.
 
     def read(self) -> dict[str, Tensor]:
         """Every tensor, on the CPU, as it is in the file. Raises UsageError where one is no finite float."""
@@ -82,7 +84,8 @@ def open_tensors(path: Path) -> TensorFile:
     prefix = _prefix(tensors)
     beside = {str(key): _described(value) for key, value in content.items() if group and key != group}
     shapes = {name[len(prefix) :]: tuple(tensor.shape) for name, tensor in tensors.items()}
-    return TensorFile(path, shapes, group=group, prefix=prefix, beside=beside)
+    stated = Stated.beside(content) if group else Stated()
+    return TensorFile(path, shapes, group=group, prefix=prefix, beside=beside, stated=stated)
 
 
 def is_safetensors(path: Path) -> bool:

@@ -75,6 +75,7 @@ model_options = _stack(
     _config_option("--dim-head", "dim_head", int, "Width of a head."),
     _config_option("--num-classes", "num_classes", int, "Classes of the head."),
     _config_option("--rotary/--no-rotary", "rotary", bool, "Rotary positions, or learned ones."),
+    _config_option("--norm-eps", "norm_eps", float, "Epsilon of every LayerNorm."),
     _config_option(
         "--checkpoint",
         "checkpoint",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fast_timesformer.config import TimeSformerConfig
-from ftsf_export.bundle import Bundle, Manifest, RandomWeights, Weights
+from ftsf_export.bundle import Bundle, CheckpointWeights, Manifest, RandomWeights, Weights
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.config import Size
 from ftsf_export.strict_json import plain
@@ -47,10 +47,12 @@ def say_architecture(
 
 
 def say_weights(terminal: Terminal, weights: Weights, model: TimeSformerConfig) -> None:
-    """Where the weights come from; random ones are said plainly: their class scores mean nothing."""
+    """Where the weights come from; random ones are said plainly: their class scores mean nothing. What was assumed of
+    them stands out as well."""
     random = isinstance(weights, RandomWeights)
+    doubted = random or (isinstance(weights, CheckpointWeights) and bool(weights.assumed))
     warning = ": the class scores mean nothing" if random else ""
-    terminal.say(f"weights    {weights.described(model)}{warning}", style="yellow" if random else "")
+    terminal.say(f"weights    {weights.described(model)}{warning}", style="yellow" if doubted else "")
 
 
 def say_rewrites(terminal: Terminal, manifest: Manifest) -> None:
@@ -99,6 +101,7 @@ def bundle_facts(bundle: Bundle) -> dict[str, Any]:
         "weights": manifest.weights_described,
         "random_weights": manifest.random_weights,
         "needs_fine_tuning": manifest.need_fine_tuning,
+        "assumed": list(manifest.assumed),
         "labels": None if manifest.labels is None else list(manifest.labels),
         "preprocessing": plain(manifest.preprocessing),
         "precision": manifest.precision,

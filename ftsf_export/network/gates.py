@@ -46,6 +46,7 @@ class Gate:
 
 
 PARITY_HUGGINGFACE = Gate("parity.huggingface", GRAPH)
+PARITY_ORIGINAL = Gate("parity.original", GRAPH)
 WEIGHTS = Gate("weights", GRAPH)
 LABELS = Gate("labels", REFERENCE)
 

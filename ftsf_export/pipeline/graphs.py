@@ -146,10 +146,10 @@ def _record(resolved: ResolvedExport, config: TimeSformerConfig, plugins: Plugin
 def _second_opinion(
     resolved: ResolvedExport, model: FastTimeSformer | None, clips: JudgedClips, stages: Stages
 ) -> Opinion | None:
-    """Hugging Face's own logits, where the weights are a checkpoint of theirs."""
-    if model is not None or resolved.checkpoint is None or not resolved.checkpoint.from_huggingface:
+    """What another model says of the same weights, where they are a checkpoint's."""
+    if model is not None or resolved.checkpoint is None:
         return None
-    with stages("ask Hugging Face's own model"):
+    with stages("ask for a second opinion"):
         return second_opinion(resolved.checkpoint, clips, resolved.normalisation)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from ftsf_export.bundle import Normalisation, TapSpec
 from ftsf_export.bundle.golden import sample_tap
 from ftsf_export.config import BatchRange
+from ftsf_export.network.gates import PARITY_HUGGINGFACE, PARITY_ORIGINAL, Gate
 from ftsf_export.network.scope import LOGITS
 from ftsf_export.parity.compare import outputs_of
 from ftsf_export.parity.second_opinion import judge_second_opinion
@@ -40,19 +41,20 @@ class Reference:
 
 @dataclass(frozen=True)
 class Opinion:
-    """What Hugging Face's model makes of the clips."""
+    """What a model that is not ours makes of the clips."""
 
-    logits: Any  #: (n, classes); None where it could not be asked.
+    gate: Gate  #: Whose question it answers.
+    logits: Any = None  #: (n, classes); None where it could not be asked.
     whom: str = ""  #: The model, with the version of its library.
     reason: str = ""  #: Why it could not be asked; "" where it was.
 
     def as_reference(self, eager: Reference) -> Reference:
         """``eager`` with these logits in the place of its own, where there are any."""
-        return eager if self.logits is None else replace(eager, logits=self.logits, whom=self.whom)
+        return replace(eager, whom=self.whom or eager.whom, **({} if self.logits is None else {"logits": self.logits}))
 
     def verdict(self, eager: Reference, subject: Subject) -> Verdict:
         """The judgement of our eager logits against these. ``subject``: the graph that goes by this reference."""
-        return judge_second_opinion(self.logits, eager.logits, subject, reason=self.reason)
+        return judge_second_opinion(self.gate, self.logits, eager.logits, subject, reason=self.reason)
 
 
 def run_eager(
@@ -80,12 +82,20 @@ def eager_logits(module: FastTimeSformer, held_out: HeldOut, normalisation: Norm
     return held_out.logits_of(EagerRunner(module, normalisation=normalisation), batch=BatchRange(1, 8, 8))
 
 
-def second_opinion(checkpoint: Checkpoint, clips: JudgedClips, normalisation: Normalisation | None) -> Opinion:
-    """Hugging Face's own logits of a checkpoint of theirs. ``normalisation``: of clips that are pixels."""
+def second_opinion(checkpoint: Checkpoint, clips: JudgedClips, normalisation: Normalisation | None) -> Opinion | None:
+    """Hugging Face's own logits of a checkpoint of theirs; None of another that says all of its network.
+
+    ``normalisation``: of clips that are pixels.
+    """
     from ftsf_export.checkpoint import huggingface_logits
 
+    if assumed := ", ".join(checkpoint.weights.assumed):
+        reason = f"{assumed}: assumed, and no other program says what this file gives; every gate here shares it"
+        return Opinion(PARITY_ORIGINAL, whom=f"{_OURS}, which assumes {assumed}", reason=reason)
+    if not checkpoint.from_huggingface:
+        return None
     if reason := huggingface_logits.lacking(checkpoint):
-        return Opinion(None, reason=reason)
+        return Opinion(PARITY_HUGGINGFACE, reason=reason)
     whom = f"transformers {metadata.version('transformers')}, TimesformerForVideoClassification"
     values = clips.values if normalisation is None else normalisation.of(clips.values)
-    return Opinion(huggingface_logits.huggingface_logits(checkpoint, values), whom=whom)
+    return Opinion(PARITY_HUGGINGFACE, huggingface_logits.huggingface_logits(checkpoint, values), whom=whom)

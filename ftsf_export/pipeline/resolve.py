@@ -93,8 +93,11 @@ class ResolvedExport:
     @property
     def gates(self) -> tuple[str, ...]:
         """What will be judged here; engines also run where there is a GPU for them."""
-        theirs = self.checkpoint is not None and self.checkpoint.from_huggingface
-        asked = [gates.PARITY_HUGGINGFACE] if theirs else []
+        asked = []
+        if self.checkpoint is not None and self.checkpoint.found.assumed:
+            asked.append(gates.PARITY_ORIGINAL)
+        if self.checkpoint is not None and self.checkpoint.from_huggingface:
+            asked.append(gates.PARITY_HUGGINGFACE)
         graphs = (FP32, precision_named(self.config.precision))
         asked += [gates.parity_graph(graph) for graph in graphs]
         if self.config.held_out is not None:

@@ -75,6 +75,7 @@ def _view(record: Record) -> dict[str, Any]:
         "weights": manifest.weights_described,
         "random_weights": manifest.random_weights,
         "need_fine_tuning": manifest.need_fine_tuning,
+        "assumed": manifest.assumed,
         "checkpoint": manifest.weights if isinstance(manifest.weights, CheckpointWeights) else None,
         "asked": manifest.asked.written(),
         "model": plain(manifest.model),

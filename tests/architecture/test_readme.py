@@ -41,7 +41,7 @@ def rows(page: str, heading: str) -> list[list[str]]:
 
 
 def every_gate() -> list[Gate]:
-    here = [gates.PARITY_HUGGINGFACE, gates.WEIGHTS, gates.LABELS]
+    here = [gates.PARITY_HUGGINGFACE, gates.PARITY_ORIGINAL, gates.WEIGHTS, gates.LABELS]
     each = [PRECISIONS[name] for name in offered()]
     here += [gate(precision) for precision in each for gate in (gates.parity_graph, gates.agreement_graph)]
     engines = (gates.parity_engine, gates.engine_types, gates.plan_types, gates.plan_work, gates.plan_attentions)

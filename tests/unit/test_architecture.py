@@ -10,7 +10,7 @@ from ftsf_export.config import ExportConfig
 
 OTHER = ExportConfig(
     attn="performer", attn_type="joint", frames=4, size="32x48", channels=1, patch_size=8, dim=96, depth=3, heads=2,
-    dim_head=32, num_classes=7, rotary=False,
+    dim_head=32, num_classes=7, rotary=False, norm_eps=1e-4,
 )  # fmt: skip
 
 

@@ -15,14 +15,14 @@ from ftsf_export.errors import UsageError
 from tests.unit.checkpoint.pretrained import noise, original_names, relative, their_model, write_pyth
 
 WIDE = {"hidden_size": 128, "intermediate_size": 256}
+SAID = ExportConfig(checkpoint=Path("a.pyth"), heads=2, norm_eps=1e-6)
 
 
 @pytest.mark.parametrize("qkv_bias", [True, False])
 @pytest.mark.parametrize("attention_type", ["divided_space_time", "joint_space_time"])
 def test_the_same_outputs(tmp_path: Path, attention_type: str, qkv_bias: bool) -> None:
-    """Heads are 64 wide where nothing says otherwise."""
     theirs = their_model(attention_type=attention_type, qkv_bias=qkv_bias, **WIDE)
-    ours, checkpoint = load_checkpoint(write_pyth(tmp_path / "a.pyth", theirs), ExportConfig())
+    ours, checkpoint = load_checkpoint(write_pyth(tmp_path / "a.pyth", theirs), SAID)
     clip = noise(4, 24, 24, clips=2)
     with torch.no_grad():
         assert relative(ours.double()(clip), theirs.double()(clip).logits) <= 1e-10
@@ -54,11 +54,11 @@ def test_statistics_that_normalise_no_pixel(tmp_path: Path, cfg: str) -> None:
 
 def test_space_only_says_its_frames_in_its_configuration_or_not_at_all(tmp_path: Path) -> None:
     theirs = their_model(attention_type="space_only", **WIDE)
-    described = describe_checkpoint(write_pyth(tmp_path / "a.pyth", theirs), ExportConfig())
+    described = describe_checkpoint(write_pyth(tmp_path / "a.pyth", theirs), SAID)
     assert (described.model.attn_type, described.model.frames, described.warnings) == ("space", 4, ())
     silent = write_pyth(tmp_path / "b.pyth", theirs, cfg="")
-    assert describe_checkpoint(silent, ExportConfig(frames=3)).model.frames == 3
-    guessed = describe_checkpoint(silent, ExportConfig())
+    assert describe_checkpoint(silent, SAID.replaced(frames=3)).model.frames == 3
+    guessed = describe_checkpoint(silent, SAID)
     assert guessed.model.frames == 8
     assert "does not say for how many frames" in guessed.warnings[0]
 

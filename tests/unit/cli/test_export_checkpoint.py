@@ -171,3 +171,29 @@ def test_an_original_file_exports(say: Any, tmp_path: Path) -> None:
     with torch.no_grad():
         expected = theirs(clip).logits
     assert torch.allclose(torch.from_numpy(bundle.golden().logits), expected, rtol=0, atol=1e-5)
+
+
+def test_what_a_file_cannot_say_is_said_to_be_assumed(say: Any, tmp_path: Path) -> None:
+    """Six heads of 32 that nobody named are taken for three of 64: no gate sees it, so every output says so."""
+    from tests.unit.checkpoint.original import original_state
+
+    state = {f"model.{name}": tensor for name, tensor in original_state(dim=192, depth=1).items()}
+    torch.save({"model_state": state}, tmp_path / "a.pyth")
+    args = ("--checkpoint", tmp_path / "a.pyth", "--builder", "none", "--precision", "fp32")
+    said = say("export", *args, "-o", tmp_path / "out", "--json")
+    assert said.code == 0, said.err
+    assumed = ["heads 3 of width 64", "norm_eps 1e-06"]
+    assert said.json["assumed"] == assumed
+    assert "warning: ASSUMED: heads 3 of width 64 and norm_eps 1e-06" in said.err
+    manifest = Bundle.open(tmp_path / "out").manifest
+    assert (list(manifest.assumed), manifest.reference) == (
+        assumed, "eager FastTimeSformer, which assumes heads 3 of width 64, norm_eps 1e-06",
+    )  # fmt: skip
+    (opinion,) = (verdict for verdict in manifest.verdicts if verdict.gate == "parity.original")
+    assert (opinion.status, "assumed" in opinion.reason) == (Status.NOT_RUN, True)
+    for name in ("report.md", "report.html"):
+        assert "ASSUMED" in (tmp_path / "out" / name).read_text(encoding="utf-8")
+    assert "ASSUMED" in say("info", tmp_path / "out").out
+    told = say("export", *args, "--heads", "6", "--norm-eps", "1e-6", "--dry-run", "--json")
+    assert (told.json["plan"]["checkpoint"]["assumed"], "ASSUMED" in told.err) == ([], False)
+    assert told.json["plan"]["gates"] == ["parity.onnx-fp32"]
