@@ -7,7 +7,15 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 
 # What a device needs to verify and run a bundle. Neither torch nor ONNX Runtime.
-CORE = ["numpy>=1.26", "cattrs>=25.1", "click>=8.1", "rich>=13.7", "packaging>=24", "polygraphy>=0.49.20"]
+CORE = [
+    "numpy>=1.26",
+    "attrs>=24.1",
+    "cattrs>=25.1",
+    "click>=8.1",
+    "rich>=13.7",
+    "packaging>=24",
+    "polygraphy>=0.49.20",
+]
 
 # One of the two, never both: they install the same files. The GPU wheel also runs with no GPU.
 _GPU_WHEEL = (
@@ -31,7 +39,7 @@ NVML = ["nvidia-ml-py>=12"]
 # Compiles the kernels of the plugins, for any GPU and without one. It has wheels for Linux alone.
 PLUGINS = ["triton>=3.5; sys_platform == 'linux'"]
 # Checkpoints by their id on the Hugging Face hub, and Hugging Face's own model as a second opinion.
-HUB = ["huggingface_hub>=0.30", "transformers>=5"]
+HUB = ["huggingface_hub>=0.30", "tqdm>=4.60", "transformers>=5"]
 DOCS = ["mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings-python>=1.16"]
 # The Python part of TensorRT's plugin interface; its libraries do not come with it.
 BINDINGS = ["tensorrt-cu13-bindings>=11.4; sys_platform == 'linux' and platform_machine == 'x86_64'"]

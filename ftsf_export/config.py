@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from fast_timesformer.config import FLAG, ArchitectureError, TimeSformerConfig, choice, optional, whole, wrong_fields
+from fast_timesformer.config import ArchitectureError, TimeSformerConfig
+from fast_timesformer.rules import FLAG, choice, optional, whole, wrong_fields
 from ftsf_export import field_checks
 from ftsf_export.architecture import FIELDS, architecture_from_request, request_from_architecture, requested_problems
 from ftsf_export.errors import ConfigError

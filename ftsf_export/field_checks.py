@@ -11,24 +11,17 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fast_timesformer.config import FieldRule, number, optional, whole
+from fast_timesformer.rules import POSITIVE, Rule, optional, whole
 
 MAX_SEED = 2**63 - 1
-SEED = FieldRule(f"a whole number from 0 to {MAX_SEED}", lambda value: whole(0).holds(value) and value <= MAX_SEED)
+SEED = whole(0, MAX_SEED)
 # 16 TiB: more than any machine has, and far from where a compiler's 64 bits end.
 MAX_WORKSPACE_MIB = 1 << 24
-WORKSPACE_MIB = optional(
-    FieldRule(
-        f"a whole number of MiB from 1 to {MAX_WORKSPACE_MIB}",
-        lambda value: whole(1).holds(value) and value <= MAX_WORKSPACE_MIB,
-    )
-)
-LIMIT = optional(number("a number above 0", lambda value: value > 0))
-PATH = optional(FieldRule("a path", lambda value: isinstance(value, Path)))
-PATHS = FieldRule("a list of paths", lambda value: isinstance(value, tuple) and all(isinstance(i, Path) for i in value))
-NAMES = FieldRule(
-    "a list of names", lambda value: isinstance(value, tuple) and all(isinstance(i, str) and i for i in value)
-)
+WORKSPACE_MIB = optional(whole(1, MAX_WORKSPACE_MIB, of="MiB"))
+LIMIT = optional(POSITIVE)
+PATH = optional(Rule("a path", lambda value: isinstance(value, Path)))
+PATHS = Rule("a list of paths", lambda value: isinstance(value, tuple) and all(isinstance(i, Path) for i in value))
+NAMES = Rule("a list of names", lambda value: isinstance(value, tuple) and all(isinstance(i, str) and i for i in value))
 
 
 def to_whole(value: Any) -> Any:

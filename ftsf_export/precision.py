@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated
 
+from fast_timesformer.rules import choice
 from ftsf_export.errors import ConfigError
-from ftsf_export.strict_json import one_of
 
 
 class OnCpu(Enum):
@@ -104,7 +104,7 @@ def offered() -> tuple[str, ...]:
 
 
 # The name of a precision that a graph can have, as a field of a file in which no other text may stand.
-PrecisionName = Annotated[str, one_of(*offered())]
+PrecisionName = Annotated[str, choice(*offered())]
 
 
 def precision_named(name: str) -> Precision:

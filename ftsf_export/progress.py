@@ -9,4 +9,4 @@ OnProgress = Callable[[str, "float | None"], None]
 
 
 def silent(_stage: str, _fraction: float | None = None) -> None:
-    """For callers who do not want to know."""
+    """Says nothing, for callers who do not want to know."""

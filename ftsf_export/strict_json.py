@@ -1,6 +1,6 @@
 """Strict JSON in and out of frozen dataclasses: cattrs, with nothing coerced, nothing missing and nothing unknown.
 
-A field's type says what its JSON is. A bound or a pattern stands beside the type, as ``Annotated[int, at_least(1)]``,
+A field's type says what its JSON is. A bound or a pattern stands beside the type, as ``Annotated[int, whole(1)]``,
 and a rule between fields in the class's ``__post_init__`` (a ValueError). ``json_schema`` reads the same types.
 """
 
@@ -10,12 +10,13 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import is_dataclass
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
+from fast_timesformer.rules import Rule, whole
 from ftsf_export.errors import BundleError
 
 if TYPE_CHECKING:
@@ -26,25 +27,6 @@ _SHOWN_CHARS = 60
 _SHOWN_PROBLEMS = 8
 _NON_FINITE = ("nan", "inf", "-inf")
 _Read = Callable[[Any, Any], Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Rule:
-    """What a value must be beyond its type."""
-
-    expected: str  #: The rule in words, as an error says it ("a whole number of at least 1").
-    holds: Callable[[Any], bool]  #: Whether a value keeps it.
-    schema: Mapping[str, Any] = field(default_factory=dict)  #: The same in the words of JSON Schema.
-
-
-def at_least(least: int) -> Rule:
-    """The rule of a whole number that is not below ``least``."""
-    return Rule(f"a whole number of at least {least}", lambda value: value >= least, {"minimum": least})
-
-
-def one_of(*allowed: str) -> Rule:
-    """The rule of a text that is one of ``allowed``."""
-    return Rule(f"one of {', '.join(allowed)}", lambda value: value in allowed, {"enum": list(allowed)})
 
 
 def matching(pattern: str, expected: str) -> Rule:
@@ -60,8 +42,8 @@ _FIGURE = Rule(
 # A measured number. JSON has no NaN and no infinity, so those three are written as the texts "nan", "inf" and "-inf".
 Figure = Annotated[float, _FIGURE]
 Sha256 = Annotated[str, matching("[0-9a-f]{64}", "64 hexadecimal digits")]
-Count = Annotated[int, at_least(0)]
-Positive = Annotated[int, at_least(1)]
+Count = Annotated[int, whole(0)]
+Positive = Annotated[int, whole(1)]
 
 
 def structured(value: object, kind: type[T], source: str, *, converter: Converter | None = None) -> T:

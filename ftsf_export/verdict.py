@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated
 
+from fast_timesformer.rules import choice
 from ftsf_export.errors import GateFailed
-from ftsf_export.strict_json import Count, Figure, Sha256, one_of
+from ftsf_export.strict_json import Count, Figure, Sha256
 
 # The unit of a measure that is a part of a whole, from 0 to 1.
 SHARE = "share"
@@ -129,7 +130,7 @@ class Verdict:
     measures: tuple[Measure, ...] = ()
     own_limits: str = ""
     conditions: str = ""
-    recorded_by: Annotated[str, one_of("", *RECORDERS)] = ""
+    recorded_by: Annotated[str, choice("", *RECORDERS)] = ""
 
     def __post_init__(self) -> None:
         if not self.passed:

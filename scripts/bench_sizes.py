@@ -43,7 +43,7 @@ def compare_depths(attns: Sequence[str], sizes: dict[str, Any], *, quick: bool) 
 
 
 def _export_seconds(model: Any) -> float:
-    """Of this process alone, so that other work on the machine does not count."""
+    """The time of this process alone, so that other work on the machine does not count."""
     started = time.process_time()
     export_onnx(model, GraphOptions())
     return time.process_time() - started

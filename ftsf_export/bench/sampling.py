@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fast_timesformer.rules import NOT_NEGATIVE, whole, wrong_fields
 from ftsf_export.errors import ConfigError, RunError
 
 # One call from inputs in host memory to outputs in host memory. Returns the milliseconds that the device itself
@@ -15,6 +15,10 @@ Call = Callable[[], float | None]
 Clock = Callable[[], int]
 Tick = Callable[[], None]
 
+_RULES = {
+    **dict.fromkeys(("iterations", "warmup"), whole(1, of="calls")),
+    **dict.fromkeys(("seconds", "warmup_seconds"), NOT_NEGATIVE),
+}
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
 
@@ -32,16 +36,7 @@ class Schedule:
     warmup_seconds: float = 0.5  #: Of calls before the first timed one, at least.
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name}: expected a whole number of calls, at least 1, got {value!r}"
-            for name, value in (("iterations", self.iterations), ("warmup", self.warmup))
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1
-        ]
-        problems += [
-            f"{name}: expected seconds of at least 0, got {value!r}"
-            for name, value in (("seconds", self.seconds), ("warmup_seconds", self.warmup_seconds))
-            if not (math.isfinite(value) and value >= 0)
-        ]
+        problems = [f"{name}: {said}" for name, said in wrong_fields(self, _RULES)]
         if problems:
             raise ConfigError(problems)
 

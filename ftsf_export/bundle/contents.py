@@ -20,6 +20,7 @@ from ftsf_export.bundle.manifest import (
     MANIFEST_NAME,
     ONNX_NAME,
     PENDING_FOLDER,
+    REPORT_RECORD,
     REQUIRED_FILES,
     FileEntry,
     Manifest,
@@ -32,7 +33,7 @@ from ftsf_export.precision import PRECISIONS
 
 _MIB, _GIB = 1 << 20, 1 << 30
 # Read into memory as a whole. The graph cannot be larger: protobuf ends at 2 GiB.
-_LARGEST = {MANIFEST_NAME: 16 * _MIB, "report.json": 256 * _MIB, GOLDEN_NAME: 4 * _GIB, ONNX_NAME: 2 * _GIB}
+_LARGEST = {MANIFEST_NAME: 16 * _MIB, REPORT_RECORD: 256 * _MIB, GOLDEN_NAME: 4 * _GIB, ONNX_NAME: 2 * _GIB}
 _LARGEST_OTHER, _LARGEST_SUM = 32 * _GIB, 64 * _GIB
 # The element types that ONNX calls otherwise, but for capitals.
 _NUMPY_NAMES = {"FLOAT": "float32", "DOUBLE": "float64"}

@@ -9,13 +9,13 @@ import stat
 from pathlib import Path
 
 from ftsf_export.bundle.folder import flush_descriptor
-from ftsf_export.bundle.manifest import ENGINES_FOLDER, GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME, FileEntry
+from ftsf_export.bundle.manifest import ENGINES_FOLDER, GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME, REPORT_NAMES, FileEntry
 
 _CHUNK_BYTES = 1 << 20
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # What every export may write, whatever its manifest says.
-_USUAL = (MANIFEST_NAME, ONNX_NAME, f"{ONNX_NAME}.data", GOLDEN_NAME, "report.json", "report.md", "report.html")
+_USUAL = (MANIFEST_NAME, ONNX_NAME, f"{ONNX_NAME}.data", GOLDEN_NAME, *REPORT_NAMES)
 _ENGINE = re.compile(rf"{ENGINES_FOLDER}/[^/]+\.(engine|json)")
 
 

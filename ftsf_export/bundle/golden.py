@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from ftsf_export.bundle.manifest import GOLDEN_NAME
 from ftsf_export.errors import BundleError
 from ftsf_export.network.scope import CLIP, LOGITS
 
@@ -101,7 +102,7 @@ def write_golden(
     return golden
 
 
-def read_golden(source: str | Path | IO[bytes], name: str = "golden.npz") -> Golden:
+def read_golden(source: str | Path | IO[bytes], name: str = GOLDEN_NAME) -> Golden:
     """Raises BundleError, with ``name``, when the file is damaged or its values are not reference values."""
     try:
         # Not np.load: it leaves a damaged file open, and takes a pickle or a bare array under this name too.

@@ -41,6 +41,8 @@ SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 ONNX_NAME = "model.onnx"
 GOLDEN_NAME = "golden.npz"
+# The record, and two readings of it.
+REPORT_NAMES = REPORT_RECORD, REPORT_TEXT, REPORT_PAGE = "report.json", "report.md", "report.html"
 ENGINES_FOLDER = "engines"
 PENDING_FOLDER = ".pending"
 REQUIRED_FILES = (ONNX_NAME, GOLDEN_NAME)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from fast_timesformer.config import PIXEL_MEAN, PIXEL_STD, TimeSformerConfig
+from fast_timesformer.rules import POSITIVE, choice
 from ftsf_export.network.scope import ALONGS
-from ftsf_export.strict_json import Count, Positive, Rule, Sha256, one_of
+from ftsf_export.strict_json import Count, Positive, Sha256
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
 
 TOKENS = ("all", "class")
 BATCH = "batch"
+# The rewrite that leaves only the class token of the last block to compute: costs are counted by it.
+CLASS_TAIL = "class-tail"
 # Frames of the video that one clip spans: TimeSformer takes 8 frames 32 apart, or 16 frames 16 apart (Bertasius et
 # al. 2021, section 4.3), which is about ten seconds, a Kinetics video, at 25 frames a second.
 SPAN = 256
 # Of the statistics of pixels in [0, 1]. A pixel that they normalise is at most 50,500 from 0: still a number in FP16,
 # which ends at 65,504.
 MEAN_BOUNDS, STD_BOUNDS = (-100.0, 100.0), (0.002, 1000.0)
-_ABOVE_ZERO = Rule("a number above 0", lambda value: value > 0, {"exclusiveMinimum": 0})
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Preprocessing:
     resize_short_side: Positive | None  #: Pixels of the short side after resizing; None: frames are not resized.
     crop: tuple[Positive, Positive]  #: Height and width in pixels.
     mean: tuple[float, ...]  #: Subtracted from a pixel in [0, 1], one figure a channel.
-    std: tuple[Annotated[float, _ABOVE_ZERO], ...]  #: Divides what is left, one figure a channel.
+    std: tuple[Annotated[float, POSITIVE], ...]  #: Divides what is left, one figure a channel.
     resample: str = "bilinear"  #: The filter of Pillow that resizes.
 
     def __post_init__(self) -> None:
@@ -80,19 +82,19 @@ class Preprocessing:
                 )
 
     @classmethod
-    def of_timesformer(cls, *, frames: int, height: int, width: int, channels: int) -> Preprocessing:
-        """TimeSformer's own, for a model's clip of ``frames`` frames of ``height`` x ``width`` pixels.
+    def of_timesformer(cls, model: TimeSformerConfig) -> Preprocessing:
+        """TimeSformer's own, for the clips of ``model``.
 
         The clip spans about SPAN frames of the video (8 -> 32 apart, 16 -> 16), and the short side becomes the crop's
         longer side: every video then covers the crop.
         """
         return cls(
-            frames=frames,
-            stride=max(1, SPAN // frames),
-            resize_short_side=max(height, width),
-            crop=(height, width),
-            mean=(PIXEL_MEAN,) * channels,
-            std=(PIXEL_STD,) * channels,
+            frames=model.frames,
+            stride=max(1, SPAN // model.frames),
+            resize_short_side=max(model.height, model.width),
+            crop=(model.height, model.width),
+            mean=(PIXEL_MEAN,) * model.channels,
+            std=(PIXEL_STD,) * model.channels,
         )
 
     @property
@@ -120,7 +122,7 @@ class TapSpec:
     name: str  #: The module whose result it is.
     #: "all" that the model's own value holds or, with "class", that the graph computes only the class token of it: the
     #: reference is then sliced to ``[:, :1]`` by name, never trimmed to fit.
-    tokens: Annotated[str, one_of(*TOKENS)] = "all"
+    tokens: Annotated[str, choice(*TOKENS)] = "all"
 
     def __post_init__(self) -> None:
         if self.tokens not in TOKENS:
@@ -142,7 +144,7 @@ class AppliedRewrite:
 class PluginNodes:
     """Which attentions are nodes that TensorRT plugins compute."""
 
-    along: tuple[Annotated[str, one_of(*ALONGS)], ...] = ()  #: "time", "space" or both; empty for none.
+    along: tuple[Annotated[str, choice(*ALONGS)], ...] = ()  #: "time", "space" or both; empty for none.
     reason: str = "none asked for"  #: Why these.
 
 
@@ -175,6 +177,14 @@ class GraphRecord:
 
     def has_rewrite(self, name: str) -> bool:
         return any(rewrite.name == name for rewrite in self.rewrites)
+
+
+UNTRAINED_SCORES = "the class scores mean nothing until the model is trained on"
+
+
+def swap_described(model: TimeSformerConfig, trained: TimeSformerConfig) -> str:
+    """What stands in ``model`` where the ``trained`` one had another attention mechanism."""
+    return f"{model.attn_mechanism} attention in the place of {trained.attn_mechanism}"
 
 
 @dataclass(frozen=True)
@@ -219,10 +229,7 @@ class CheckpointWeights:
         at = f" at {self.revision[:12]}" if self.revision else ""
         text = f"checkpoint {self.name}{at} ({self.kind}), {self.file} sha256 {self.sha256[:16]}"
         if self.need_fine_tuning_in(model):
-            text += (
-                f"; NOT FINE-TUNED: {model.attn_mechanism} attention in the place of {self.trained.attn_mechanism}, "
-                "so the class scores mean nothing until the model is trained on"
-            )
+            text += f"; NOT FINE-TUNED: {swap_described(model, self.trained)}, so {UNTRAINED_SCORES}"
         if self.assumed:
             text += f"; ASSUMED, since the file does not say: {', '.join(self.assumed)}"
         return text

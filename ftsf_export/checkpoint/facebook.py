@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import Preprocessing
-from ftsf_export.checkpoint.found import Found, check_bounds, default_preprocessing
+from ftsf_export.checkpoint.found import Found, check_bounds
 from ftsf_export.checkpoint.huggingface import PRETRAINED
 from ftsf_export.checkpoint.names import facebook_origins
 from ftsf_export.checkpoint.stated import Stated
@@ -41,7 +41,7 @@ _BARE_EPS = 1e-5
 
 
 def is_facebook(tensors: TensorFile) -> bool:
-    """By the names of its tensors."""
+    """Whether the names of its tensors are the original's."""
     return _MARK in tensors.shapes
 
 
@@ -164,9 +164,9 @@ def _shape(tensors: TensorFile, name: str, rank: int) -> tuple[int, ...]:
 
 
 def _preprocessing(model: TimeSformerConfig, stated: Stated, path: Path) -> Preprocessing:
-    """As the original tests; what its DATA section does not say is the default. Raises UsageError for numbers that
-    normalise no pixel."""
-    how = default_preprocessing(model)
+    """Clips are made as the original's test makes them; what its DATA section does not say is the default. Raises
+    UsageError for numbers that normalise no pixel."""
+    how = Preprocessing.of_timesformer(model)
     mean, std = stated.numbers("DATA.MEAN") or how.mean, stated.numbers("DATA.STD") or how.std
     if len(mean) == len(std) == model.channels:
         try:

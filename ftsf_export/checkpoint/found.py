@@ -92,13 +92,6 @@ def check_bounds(config: TimeSformerConfig, path: Path) -> None:
         raise UsageError(f"checkpoint: {path}: {'; '.join(problems)}")
 
 
-def default_preprocessing(config: TimeSformerConfig) -> Preprocessing:
-    """TimeSformer's own, for what a checkpoint of this architecture does not say."""
-    return Preprocessing.of_timesformer(
-        frames=config.frames, height=config.height, width=config.width, channels=config.channels
-    )
-
-
 def check_fit(found: Found) -> None:
     """Every tensor of a checkpoint has a place in the model it was trained as, and that model has no other.
 

@@ -30,7 +30,7 @@ class HubId:
 
     @classmethod
     def parse(cls, text: str) -> HubId | None:
-        """Of "owner/name" or "owner/name@revision"; None where the text is neither."""
+        """Reads "owner/name" or "owner/name@revision"; None where the text is neither."""
         match = _ID.fullmatch(text)
         return None if match is None or ".." in text else cls(match["name"], match["revision"] or "main")
 

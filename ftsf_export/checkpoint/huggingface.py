@@ -11,7 +11,7 @@ from typing import Any
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.bundle.specs import MEAN_BOUNDS, STD_BOUNDS
-from ftsf_export.checkpoint.found import FILTERS, HUGGING_FACE, MOST, Found, check_bounds, default_preprocessing
+from ftsf_export.checkpoint.found import FILTERS, HUGGING_FACE, MOST, Found, check_bounds
 from ftsf_export.checkpoint.names import huggingface_origins
 from ftsf_export.checkpoint.settings import Settings
 from ftsf_export.checkpoint.tensors import TensorFile, open_tensors
@@ -63,7 +63,7 @@ def open_directory(folder: Path, *, weights: Path | None = None) -> Found:
         model=model,
         origins=huggingface_origins(model),
         labels=labels,
-        preprocessing=default_preprocessing(model) if how is None else how,
+        preprocessing=Preprocessing.of_timesformer(model) if how is None else how,
         warnings=_warnings(folder.name, model, how),
     )
 
@@ -191,7 +191,7 @@ def _preprocessing(folder: Path, model: TimeSformerConfig) -> Preprocessing | No
     mean, std = _statistics(settings, model.channels)
     resample = settings.whole("resample", 2, least=0, most=5)
     settings.finish()
-    default = default_preprocessing(model)
+    default = Preprocessing.of_timesformer(model)
     return Preprocessing(
         frames=model.frames,
         stride=_STRIDES.get(model.frames, default.stride),
@@ -230,5 +230,5 @@ def _statistics(settings: Settings, channels: int) -> tuple[tuple[float, ...], t
 
 
 def is_huggingface(tensors: TensorFile) -> bool:
-    """By the names of its tensors."""
+    """Whether the names of its tensors are Hugging Face's."""
     return any(name.startswith(f"{MODEL_TYPE}.") for name in tensors.shapes)

@@ -15,6 +15,7 @@ from torch.nn import functional
 from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.bundle import Preprocessing, sha256_of
+from ftsf_export.bundle.specs import UNTRAINED_SCORES, swap_described
 from ftsf_export.checkpoint.found import Checkpoint, Found, check_fit, said_field
 from ftsf_export.checkpoint.hub import HubId, fetch
 from ftsf_export.checkpoint.kind import KNOWN, open_found
@@ -177,7 +178,7 @@ def space_from_space(pos_PD: Tensor, trained: tuple[int, int], wanted: tuple[int
 
 
 def _fitted(trained: Preprocessing, model: TimeSformerConfig) -> Preprocessing:
-    """For the model's clips: the short side is cut as far as in training, and the stride spans as long a time."""
+    """The preprocessing for ``model``: the short side is cut as far as in training, and a clip spans as long a time."""
     crop, side = (model.height, model.width), trained.resize_short_side
     if trained.crop != crop and side is not None:
         side = max(max(crop), round(side * max(crop) / max(trained.crop)))
@@ -209,7 +210,7 @@ def _warnings(trained: TimeSformerConfig, model: TimeSformerConfig, fresh: tuple
     if model.attn_mechanism != trained.attn_mechanism:
         drawn = f"; {len(fresh)} tensors are drawn from the seed" if fresh else ""
         out.append(
-            f"NEEDS FINE-TUNING: {model.attn_mechanism} attention in the place of {trained.attn_mechanism}: every "
-            f"weight whose shape agrees is kept{drawn}; the class scores mean nothing until the model is trained on"
+            f"NEEDS FINE-TUNING: {swap_described(model, trained)}: every weight whose shape agrees is kept{drawn}; "
+            f"{UNTRAINED_SCORES}"
         )
     return tuple(out)

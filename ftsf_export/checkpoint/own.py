@@ -10,7 +10,7 @@ from fast_timesformer import weights
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.bundle.specs import MEAN_BOUNDS, STD_BOUNDS
-from ftsf_export.checkpoint.found import FILTERS, MOST, Found, check_bounds, default_preprocessing
+from ftsf_export.checkpoint.found import FILTERS, MOST, Found, check_bounds
 from ftsf_export.checkpoint.names import own_origins
 from ftsf_export.checkpoint.settings import Settings
 from ftsf_export.checkpoint.tensors import TensorFile
@@ -69,7 +69,7 @@ def _described(tensors: TensorFile) -> weights.Description:
 
 
 def _preprocessing(said: Mapping[str, Any] | None, model: TimeSformerConfig, tensors: TensorFile) -> Preprocessing:
-    default = default_preprocessing(model)
+    default = Preprocessing.of_timesformer(model)
     if said is None:
         return default
     settings = Settings(dict(said), f"{tensors.path}, preprocessing")

@@ -89,7 +89,7 @@ def open_tensors(path: Path) -> TensorFile:
 
 
 def is_safetensors(path: Path) -> bool:
-    """By content: the length of a header, then a JSON object. Raises UsageError for a header above the limit."""
+    """Whether a header's length and a JSON object come first. Raises UsageError for a header above the limit."""
     start = _first_bytes(path, 9)
     if len(start) < 9 or start[8:] != b"{":
         return False

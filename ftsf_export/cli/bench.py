@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ftsf_export.cli.options import bundle_argument, ftsf_command, usual_batch_option
+from ftsf_export.bench.request import BenchRequest
+from ftsf_export.cli.options import bundle_argument, field_option, ftsf_command, usual_batch_option
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.config import RUNNERS
 from ftsf_export.strict_json import plain
@@ -20,28 +21,23 @@ _MB = 1e6
 
 @ftsf_command("bench")
 @bundle_argument
-@click.option(
+@field_option(
+    BenchRequest,
     "--runner",
-    default="auto",
-    show_default=True,
-    metavar="|".join(RUNNERS),
-    help="What runs it. auto: the bundle's engines on the GPU that they fit, else ONNX Runtime on the CPU.",
+    "runner",
+    str,
+    "What runs it. auto: the bundle's engines on the GPU that they fit, else ONNX Runtime on the CPU.",
+    "|".join(RUNNERS),
 )
 @usual_batch_option
-@click.option("--seconds", type=float, default=3.0, show_default=True, help="Measure at least so long.")
-@click.option("--iterations", type=int, default=10, show_default=True, help="Measure at least so many calls.")
-@click.option("--warmup", type=int, default=3, show_default=True, help="Calls before that, for at least half a second.")
+@field_option(BenchRequest, "--seconds", "seconds", float, "Measure at least so long.")
+@field_option(BenchRequest, "--iterations", "iterations", int, "Measure at least so many calls.")
+@field_option(BenchRequest, "--warmup", "warmup", int, "Calls before that, for at least half a second.")
 @click.option("--threads", type=int, help="Threads of ONNX Runtime.  [default: its own choice]")
-@click.option(
-    "--source-fps",
-    type=float,
-    default=30.0,
-    show_default=True,
-    help="Frame rate of the videos that clips are cut from.",
-)
+@field_option(BenchRequest, "--source-fps", "source_fps", float, "Frame rate of the videos that clips are cut from.")
 def command(terminal: Terminal, /, bundle: Path, **request: Any) -> None:
     """Measure how fast BUNDLE runs: latency percentiles, throughput, memory, the GPU's clocks and temperature."""
-    from ftsf_export.pipeline.bench import BenchRequest, benchmark
+    from ftsf_export.pipeline.bench import benchmark
 
     with terminal.progress() as on_progress:
         result = benchmark(bundle, BenchRequest(**request), on_progress=on_progress)

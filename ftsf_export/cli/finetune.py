@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ftsf_export.cli.options import ftsf_command, model_options, typed
+from fast_timesformer.finetune import Distillation, SettingsError, TrainingSettings, best_device
+from fast_timesformer.finetune.settings import DIRECTION_COUNTS, PRECISIONS
+from ftsf_export.cli.options import field_option, ftsf_command, model_options, typed
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import ConfigError, EnvironmentLacks, UsageError
-from ftsf_export.precision import FP32, HALVES
 
 if TYPE_CHECKING:
-    from fast_timesformer.finetune import Epoch, Motion, TrainingSettings
+    from fast_timesformer.finetune import Epoch, Motion
 
 _MODEL_FIELDS = (
     *("attn", "attn_type", "frames", "size", "patch_size", "dim", "depth", "heads", "dim_head", "num_classes"),
     *("rotary", "checkpoint", "seed"),
 )
+_DIRECTIONS = "|".join(map(str, DIRECTION_COUNTS))
 _TEACHING = ("temperature", "distill", "hidden_weight")
 
 
@@ -37,35 +39,34 @@ _TEACHING = ("temperature", "distill", "hidden_weight")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 @click.option("--resume", is_flag=True, help="Go on from where an interrupted training of this output stopped.")
 @click.option("--teacher", metavar="PATH|ID", help="Distil from this checkpoint; the student starts from its weights.")
-@click.option("--distill", type=float, default=0.5, show_default=True, help="Share of the teacher in the loss.")
-@click.option("--temperature", type=float, default=2.0, show_default=True, help="Softens the teacher's scores.")
-@click.option("--hidden-weight", type=float, default=0.0, show_default=True, help="Weight of the blocks' difference.")
-@click.option("--epochs", type=int, default=10, show_default=True, help="How often each clip is seen.")
-@click.option("--batch", type=int, default=16, show_default=True, help="Clips in one step.")
-@click.option("--rate", type=float, default=5e-4, show_default=True, help="Highest learning rate.")
-@click.option("--warmup", type=float, default=0.1, show_default=True, help="Share of the steps with a rising rate.")
-@click.option("--weight-decay", type=float, default=0.05, show_default=True, help="AdamW's decay of weight matrices.")
-@click.option(
+@field_option(Distillation, "--distill", "distill", float, "Share of the teacher in the loss.", field="weight")
+@field_option(Distillation, "--temperature", "temperature", float, "Softens the teacher's scores.")
+@field_option(Distillation, "--hidden-weight", "hidden_weight", float, "Weight of the blocks' difference.")
+@field_option(TrainingSettings, "--epochs", "epochs", int, "How often each clip is seen.")
+@field_option(TrainingSettings, "--batch", "batch", int, "Clips in one step.")
+@field_option(TrainingSettings, "--rate", "rate", float, "Highest learning rate.")
+@field_option(TrainingSettings, "--warmup", "warmup", float, "Share of the steps with a rising rate.")
+@field_option(TrainingSettings, "--weight-decay", "weight_decay", float, "AdamW's decay of weight matrices.")
+@field_option(
+    TrainingSettings,
     "--train-precision",
-    default="bf16",
-    show_default=True,
-    metavar="|".join((FP32.name, *HALVES)),
-    help="Of matrix products.",
+    "train_precision",
+    str,
+    "Of matrix products.",
+    "|".join(PRECISIONS),
+    field="precision",
 )
 @click.option("--device", default=None, metavar="cpu|cuda", help="Where to train.  [default: the GPU if there is one]")
-@click.option(
-    "--redraw-every", type=int, default=1000, show_default=True, help="Steps between FAVOR+ redraws; 0: never."
-)
-@click.option(
-    "--favor-weight",
-    type=float,
-    default=0.1,
-    show_default=True,
-    help="Weight in the loss of long FAVOR+ vectors.",
-)
+@field_option(TrainingSettings, "--redraw-every", "redraw_every", int, "Steps between FAVOR+ redraws; 0: never.")
+@field_option(TrainingSettings, "--favor-weight", "favor_weight", float, "Weight in the loss of long FAVOR+ vectors.")
 @click.option("--flip", is_flag=True, help="Mirror half of the clips; wrong where left and right are classes.")
-@click.option("--save-every", type=int, default=0, help="Steps between checkpoints.  [default: one an epoch]")
-@click.option("--workers", type=int, default=0, show_default=True, help="Processes that decode videos.")
+@click.option(
+    "--save-every",
+    type=int,
+    default=TrainingSettings.save_every,
+    help="Steps between checkpoints.  [default: one an epoch]",
+)
+@field_option(TrainingSettings, "--workers", "workers", int, "Processes that decode videos.")
 @click.option("--stride", type=int, help="Frames of a video apart.  [default: the checkpoint's, else 256 / frames]")
 @model_options
 @click.option(
@@ -75,11 +76,18 @@ _TEACHING = ("temperature", "distill", "hidden_weight")
     "--demo",
     type=int,
     is_flag=False,
-    flag_value=4,
-    metavar="[4|8]",
+    flag_value=DIRECTION_COUNTS[0],
+    metavar=f"[{_DIRECTIONS}]",
     help="Write the synthetic data set, train every mechanism on it and export each.",
 )
-@click.option("--directions", type=int, default=4, show_default=True, metavar="4|8", help="Classes of synthetic data.")
+@click.option(
+    "--directions",
+    type=int,
+    default=DIRECTION_COUNTS[0],
+    show_default=True,
+    metavar=_DIRECTIONS,
+    help="Classes of synthetic data.",
+)
 @click.option("--clips", type=int, default=4096, show_default=True, help="Clips of synthetic data to train on.")
 @click.option("--held-out-clips", type=int, default=500, show_default=True, help="Synthetic clips to judge on.")
 def command(
@@ -171,7 +179,6 @@ def _require_torch() -> None:
 
 def _settings(options: dict[str, Any], *, taught: bool) -> TrainingSettings:
     _require_torch()
-    from fast_timesformer.finetune import Distillation, SettingsError, TrainingSettings, best_device
 
     same = (
         *("epochs", "batch", "rate", "warmup", "weight_decay", "redraw_every", "favor_weight", "flip", "save_every"),
@@ -200,7 +207,7 @@ def _make_motion(terminal: Terminal, folder: Path, options: dict[str, Any]) -> N
 
 
 def _motion(options: dict[str, Any]) -> Motion:
-    from fast_timesformer.finetune import Motion, SettingsError
+    from fast_timesformer.finetune import Motion
 
     written, asked = typed(options), {"directions": options["directions"]}
     if "frames" in written:

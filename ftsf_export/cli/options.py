@@ -47,9 +47,14 @@ def _stack(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
     return decorate
 
 
-def _config_option(flag: str, name: str, kind: Any, text: str, metavar: str | None = None) -> Callable[[Any], Any]:
-    """An option whose default is the configuration's. Choices are checked there too: every bad field at once."""
-    default = getattr(ExportConfig, name)
+def field_option(
+    owner: type, flag: str, name: str, kind: Any, text: str, metavar: str | None = None, *, field: str = ""
+) -> Callable[[Any], Any]:
+    """An option whose default is that of a ``field`` of a dataclass (with "", the one named ``name``).
+
+    Choices are checked there too: every bad field at once.
+    """
+    default = getattr(owner, field or name)
     shown = "" if default is None or default == () else str(default)
     return click.option(
         flag,
@@ -61,6 +66,10 @@ def _config_option(flag: str, name: str, kind: Any, text: str, metavar: str | No
         show_default=bool(shown),
         help=text,
     )
+
+
+def _config_option(flag: str, name: str, kind: Any, text: str, metavar: str | None = None) -> Callable[[Any], Any]:
+    return field_option(ExportConfig, flag, name, kind, text, metavar)
 
 
 model_options = _stack(

@@ -1,11 +1,12 @@
-"""For each command, what it needs, and whether this machine has it."""
+"""What each command needs, and whether this machine has it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
+from functools import partial
 
-from ftsf_export.doctor.packages import CORE, ONNX_RUNTIMES, Package
+from ftsf_export.doctor.packages import CORE, ONNX_RUNTIMES, RUNS_GRAPHS, Package
 from ftsf_export.errors import install_command
 from ftsf_export.precision import HALVES
 
@@ -76,14 +77,7 @@ _ENGINE_MEND = f"{_MENDS[GPU]}, with {_MENDS[TENSORRT]} or {_MENDS[TENSORRT_RTX]
 
 def needs_of_commands(packages: tuple[Package, ...]) -> dict[str, tuple[Need, ...]]:
     """Command -> what it needs, the packages of an extra as setup.py lists them."""
-
-    def of(extra: str, purpose: str = "", *, but: Set[str] = frozenset()) -> tuple[Need, ...]:
-        return tuple(
-            Need(((package.name,),), install_command(extra), purpose)
-            for package in packages
-            if package.extra == extra and package.name not in {*but, *ONNX_RUNTIMES}
-        )
-
+    of = partial(_needs_of, packages)
     runtime = Need(((ONNX_RUNTIME,),), _MENDS[ONNX_RUNTIME])
     builder = Need(_BUILDER_WAYS, _BUILDER_MEND)
     core = of(CORE)
@@ -99,7 +93,7 @@ def needs_of_commands(packages: tuple[Package, ...]) -> dict[str, tuple[Need, ..
         "verify": (
             *core,
             Need((("onnx", ONNX_RUNTIME), *_ENGINE_WAYS), _MENDS[ONNX_RUNTIME]),
-            *of("onnx", f"to judge an {' or '.join(HALVES)} graph", but={"onnx"}),
+            *of("onnx", f"to judge an {' or '.join(HALVES)} graph", but=RUNS_GRAPHS),
             Need(_ENGINE_WAYS, _ENGINE_MEND, "to judge an engine"),
         ),
         "build": (*core, builder),
@@ -120,6 +114,17 @@ def needs_of_commands(packages: tuple[Package, ...]) -> dict[str, tuple[Need, ..
         "info": core,
         "doctor": core,
     }
+
+
+def _needs_of(
+    packages: tuple[Package, ...], extra: str, purpose: str = "", *, but: Collection[str] = ()
+) -> tuple[Need, ...]:
+    """The packages of an extra, each a need; ONNX Runtime under either name is an ability instead."""
+    return tuple(
+        Need(((package.name,),), install_command(extra), purpose)
+        for package in packages
+        if package.extra == extra and package.name not in {*but, *ONNX_RUNTIMES}
+    )
 
 
 def readiness(

@@ -12,7 +12,7 @@ from typing import Any
 from ftsf_export.doctor import commands
 from ftsf_export.doctor.commands import Readiness, needs_of_commands, readiness
 from ftsf_export.doctor.machine import Machine, this_machine
-from ftsf_export.doctor.packages import Finding, VersionOf, conflicts, find_packages, required_packages
+from ftsf_export.doctor.packages import ONNX_RUNTIMES, Finding, VersionOf, conflicts, find_packages, required_packages
 from ftsf_export.errors import EnvironmentLacks, RunError, UsageError
 from ftsf_export.process.parent import Ending, run_in_child
 
@@ -20,7 +20,7 @@ _PROBE_TIMEOUT_S = 60.0
 
 # Library (module) -> the distributions that bring it. JetPack and conda bring some without a distribution's metadata.
 _LIBRARIES = {
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "onnxruntime": ONNX_RUNTIMES,
     "tensorrt": ("tensorrt",),
     "tensorrt_rtx": ("tensorrt-rtx-cu13",),
     "av": ("av",),

@@ -6,9 +6,10 @@ metadata too, and nothing is imported (torch alone takes seconds, TensorRT may a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from importlib import metadata
+from importlib.util import find_spec
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -21,8 +22,12 @@ CORE = ""  # the extra that is always installed
 PROJECT = "ftsf-export"
 # Extras for those who work on the project itself: no command uses what they alone bring.
 _DEVELOPERS = {"test", "docs"}
-# The same files under two names: one is needed, both together break. Each may stand in for the other.
-ONNX_RUNTIMES = {"onnxruntime": "onnxruntime-gpu", "onnxruntime-gpu": "onnxruntime"}
+# ONNX Runtime, the same files under two names: one is needed, both together break. Each may stand in for the other.
+ONNX_RUNTIMES = ("onnxruntime-gpu", "onnxruntime")
+# What runs a graph on the CPU; the rest of its extra makes the emulation of a half type.
+RUNS_GRAPHS = ("onnx", *ONNX_RUNTIMES)
+# The module that a distribution brings, where its name is another one.
+_MODULES = {"pillow": "PIL", **dict.fromkeys(ONNX_RUNTIMES, "onnxruntime")}
 
 VersionOf = Callable[[str], str]
 
@@ -60,21 +65,46 @@ def required_packages(distribution: metadata.Distribution | None = None) -> tupl
 
     Raises EnvironmentLacks where this project runs from files alone, without the metadata that an installation writes.
     """
-    try:
-        own = distribution or metadata.distribution(PROJECT)
-    except metadata.PackageNotFoundError as error:
-        raise EnvironmentLacks(f"{PROJECT} itself is not installed", install=install_command(CORE)) from error
-    requirements = [Requirement(line) for line in own.requires or ()]
+    own = distribution or _project()
     sizes: dict[str, int] = {CORE: 0}
     brought_by: dict[str, dict[str, SpecifierSet]] = {}
     for extra in {CORE, *(own.metadata.get_all("Provides-Extra") or ())} - _DEVELOPERS:
-        brought = [one for one in requirements if one.marker is None or one.marker.evaluate({"extra": extra})]
+        brought = _brought(own, extra)
         sizes[extra] = len(brought) if extra else 0
         for one in brought:
             brought_by.setdefault(canonicalize_name(one.name), {})[extra] = one.specifier
-    order = {canonicalize_name(one.name): None for one in requirements}
+    order = {canonicalize_name(Requirement(line).name): None for line in own.requires or ()}
     smallest = {name: min(brought_by[name], key=sizes.__getitem__) for name in order if name in brought_by}
     return tuple(Package(name, extra, str(brought_by[name][extra])) for name, extra in smallest.items())
+
+
+def lacking_modules(extra: str, *, only: Collection[str] = ()) -> list[str]:
+    """Modules that ``extra`` brings and that Python does not find; nothing is imported.
+
+    ``only``: of these distributions alone. Raises as ``required_packages``.
+    """
+    names = [canonicalize_name(one.name) for one in _brought(_project(), extra)]
+    modules = [_MODULES.get(name, name.replace("-", "_")) for name in names if not only or name in only]
+    return [module for module in modules if find_spec(module) is None]
+
+
+def require_modules(extra: str, purpose: str) -> None:
+    """Raises EnvironmentLacks where a module of ``extra`` is missing; ``purpose``: what for ("to read a video")."""
+    if lacking := lacking_modules(extra):
+        raise EnvironmentLacks(f"{', '.join(lacking)}: not installed, needed {purpose}", extra=extra)
+
+
+def _project() -> metadata.Distribution:
+    try:
+        return metadata.distribution(PROJECT)
+    except metadata.PackageNotFoundError as error:
+        raise EnvironmentLacks(f"{PROJECT} itself is not installed", install=install_command(CORE)) from error
+
+
+def _brought(distribution: metadata.Distribution, extra: str) -> list[Requirement]:
+    """What the distribution needs on this platform, with ``extra``."""
+    requirements = [Requirement(line) for line in distribution.requires or ()]
+    return [one for one in requirements if one.marker is None or one.marker.evaluate({"extra": extra})]
 
 
 def find_packages(version_of: VersionOf = metadata.version) -> tuple[Finding, ...]:
@@ -84,9 +114,10 @@ def find_packages(version_of: VersionOf = metadata.version) -> tuple[Finding, ..
 
 def _find(package: Package, version_of: VersionOf) -> Finding:
     version = _installed(package.name, version_of)
-    twin = ONNX_RUNTIMES.get(package.name)
-    if version is None and twin and (version := _installed(twin, version_of)) is not None:
-        package = replace(package, name=twin)
+    for twin in ONNX_RUNTIMES if package.name in ONNX_RUNTIMES and version is None else ():
+        if (version := _installed(twin, version_of)) is not None:
+            package = replace(package, name=twin)
+            break
     if version is None:
         return Finding(package, None)
     try:
@@ -109,7 +140,7 @@ def conflicts(version_of: VersionOf = metadata.version) -> tuple[str, ...]:
     """Packages that must not be installed together, one sentence each."""
     if all(_installed(name, version_of) is not None for name in ONNX_RUNTIMES):
         return (
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files; mend it with: "
-            "pip uninstall -y onnxruntime onnxruntime-gpu && " + install_command("onnx"),
+            f"{' and '.join(ONNX_RUNTIMES)} are both installed and overwrite each other's files; mend it with: "
+            f"pip uninstall -y {' '.join(ONNX_RUNTIMES)} && {install_command('onnx')}",
         )
     return ()

@@ -98,7 +98,7 @@ class Audit:
 
     @property
     def flops(self) -> int:
-        """Of all products, those behind no kernel too."""
+        """The work of all products, those behind no kernel too."""
         return self.totals.flops + sum(product.flops or 0 for product in self.unplaced)
 
     @property
@@ -110,7 +110,7 @@ class Audit:
         return tuple(one for one in self.kernels if one.kind == "copy")
 
     def groups(self, view: str) -> tuple[KernelGroup, ...]:
-        """By block and by module in order of execution, by kind in the order of ``KINDS``."""
+        """Rows of ``view``: blocks and modules in order of execution, kinds in the order of ``KINDS``."""
         kernels: dict[str, list[KernelFacts]] = {}
         for one in self.kernels:
             kernels.setdefault(one.group(view), []).append(one)

@@ -19,8 +19,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Union
 
-Value = Union[str, "list[int]", "list[Record]"]
-Record = dict[str, Value]
+Value = Union[str, "list[int]", "list[LayerRecord]"]
+LayerRecord = dict[str, Value]
 
 _KEYS = (
     "Name|LayerType|Inputs|Constants|Outputs|TacticName|TacticValue|StreamId|EventId|Metadata|Location|Dimensions|Strides|"
@@ -54,7 +54,7 @@ def layer_lines(log: Iterable[str]) -> Iterator[str]:
             yield line
 
 
-def record_from_line(line: str) -> Record:
+def record_from_line(line: str) -> LayerRecord:
     """One layer line as a record. Raises GrammarError."""
     reader = _Reader(line.strip())
     record = reader.pairs(in_record=False)
@@ -86,8 +86,8 @@ class _Reader:
         self.position += len(token)
         return True
 
-    def pairs(self, *, in_record: bool) -> Record:
-        record: Record = {}
+    def pairs(self, *, in_record: bool) -> LayerRecord:
+        record: LayerRecord = {}
         while True:
             match = _KEY.match(self.text, self.position)
             if match is None or (not record and match[1] != "Name"):
@@ -113,10 +113,10 @@ class _Reader:
             return [int(number) for number in match[1].split(",") if number.strip()]
         return self.words(in_record=in_record)
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[LayerRecord]:
         if not self.accept("["):
             raise self.error("[")
-        found: list[Record] = []
+        found: list[LayerRecord] = []
         while not self.accept("]"):
             if found and not self.accept(","):
                 raise self.error(", or ]")

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ftsf_export.bundle import ONNX_NAME, Manifest
+from ftsf_export.bundle.specs import CLASS_TAIL
 from ftsf_export.engine.audit import Audit, audit
 from ftsf_export.engine.builder import Engine
 from ftsf_export.engine.cards import card_of
@@ -59,7 +60,7 @@ def read_engine(
         clips: fusion_of(plans[clips], engine.products, attentions_to_fuse(manifest.model, precision, clips), clips)
         for clips in sorted(plans)
     }
-    tail = manifest.graph.has_rewrite("class-tail")
+    tail = manifest.graph.has_rewrite(CLASS_TAIL)
     dynamic = not manifest.batch.static
     record = PlanRecord(
         **vars(read.figures()),

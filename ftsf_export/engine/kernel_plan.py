@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ftsf_export.engine.grammar import GrammarError, Record, layer_lines, record_from_line
+from ftsf_export.engine.grammar import GrammarError, LayerRecord, layer_lines, record_from_line
 from ftsf_export.network.scope import Scope
 from ftsf_export.plan_record import Memory
 from ftsf_export.precision import PRECISIONS
@@ -194,7 +194,7 @@ def plan_from_log(log: Iterable[str], *, strict: bool = False) -> Plan:
     the log holds no layers at all: the build did not finish, or profiling was not detailed.
     """
     lines = [line.rstrip("\n") for line in log]
-    records: list[Record] = []
+    records: list[LayerRecord] = []
     unread: list[str] = []
     for line in layer_lines(lines):
         try:
@@ -209,7 +209,7 @@ def plan_from_log(log: Iterable[str], *, strict: bool = False) -> Plan:
     return replace(plan, unread=(*unread, *plan.unread))
 
 
-def plan_from_layers(layers: Sequence[Record], *, memory: Memory = _UNKNOWN_MEMORY, strict: bool = False) -> Plan:
+def plan_from_layers(layers: Sequence[LayerRecord], *, memory: Memory = _UNKNOWN_MEMORY, strict: bool = False) -> Plan:
     """A plan from layer records: those of the log, or "Layers" of the engine inspector's JSON (TensorRT proper).
 
     A record that lacks what a kernel needs goes to ``Plan.unread``; with ``strict`` it raises GrammarError.
@@ -235,7 +235,7 @@ def _is_shape_arithmetic(kernel: Kernel) -> bool:
     return kernel.kind in _NOT_KERNELS or (no_data and not kernel.nodes)
 
 
-def _kernel(record: Record) -> Kernel:
+def _kernel(record: LayerRecord) -> Kernel:
     # The inspector of an engine built without detailed profiling gives bare names.
     if not isinstance(record, dict) or not _text(record, "Name") or not _text(record, "LayerType"):
         raise GrammarError(f"expected a layer with a Name and a LayerType, got {str(record)[:120]}")
@@ -250,7 +250,7 @@ def _kernel(record: Record) -> Kernel:
     )
 
 
-def _tensors(record: Record, key: str) -> tuple[Tensor, ...]:
+def _tensors(record: LayerRecord, key: str) -> tuple[Tensor, ...]:
     found: Any = record.get(key, [])
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise GrammarError(f"{key}: expected tensors, got {str(found)[:120]}")
@@ -259,7 +259,7 @@ def _tensors(record: Record, key: str) -> tuple[Tensor, ...]:
     )
 
 
-def _type_words(item: Record) -> str:
+def _type_words(item: LayerRecord) -> str:
     return next(filter(None, (_text(item, key) for key in _TYPE_KEYS)), "")
 
 
@@ -269,7 +269,7 @@ def _dims(given: Any) -> tuple[int, ...]:
     return tuple(given)
 
 
-def _weights(record: Record) -> tuple[Tensor, ...]:
+def _weights(record: LayerRecord) -> tuple[Tensor, ...]:
     """Constants of TensorRT's own products and convolutions, which have a type and a count instead of a shape."""
     found: Any = {key: record.get(key) for key in ("Weights", "Bias")}
     return tuple(
@@ -279,7 +279,7 @@ def _weights(record: Record) -> tuple[Tensor, ...]:
     )
 
 
-def _text(record: Record, key: str) -> str:
+def _text(record: LayerRecord, key: str) -> str:
     value = record.get(key, "")
     return value if isinstance(value, str) else ""
 

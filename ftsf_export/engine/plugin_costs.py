@@ -37,7 +37,7 @@ def plugin_alongs(attention_type: str) -> tuple[Along, ...]:
 
 
 def plugin_is_better(compiled: KernelTotals, plugin: KernelTotals) -> bool:
-    """By the least time where the target has a data sheet, else by bytes; by the kernels where these are close."""
+    """The least time decides where the target has a data sheet, else bytes do; the kernels where these are close."""
     ours, theirs = (
         one.moved_bytes if None in (compiled.least_ms, plugin.least_ms) else one.least_ms or 0.0
         for one in (plugin, compiled)

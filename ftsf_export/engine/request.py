@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fast_timesformer.config import wrong_fields
+from fast_timesformer.rules import wrong_fields
 from ftsf_export.bundle import Manifest
 from ftsf_export.config import BatchRange
 from ftsf_export.engine.targets import Target

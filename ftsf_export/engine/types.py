@@ -175,7 +175,7 @@ def _in_pieces(plan: Plan, names: set[str]) -> dict[str, list[Kernel]]:
 
 
 def _pieces_run_in(pieces: Sequence[Kernel], precision: str) -> bool:
-    """In half precision the operands come in as asked; FP32 between the pieces is the accumulator."""
+    """Whether the operands come in as asked; in half precision, FP32 between the pieces is the accumulator."""
     types = [tensor.dtype for kernel in pieces for tensor in kernel.operands]
     if precision == FP32.name:
         return set(types) == {precision}

@@ -15,6 +15,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
+from ftsf_export.bundle.specs import BATCH
 from ftsf_export.errors import ExportError
 from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.plugin import PluginCore
@@ -93,7 +94,7 @@ def _traced(core: PluginCore, opset: int) -> ir.Graph:
     grid = core.grid
     qkv = torch.zeros(2, grid.frames * grid.tokens, 3 * grid.heads * grid.width)
     constants = [core.get_parameter(name).detach().float().cpu() for name in core.op.inputs[1:]]
-    batch = {0: torch.export.Dim("batch", min=1)}
+    batch = {0: torch.export.Dim(BATCH, min=1)}
     shapes = ((batch, *(None for _ in constants)),)
     return converted(_Body(core), (qkv, *constants), opset, shapes, inputs=core.op.inputs, output="out").graph
 

@@ -21,6 +21,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
+from ftsf_export.bundle.specs import BATCH
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import ExportError
 from ftsf_export.graph.forms.model import ExportForm
@@ -41,7 +42,7 @@ def trace(form: ExportForm, clip_shape: tuple[int, ...], batch: BatchRange, opse
     short = _two_blocks(form)
     # With 1 as the example, torch.export would specialise on it.
     example = torch.zeros(batch.optimum if batch.static else max(2, batch.optimum), *clip_shape)
-    dynamic = None if batch.static else ({0: torch.export.Dim("batch", min=batch.minimum, max=batch.maximum)},)
+    dynamic = None if batch.static else ({0: torch.export.Dim(BATCH, min=batch.minimum, max=batch.maximum)},)
     return converted(short, (example,), opset, dynamic, inputs=[CLIP], output=LOGITS)
 
 

@@ -25,7 +25,7 @@ _ELEMENTS = {precision.element for precision in PRECISIONS.values()}
 
 
 @dataclass(frozen=True)
-class Figure:
+class WorstCase:
     """A distance, and where it was met."""
 
     value: float  #: The distance; its unit is that of the field of ``Distance`` that holds it.
@@ -36,16 +36,16 @@ class Figure:
 class Distance:
     """How far the candidate's value of one output is from the reference's."""
 
-    max_abs: Figure  #: Largest absolute difference, in the output's own unit.
+    max_abs: WorstCase  #: Largest absolute difference, in the output's own unit.
     #: L2 norm of the difference over L2 norm of the reference, in the worst clip; no unit. Where the reference is zero
     #: throughout, it is 0 if the candidate is zero too, else infinite.
-    rel_l2: Figure
+    rel_l2: WorstCase
     #: Largest absolute difference over the standard deviation of the reference, both within one clip, in the worst
     #: clip; no unit. Unlike an L2 norm it does not average one wrong class away among hundreds of right ones.
-    spread_error: Figure
+    spread_error: WorstCase
     #: Cosine of the angle between the two in the worst clip, from -1 to 1; 1 where both are zero, 0 where one of them
     #: is.
-    cosine: Figure
+    cosine: WorstCase
 
 
 @dataclass(frozen=True)
@@ -131,10 +131,10 @@ def _clip_distance(clip: int, reference: Array, candidate: Array) -> Distance:
     # A single value has no spread: then its own size is the scale.
     scale = float(ref.std()) if ref.size > 1 else float(np.abs(ref).max())
     return Distance(
-        max_abs=Figure(largest, at),
-        rel_l2=Figure(_ratio(float(np.linalg.norm(difference)), float(np.linalg.norm(ref))), at),
-        spread_error=Figure(_ratio(largest, scale), at),
-        cosine=Figure(_cosine(ref, got), at),
+        max_abs=WorstCase(largest, at),
+        rel_l2=WorstCase(_ratio(float(np.linalg.norm(difference)), float(np.linalg.norm(ref))), at),
+        spread_error=WorstCase(_ratio(largest, scale), at),
+        cosine=WorstCase(_cosine(ref, got), at),
     )
 
 

@@ -16,9 +16,9 @@ from ftsf_export.network.scope import HEAD, LOGITS
 from ftsf_export.parity.distances import (
     Array,
     Distance,
-    Figure,
     Flip,
     NonFinite,
+    WorstCase,
     check_comparable,
     distance,
     flips,
@@ -143,7 +143,7 @@ def _tap_measures(name: str, found: Distance, limits: Limits) -> list[Measure]:
     ]
 
 
-def _measure(output: str, metric: str, found: Figure, limit: float | None = None) -> Measure:
+def _measure(output: str, metric: str, found: WorstCase, limit: float | None = None) -> Measure:
     return Measure(output=output, metric=metric, value=found.value, limit=limit, worst_index=found.index)
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
 from ftsf_export.bench.measurement import Measurement, measure_in_child
 from ftsf_export.bench.outputs import Array, batch_of_clips
-from ftsf_export.bench.sampling import Schedule
+from ftsf_export.bench.request import BenchRequest
 from ftsf_export.bundle import ONNX_NAME, Bundle, EngineEntry
-from ftsf_export.config import RUNNERS
 from ftsf_export.doctor.machine import processor_name, usable_cpus
+from ftsf_export.doctor.packages import ONNX_RUNTIMES
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks
 from ftsf_export.network.gates import Gate, parity_engine, parity_graph
 from ftsf_export.pipeline.refresh import refresh_report
@@ -23,39 +22,6 @@ from ftsf_export.timing import TimedFile, Timing
 from ftsf_export.verdict import Status
 
 CPU_HEADING = "CPU (ONNX Runtime)"
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchRequest:
-    """What to measure. Raises ConfigError with every bad field."""
-
-    runner: str = "auto"  #: One of RUNNERS.
-    batch: int | None = None  #: Clips a call; None: the bundle's usual number.
-    threads: int | None = None  #: Of ONNX Runtime, in one operator; None: its own choice.
-    source_fps: float = 30.0  #: Frames a second of the videos that clips are cut from.
-    seconds: float = Schedule.seconds  #: The least time of the timed calls.
-    iterations: int = Schedule.iterations  #: The least number of timed calls.
-    warmup: int = Schedule.warmup  #: The least number of calls before them.
-
-    def __post_init__(self) -> None:
-        problems = []
-        if self.runner not in RUNNERS:
-            problems.append(f"runner: expected one of {', '.join(RUNNERS)}, got {self.runner!r}")
-        for name in ("batch", "threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                problems.append(f"{name}: expected a whole number of at least 1, got {value!r}")
-        if not (math.isfinite(self.source_fps) and self.source_fps > 0):
-            problems.append(f"source_fps: expected frames a second above 0, got {self.source_fps!r}")
-        try:
-            self.schedule()
-        except ConfigError as error:
-            problems.extend(error.problems)
-        if problems:
-            raise ConfigError(problems)
-
-    def schedule(self) -> Schedule:
-        return Schedule(seconds=self.seconds, iterations=self.iterations, warmup=self.warmup)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,7 +208,7 @@ def _measure(
 
 
 def _cpu_conditions(request: BenchRequest) -> dict[str, str]:
-    versions = (_version(name) for name in ("onnxruntime-gpu", "onnxruntime"))
+    versions = (_version(name) for name in ONNX_RUNTIMES)
     return {
         "processor": f"{processor_name()}, {usable_cpus()} usable",
         "runtime": f"ONNX Runtime {next(filter(None, versions), 'of unknown version')}",

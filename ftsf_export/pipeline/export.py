@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export import __version__
+from ftsf_export.bench.request import BenchRequest
 from ftsf_export.bundle import (
     ONNX_NAME,
     Bundle,
@@ -26,12 +27,13 @@ from ftsf_export.bundle import (
 from ftsf_export.bundle.golden import Golden
 from ftsf_export.bundle.specs import BATCH
 from ftsf_export.config import ExportConfig
+from ftsf_export.doctor.packages import ONNX_RUNTIMES
 from ftsf_export.engine.request import BuildOptions, GraphFacts
 from ftsf_export.errors import ConfigError, EnvironmentLacks, RunError, UsageError
 from ftsf_export.network.scope import CLIP, LOGITS
 from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.judge import Limits
-from ftsf_export.pipeline.bench import BenchRequest, measure_bundle
+from ftsf_export.pipeline.bench import measure_bundle
 from ftsf_export.pipeline.build_bundle import BuiltEngine, build_engines, figures_of
 from ftsf_export.pipeline.clips import judged_clips
 from ftsf_export.pipeline.graphs import GraphMade, make_graph
@@ -56,8 +58,7 @@ _TOOLS = (
     "onnx",
     "onnx-ir",
     "onnxscript",
-    "onnxruntime-gpu",
-    "onnxruntime",
+    *ONNX_RUNTIMES,
     "polygraphy",
     "numpy",
     "av",

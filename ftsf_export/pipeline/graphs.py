@@ -221,7 +221,7 @@ class _Judge:
         )
 
     def verdicts(self, path: Path, precision: Precision, golden: Golden, taps: tuple[TapSpec, ...]) -> list[Verdict]:
-        """Of parity, and of agreement where there are held-out clips."""
+        """The verdicts of parity, and of agreement where there are held-out clips."""
         # The user's limits are for what was asked for; the FP32 graph on the way is held to its own.
         own = precision.name == self.config.precision
         asked = {"atol": self.config.atol, "rtol": self.config.rtol} if own else {}

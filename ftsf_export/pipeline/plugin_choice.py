@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftsf_export.bundle import ONNX_NAME, PluginNodes
+from ftsf_export.bundle.specs import CLASS_TAIL
 from ftsf_export.config import BatchRange, ExportConfig
 from ftsf_export.disk import scratch_folder
 from ftsf_export.engine.audit import audit
@@ -84,7 +85,7 @@ def choose_plugins(
         facts = _facts(config, two, folder, rewrites, opset)
         engine = compile_at(facts, builder, compiled_for, on_progress=on_progress)
         read = audit(engine.plan, engine.products, card=card_of(target))
-    tail = "class-tail" in rewrites
+    tail = CLASS_TAIL in rewrites
     costs = attention_costs(read, two, config.precision, usual, class_tail=tail)
     along = tuple(cost.along for cost in costs if cost.plugin_is_better)
     said = "; ".join(_said(cost) for cost in costs)

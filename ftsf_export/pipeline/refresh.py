@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ftsf_export.bundle import Bundle, record
+from ftsf_export.bundle.manifest import REPORT_RECORD
 from ftsf_export.errors import BundleError, EnvironmentLacks, OutputError
 from ftsf_export.report import EngineFigures, record_from_bytes, render
 from ftsf_export.timing import Timing
-
-_REPORT = "report.json"
 
 
 def refresh_report(
@@ -22,10 +21,10 @@ def refresh_report(
 
     A device may have no Jinja2 to render with, or a read-only disk; the manifest's verdicts do not depend on either.
     """
-    if _REPORT not in bundle.manifest.files:
+    if REPORT_RECORD not in bundle.manifest.files:
         return bundle, "the bundle has no report"
     try:
-        new = record_from_bytes(bundle.read(_REPORT), str(bundle.path / _REPORT)).refreshed(
+        new = record_from_bytes(bundle.read(REPORT_RECORD), str(bundle.path / REPORT_RECORD)).refreshed(
             bundle.manifest, engines=engines, timings=tuple(timings)
         )
         return record(bundle, files=dict(render(new))), ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +18,12 @@ from ftsf_export.bundle import (
 )
 from ftsf_export.bundle.place import check_free
 from ftsf_export.config import OPSET_ATTENTION, OPSET_DECOMPOSED, ExportConfig
+from ftsf_export.doctor.packages import require_modules
 from ftsf_export.engine.choice import BuildPlanChoice, resolve
 from ftsf_export.engine.plan_gates import attentions_to_fuse
 from ftsf_export.engine.plugin_costs import plugin_alongs, plugin_problem
 from ftsf_export.engine.targets import default_opset
-from ftsf_export.errors import EnvironmentLacks, UsageError
+from ftsf_export.errors import UsageError
 from ftsf_export.mechanisms import mechanism_named
 from ftsf_export.network import gates
 from ftsf_export.pipeline.plugin_choice import require_compiler, takes_plugins
@@ -37,9 +37,6 @@ from ftsf_export.video.class_folder import class_folder
 
 if TYPE_CHECKING:
     from ftsf_export.checkpoint import Checkpoint
-
-_NEEDED = ("torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "jinja2")
-_NEEDED_FOR_VIDEO = ("av", "PIL")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,11 +178,11 @@ def _check_request(config: ExportConfig, output: Path, overwrite: bool) -> None:
         if not video.is_file():
             raise UsageError(f"video: expected a file, found none at {video}")
     check_free(output.resolve(), overwrite)
-    _require(_NEEDED, "to export a model", "export")
+    require_modules("export", "to export a model")
     if config.held_out is not None:
         class_folder(config.held_out)
     if config.videos or config.held_out is not None:
-        _require(_NEEDED_FOR_VIDEO, "to read a video", "video")
+        require_modules("video", "to read a video")
 
 
 def _described(config: ExportConfig, on_progress: OnProgress) -> Checkpoint | None:
@@ -201,9 +198,7 @@ def preprocessing_of(config: ExportConfig, checkpoint: Checkpoint | None) -> Pre
     """The checkpoint's; of random weights, or a caller's model, TimeSformer's."""
     if checkpoint is not None:
         return checkpoint.preprocessing
-    return Preprocessing.of_timesformer(
-        frames=config.frames, height=config.size.height, width=config.size.width, channels=config.channels
-    )
+    return Preprocessing.of_timesformer(config.architecture)
 
 
 def _form_of_attention(config: ExportConfig, choice: BuildPlanChoice) -> tuple[int, bool]:
@@ -235,9 +230,3 @@ def _plugins(config: ExportConfig, choice: BuildPlanChoice) -> tuple[str, ...]:
     if not problem and takes_plugins(choice):
         require_compiler()
     return ()
-
-
-def _require(packages: tuple[str, ...], purpose: str, extra: str) -> None:
-    lacking = [name for name in packages if find_spec(name) is None]
-    if lacking:
-        raise EnvironmentLacks(f"{', '.join(lacking)}: not installed, needed {purpose}", extra=extra)

@@ -41,7 +41,7 @@ class Needs:
 
 
 def export_needs(model: TimeSformerConfig, batch: int, videos: int = 0) -> Needs:
-    """Of an export of ``model`` with ``batch`` clips in one call, judged on noise and ``videos``."""
+    """What an export of ``model`` needs with ``batch`` clips in one call, judged on noise and ``videos``."""
     clips = max(LEAST_CLIPS, videos + 1)
     clip_bytes = model.frames * model.channels * model.height * model.width * _FLOAT_BYTES
     return Needs(
@@ -127,7 +127,7 @@ def _machine_bytes() -> int | None:
 
 
 def _group_bytes() -> int | None:
-    """Of control group 2 as a container sees it; pages of files in it can be given back."""
+    """The limit of control group 2, as a container sees it; pages of files in it can be given back."""
     try:
         root = Path("/sys/fs/cgroup")
         limit, used = int((root / "memory.max").read_text()), int((root / "memory.current").read_text())

@@ -7,12 +7,12 @@ ONNX Runtime (half types cast-emulated) and, where there is a GPU, every engine 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle, EngineEntry
 from ftsf_export.bundle.golden import Golden
 from ftsf_export.config import RUNNERS, BatchRange
+from ftsf_export.doctor.packages import RUNS_GRAPHS, lacking_modules
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks, OutputError, UsageError, install_command
 from ftsf_export.network.gates import parity_graph
 from ftsf_export.parity.engines import judge_engine
@@ -123,10 +123,7 @@ def _onnx_verdicts(
 ) -> list[Verdict]:
     manifest = bundle.manifest
     precision, subject = precision_named(manifest.precision), _subject(bundle, ONNX_NAME)
-    # The emulation of a graph is made by onnx_ir.
-    needed = ("onnx", "onnx_ir", "onnxruntime") if precision.emulated else ("onnx", "onnxruntime")
-    lacking = [name for name in needed if find_spec(name) is None]
-    if lacking:
+    if lacking := lacking_modules("onnx", only=() if precision.emulated else RUNS_GRAPHS):
         if required:
             raise EnvironmentLacks(f"{' and '.join(lacking)}: not installed, needed to run {ONNX_NAME}", extra="onnx")
         reason = f"{' and '.join(lacking)}: not installed; install it with: {install_command('onnx')}"

@@ -1,6 +1,6 @@
 """The report: one record (``report.json``), and two readings of it (``report.md``, ``report.html``)."""
 
-from ftsf_export.report.record import REPORT_NAMES as REPORT_NAMES
+from ftsf_export.bundle.manifest import REPORT_NAMES as REPORT_NAMES
 from ftsf_export.report.record import Command as Command
 from ftsf_export.report.record import EngineFigures as EngineFigures
 from ftsf_export.report.record import Record as Record

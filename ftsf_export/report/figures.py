@@ -63,7 +63,7 @@ def metric_name(metric: str) -> str:
 
 
 def megabytes(size_bytes: float | None) -> str:
-    """In MB of 10^6 bytes, as data sheets count; what would read 0.0 MB in kB."""
+    """The size in MB of 10^6 bytes, as data sheets count; what would read 0.0 MB in kB."""
     if size_bytes is None:
         return _NONE
     if 0 < size_bytes < 1e5:

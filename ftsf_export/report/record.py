@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ftsf_export.bundle import ONNX_NAME, Manifest
-from ftsf_export.bundle.manifest import manifest_converter
+from ftsf_export.bundle.manifest import REPORT_NAMES, manifest_converter
 from ftsf_export.errors import BundleError
 from ftsf_export.plan_record import PlanRecord, Sidecar
 from ftsf_export.strict_json import Count, Sha256, json_from_bytes, plain, structured
@@ -15,7 +15,6 @@ from ftsf_export.timing import Timing
 
 SCHEMA_VERSION = 2
 NO_GPU = "not run: no GPU"
-REPORT_NAMES = ("report.json", "report.md", "report.html")
 
 
 @dataclass(frozen=True, kw_only=True)

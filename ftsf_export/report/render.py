@@ -9,6 +9,7 @@ from inspect import isfunction
 from typing import TYPE_CHECKING, Any
 
 from ftsf_export.bundle import ONNX_NAME, CheckpointWeights, EngineEntry, Manifest
+from ftsf_export.bundle.manifest import REPORT_PAGE, REPORT_RECORD, REPORT_TEXT
 from ftsf_export.config import Size
 from ftsf_export.control_characters import shown
 from ftsf_export.errors import EnvironmentLacks
@@ -37,9 +38,9 @@ def render(record: Record) -> dict[str, bytes]:
     text, page = (_environment(escaped=escaped) for escaped in (False, True))
     shown = _view(record)
     return {
-        "report.json": bytes_from_json(record.as_json()),
-        "report.md": text.get_template("report.md.j2").render(shown).encode(),
-        "report.html": page.get_template("report.html.j2").render(shown).encode(),
+        REPORT_RECORD: bytes_from_json(record.as_json()),
+        REPORT_TEXT: text.get_template(f"{REPORT_TEXT}.j2").render(shown).encode(),
+        REPORT_PAGE: page.get_template(f"{REPORT_PAGE}.j2").render(shown).encode(),
     }
 
 
@@ -114,7 +115,7 @@ def _engine(record: Record, engine: EngineEntry) -> dict[str, Any]:
 
 
 def _plan_chart(plan: PlanRecord) -> str:
-    """In the order of execution, which a JSON object does not keep."""
+    """The chart has the blocks in the order of execution, which a JSON object does not keep."""
     title = f"Bytes moved by each block of the plan for {plan.target}, by kind of kernel"
     moved = plan.bytes_by_block_and_kind
     rows = {block.name: {kind.name: moved[block.name][kind.name] for kind in plan.by_kind} for block in plan.by_block}

@@ -6,10 +6,10 @@ PyTorch only, trainable, and it knows nothing of any export. Importing this pack
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from fast_timesformer.config import TimeSformerConfig
+from fast_timesformer.lazy import lazy_names
 
 if TYPE_CHECKING:
     from fast_timesformer.attention import FastAttention, PerformerAttention, RegularAttention
@@ -34,12 +34,4 @@ _HOME = {
     "FastTimeSformer": "fast_timesformer.model",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOME, __all__)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from fast_timesformer.mechanism import MECHANISMS, Mechanism, mechanism_named
+from fast_timesformer.rules import FLAG, POSITIVE, Rule, choice, number, optional, whole, wrong_fields
 
 ATTENTION_TYPES = ("divided", "joint", "space")
 MLP_ACTIVATIONS = ("geglu", "gelu")
@@ -18,14 +19,6 @@ PIXEL_MEAN, PIXEL_STD = 0.45, 0.225
 
 # What only mechanisms with random features have, at the values that every other one keeps.
 _FEATURES_ONLY: dict[str, Any] = {"performer_features": None, "performer_kernel": "softmax", "ortho_scaling": 0}
-
-
-@dataclass(frozen=True)
-class FieldRule:
-    """What one field has to be."""
-
-    expected: str  #: The rule in words, as an error says it.
-    holds: Callable[[Any], bool]  #: Whether a value keeps it.
 
 
 @dataclass(frozen=True)
@@ -177,48 +170,11 @@ def default_features(dim_head: int) -> int:
     return max(1, int(dim_head * math.log(dim_head)))
 
 
-def whole(least: int) -> FieldRule:
-    """A whole number that is not below ``least``."""
-    return FieldRule(f"a whole number of at least {least}", lambda value: _is(value, int) and value >= least)
-
-
-def number(expected: str, holds: Callable[[float], bool]) -> FieldRule:
-    """A finite number of which ``holds`` is true."""
-    return FieldRule(expected, lambda value: _is(value, int, float) and math.isfinite(value) and holds(value))
-
-
-def choice(*allowed: object) -> FieldRule:
-    """One of ``allowed``, of the same type: "in" would accept True for 1."""
-    return FieldRule(
-        f"one of {', '.join(map(str, allowed))}",
-        lambda value: any(type(value) is type(one) and value == one for one in allowed),
-    )
-
-
-def _is(value: object, *kinds: type) -> bool:
-    """Whether it is a number of these types; True and False are none."""
-    return isinstance(value, kinds) and not isinstance(value, bool)
-
-
-def optional(rule: FieldRule) -> FieldRule:
-    """The same, or None."""
-    return FieldRule(rule.expected, lambda value: value is None or rule.holds(value))
-
-
-def wrong_fields(value: object, rules: Mapping[str, FieldRule]) -> list[tuple[str, str]]:
-    """Each field of ``value`` that breaks its rule, and the sentence that says so."""
-    found = [(name, rule, getattr(value, name)) for name, rule in rules.items()]
-    return [(name, f"expected {rule.expected}, got {got!r}") for name, rule, got in found if not rule.holds(got)]
-
-
-POSITIVE = number("a finite number above 0", lambda value: value > 0)
-NOT_NEGATIVE = number("a number of at least 0", lambda value: value >= 0)
-FLAG = FieldRule("True or False", lambda value: isinstance(value, bool))
 _PROBABILITY = number("a probability, at least 0 and below 1", lambda value: 0 <= value < 1)
 _COUNTS = ("frames", "channels", "height", "width", "num_classes", "dim", "patch_size", "depth", "dim_head", "mlp_mult")
 
 
-def _rules() -> dict[str, FieldRule]:
+def _rules() -> dict[str, Rule]:
     """Field -> what it has to be by itself. A function, since mechanisms are registered later too."""
     return {
         **dict.fromkeys(_COUNTS, whole(1)),

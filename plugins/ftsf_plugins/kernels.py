@@ -47,7 +47,7 @@ def kernel_of(launch: Launch) -> Any:
 
 
 def compiled_kernel(launch: Launch, element: ElementType, stream: Stream, target: int) -> MachineCode:
-    """By Triton, here. Raises NoKernel where it is not installed, CompileError where it refuses."""
+    """Compiles by Triton, here. Raises NoKernel where it is not installed, CompileError where it refuses."""
     try:
         made = compiled(kernel_of(launch), launch, element, stream, target)
     except ModuleNotFoundError as error:
@@ -86,5 +86,5 @@ def _held(folder: Path, name: str, sha256: str) -> bytes:
 
 
 def _rounded(constants: Mapping[str, int | float]) -> dict[str, float]:
-    """As an ONNX attribute holds them: a real number in FP32."""
+    """The constants as an ONNX attribute holds them: a real number is FP32."""
     return {name: float(np.float32(value)) for name, value in constants.items()}

@@ -64,7 +64,7 @@ class Stream:
         return self.heads * self.width
 
     def strides(self, row: int, batch: int | None = None) -> Strides:
-        """Of a stream whose rows are ``row`` elements apart and whose batch entries are ``batch`` (None: no gap)."""
+        """The strides where rows are ``row`` elements apart and batch entries ``batch`` (None: no gap between them)."""
         batch = self.frames * self.tokens * row if batch is None else batch
         if self.along == "time":
             return Strides(batch, row, self.tokens * row)

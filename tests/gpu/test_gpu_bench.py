@@ -9,10 +9,11 @@ import pytest
 
 from ftsf_export.bench.cuda import Cuda
 from ftsf_export.bench.gpu_state import gpu_monitor
+from ftsf_export.bench.request import BenchRequest
 from ftsf_export.bundle import Bundle, EngineEntry
 from ftsf_export.cli.main import ftsf, run
 from ftsf_export.doctor.examine import run_probe
-from ftsf_export.pipeline.bench import CPU_HEADING, BenchRequest, measure_bundle
+from ftsf_export.pipeline.bench import CPU_HEADING, measure_bundle
 from ftsf_export.runners.driver import require_gpu
 from ftsf_export.timing import Timing
 

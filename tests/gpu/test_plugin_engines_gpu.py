@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from ftsf_export.bench.request import BenchRequest
 from ftsf_export.bundle import Bundle, EngineEntry
-from ftsf_export.pipeline.bench import BenchRequest, measure_bundle
+from ftsf_export.pipeline.bench import measure_bundle
 from ftsf_export.pipeline.verify import verify
 from ftsf_export.verdict import Status
 

@@ -25,7 +25,7 @@ def test_pixels_in_the_models_answers_out(tmp_path: Path, rewrites: tuple[str, .
     assert (manifest.preprocessing.mean, manifest.preprocessing.std) == ((0, 0, 0), (1, 1, 1))
     assert manifest.inputs[0].values == "RGB in 0..1"
     assert 0 <= golden.clip.min() < 0.1 < 0.9 < golden.clip.max() <= 1
-    normalised = Preprocessing.of_timesformer(frames=2, height=32, width=32, channels=3).normalisation.of(golden.clip)
+    normalised = Preprocessing.of_timesformer(config.architecture).normalisation.of(golden.clip)
     with torch.no_grad():
         logits = load_model(config).eval()(torch.from_numpy(normalised)).numpy()
     np.testing.assert_allclose(golden.logits, logits, rtol=1e-5, atol=1e-6)

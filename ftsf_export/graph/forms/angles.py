@@ -62,6 +62,6 @@ def _time_frequencies(width: int) -> Tensor:
 
 
 def _space_frequencies(width: int) -> tuple[Tensor, Tensor]:
-    """Of the row and of the column, (width / 4,) each: half turns are half a turn."""
+    """Frequencies of the row and of the column, (width / 4,) each, in half turns."""
     frequencies = torch.logspace(math.log10(SPACE_FIRST), math.log10(SPACE_LAST), width // 4, dtype=torch.float64) / 2
     return frequencies, frequencies

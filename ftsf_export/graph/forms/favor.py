@@ -107,7 +107,7 @@ class WeightsCore(FavorCore):
         return torch.matmul(self.weights(q, k, query_is_class=query_is_class), even_tokens(v))
 
     def weights(self, q: Tensor, k: Tensor, *, query_is_class: bool = False) -> Tensor:
-        """Of every query and key, (..., N, N): a query's sum to one. As many keys as ``even_tokens`` makes of them."""
+        """The weights of queries and keys, (..., N, N), as many keys as ``even_tokens`` makes; a query's sum to one."""
         phi_q, phi_k = self.features(*self.turned(q, k, query_is_class=query_is_class))
         # Keys of zeros, all of whose features are zero, weigh nothing.
         shares: Tensor = self.shares(torch.matmul(phi_q, even_tokens(phi_k).transpose(-1, -2)))

@@ -137,7 +137,7 @@ class PluginCore(nn.Module):
         )
 
     def attributes(self) -> dict[str, Attribute]:
-        """Of the node: what the plugin declares, where the plugin is found, and what the function refers to."""
+        """The node's attributes: what the plugin declares, where it is found, and what the function refers to."""
         grid = self.grid
         return {
             "frames": grid.frames,

@@ -39,7 +39,7 @@ class RotaryTables:
         self._made: dict[str, nn.Parameter] = {}
 
     def neighbours(self, *, in_place: bool) -> tuple[nn.Parameter, nn.Parameter]:
-        """For pairs of neighbours: (N, K), or (N, 1, 1, K) for tokens ``in_place``, (B, N, groups, H, K)."""
+        """Tables for pairs of neighbours: (N, K), or (N, 1, 1, K) for tokens ``in_place``, (B, N, groups, H, K)."""
         return self._layout("neighbours", self._cos_NK, self._sin_NK, in_place=in_place)
 
     def halves(self, *, in_place: bool) -> tuple[nn.Parameter, nn.Parameter]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ftsf_export.bundle.specs import CLASS_TAIL
+
 if TYPE_CHECKING:
     from ftsf_export.graph.forms.choices import Choices, Site
 
@@ -20,7 +22,7 @@ Rewrites = frozenset[str]
 
 # In the order in which they are decided: a rewrite may depend on what those before it have chosen.
 ORDER = (
-    "class-tail",
+    CLASS_TAIL,
     "regrouping",
     "norm-affine",
     "favor-order",

@@ -5,10 +5,11 @@ nobody. Softmax attention and FAVOR+ take the mean over frames before the output
 
 from __future__ import annotations
 
+from ftsf_export.bundle.specs import CLASS_TAIL
 from ftsf_export.graph.rewrite import Rewrite, choosing
 
 REWRITE = Rewrite(
-    name="class-tail",
+    name=CLASS_TAIL,
     summary="The last block computes only what the class token needs",
     equation=("logits = head(norm(x_class)); mean_f (x_f W + b) = (mean_f x_f) W + b"),
     applies=lambda site, _: site.last and site.part == "attention" and not site.temporal,

@@ -22,6 +22,6 @@ REWRITE = Rewrite(
 
 
 def regrouped(choices: Choices) -> Choices:
-    """In the other order the tokens of a frame are as far apart as the frames of a position were."""
+    """Choices for the other order, where tokens of a frame are as far apart as the frames of a position were."""
     grid = choices.grid
     return replace(choices, regrouped=True, grid=replace(grid, frames=grid.tokens, tokens=grid.frames, along="time"))

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fast_timesformer.config import PIXEL_MEAN, PIXEL_STD, choice, number, whole, wrong_fields
-from fast_timesformer.finetune.settings import SettingsError
+from fast_timesformer.config import PIXEL_MEAN, PIXEL_STD
+from fast_timesformer.finetune.settings import DIRECTION_COUNTS, SettingsError
+from fast_timesformer.rules import choice, number, whole, wrong_fields
 
 # Name -> step (down, right). The four straight ones first: ``--directions 4`` is the first four.
 DIRECTIONS: dict[str, tuple[int, int]] = {
@@ -30,10 +31,9 @@ DIRECTIONS: dict[str, tuple[int, int]] = {
     "down-left": (1, -1),
     "down-right": (1, 1),
 }
-COUNTS = (4, 8)
 LEAST_SIZE = 16
 _RULES = {
-    "directions": choice(*COUNTS),
+    "directions": choice(*DIRECTION_COUNTS),
     "frames": number("at least 2, since one frame has no direction", lambda value: value >= 2),
     "size": whole(LEAST_SIZE),
 }
@@ -45,7 +45,7 @@ _SEEDS_APART = 1_000_003
 class Motion:
     """Which clips. Raises SettingsError naming the field: the square needs room to move at its greatest speed."""
 
-    directions: int = 4  #: Classes, 4 or 8.
+    directions: int = DIRECTION_COUNTS[0]  #: Classes, 4 or 8.
     frames: int = 4  #: Frames of a clip.
     size: int = 32  #: Height and width of a frame in pixels.
 

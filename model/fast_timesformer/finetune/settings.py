@@ -1,17 +1,21 @@
-"""How to train: frozen values, checked where they are made."""
+"""How to train: frozen values, checked where they are made. Importing this module imports no torch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
+from fast_timesformer.rules import NOT_NEGATIVE, POSITIVE, choice, number, whole, wrong_fields
 
-from fast_timesformer.config import NOT_NEGATIVE, POSITIVE, choice, number, whole, wrong_fields
+if TYPE_CHECKING:
+    import torch
 
-# Name -> the type that products are computed in by autocast; None: without autocast, in the weights' own.
-PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Name -> PyTorch's name of the type that autocast computes products in; None: without autocast, in the weights' own.
+PRECISIONS = {"fp32": None, "bf16": "bfloat16", "fp16": "float16"}
+# How many directions the synthetic data set may have.
+DIRECTION_COUNTS = (4, 8)
 _SHARE = number("0 to 1", lambda value: 0 <= value <= 1)
 _RULES = {
     **dict.fromkeys(("epochs", "batch"), whole(1)),
@@ -85,12 +89,15 @@ class TrainingSettings:
     @property
     def autocast(self) -> torch.dtype | None:
         """The type that products are computed in; None: that of the weights."""
-        return PRECISIONS.get(self.precision)
+        import torch
+
+        name = PRECISIONS.get(self.precision)
+        return None if name is None else getattr(torch, name)
 
     @property
     def scales_loss(self) -> bool:
         """Whether the loss is scaled, so that small gradients are not lost in a type of few exponents."""
-        return self.autocast is torch.float16
+        return self.precision == "fp16"
 
     def rate_at(self, step: int, steps: int) -> float:
         """The learning rate of step 0 .. ``steps`` - 1: a line up to ``rate``, then half a cosine down towards 0."""
@@ -106,4 +113,6 @@ class TrainingSettings:
 
 def best_device() -> str:
     """The first GPU where there is one, else the CPU."""
+    import torch
+
     return "cuda" if torch.cuda.is_available() else "cpu"

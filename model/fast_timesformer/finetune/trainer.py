@@ -23,7 +23,7 @@ from fast_timesformer.finetune.state import TrainingState, load_state, save_stat
 from fast_timesformer.model import FastTimeSformer
 
 # What is going on, and how much of the training is done, 0 to 1.
-OnProgress = Callable[[str, float], None]
+OnShareDone = Callable[[str, float], None]
 # A shorter memory of squared gradients than PyTorch's 0.999: after a plateau the steps grow at once. With 0.999 the
 # motion set stays on "horizontal or vertical" several times as long.
 _BETAS = (0.9, 0.98)
@@ -86,7 +86,7 @@ class Trainer:
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=settings.scales_loss)
         self._done = 0
 
-    def fit(self, on_progress: OnProgress | None = None) -> Iterator[Epoch]:
+    def fit(self, on_progress: OnShareDone | None = None) -> Iterator[Epoch]:
         """Goes on from the last checkpoint, if there is one. Raises TrainingDiverged when the loss is not finite."""
         cuda = [self._device] if self._device.type == "cuda" else []
         outside = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in cuda]
@@ -102,7 +102,7 @@ class Trainer:
             for device, state in zip(cuda, outside[1], strict=True):
                 torch.cuda.set_rng_state(state, device)
 
-    def _epoch(self, epoch: int, first: int, on_progress: OnProgress | None) -> Epoch:
+    def _epoch(self, epoch: int, first: int, on_progress: OnShareDone | None) -> Epoch:
         settings, start, losses = self.settings, time.perf_counter(), []
         order = shuffled(size_of(self._examples), seed=settings.seed, epoch=epoch)
         batches = batches_of(self._examples, settings.batch, workers=settings.workers, order=order, first=first)

@@ -177,7 +177,7 @@ def test_a_target_that_builds_its_own_engine_leaves_the_bundle_as_it_is(make_bun
     [
         ({"builder": "none"}, LAPTOP, UsageError, "got 'none'"),
         ({"builder": "rtx", "targets": ["jetson-orin"]}, LAPTOP, UsageError, "jetson-orin"),
-        ({"targets": ["jetson-orim"]}, LAPTOP, UsageError, "expected one of jetson-orin"),
+        ({"targets": ["jetson-orim"]}, LAPTOP, UsageError, "did you mean jetson-orin"),
         ({"precision": "fp32"}, LAPTOP, UsageError, "graph is fp16.*ftsf-export --precision fp32"),
         ({"batch": BatchRange(1, 2, 4)}, LAPTOP, UsageError, "takes exactly 1 clips in a call.*--batch 1:2:4"),
         ({}, BARE, EnvironmentLacks, "ftsf-export\\[rtx\\]"),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ftsf_export.bench.measurement import Measurement
+from ftsf_export.bench.request import BenchRequest
 from ftsf_export.bench.sampling import Samples
 from ftsf_export.bench.statistics import timing_from_samples
 from ftsf_export.bundle import (
@@ -24,7 +25,7 @@ from ftsf_export.bundle.golden import write_golden
 from ftsf_export.cli.main import ftsf, run
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks
 from ftsf_export.pipeline import bench as pipeline
-from ftsf_export.pipeline.bench import CPU_HEADING, BenchRequest, measure_bundle
+from ftsf_export.pipeline.bench import CPU_HEADING, measure_bundle
 from ftsf_export.runners.driver import Gpu, gpu_problem
 from ftsf_export.strict_json import plain, structured
 from ftsf_export.timing import TimedFile, Timing

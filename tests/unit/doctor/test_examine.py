@@ -86,7 +86,7 @@ def test_a_command_that_an_old_release_keeps_from_running_names_both_versions() 
 
 def test_two_onnxruntimes_are_a_fault() -> None:
     diagnosis, _ = diagnose({**CORE, **ONNX, "onnxruntime-gpu": "1.22"})
-    assert "onnxruntime and onnxruntime-gpu are both installed" in diagnosis.problems[0]
+    assert "onnxruntime-gpu and onnxruntime are both installed" in diagnosis.problems[0]
 
 
 def test_a_gpu_and_an_engine_library_make_bench_unlimited_but_for_nvml() -> None:

@@ -144,4 +144,4 @@ def test_two_onnxruntimes_are_a_fault() -> None:
     assert conflicts(versions(onnxruntime="1.22")) == ()
     assert conflicts(versions(onnxruntime_gpu="1.22")) == ()
     (problem,) = conflicts(versions(onnxruntime="1.22", onnxruntime_gpu="1.22"))
-    assert "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'ftsf-export[onnx]'" in problem
+    assert "pip uninstall -y onnxruntime-gpu onnxruntime && pip install 'ftsf-export[onnx]'" in problem

@@ -73,7 +73,7 @@ def test_what_is_built_here_and_what_is_left(
         ("auto", ["h100"], LAPTOP, "fp8", UsageError, "this version makes fp32, fp16, bf16"),
         ("auto", [], LAPTOP, "int8", UsageError, "this version makes fp32, fp16, bf16"),
         ("rtx", [], LAPTOP, "fp8", UsageError, "has no fp8"),
-        ("auto", ["jetson"], LAPTOP, "fp16", UsageError, "expected one of jetson-"),
+        ("auto", ["jetson"], LAPTOP, "fp16", UsageError, "did you mean jetson-thor"),
         ("cuda", [], LAPTOP, "fp16", UsageError, "expected one of auto, tensorrt, rtx, none"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftsf_export.engine.grammar import GrammarError, Record, layer_lines, record_from_line
+from ftsf_export.engine.grammar import GrammarError, LayerRecord, layer_lines, record_from_line
 
 # Names as compilers make them: braces, brackets, plus signs, commas, colons and spaces.
 NAMES = st.from_regex(r"[A-Za-z_{(][A-Za-z0-9_./+:{}()\[\], ^-]{0,30}[A-Za-z0-9_)]", fullmatch=True)
@@ -16,8 +16,8 @@ SIZES = st.lists(st.integers(-1, 4096), min_size=0, max_size=5)
 
 
 @st.composite
-def records(draw: st.DrawFn) -> Record:
-    def tensors() -> list[Record]:
+def records(draw: st.DrawFn) -> LayerRecord:
+    def tensors() -> list[LayerRecord]:
         return [
             {"Name": draw(NAMES), "Dimensions": draw(SIZES), "Datatype": "Half", "Format": "(Linear) Row major format"}
             for _ in range(draw(st.integers(0, 3)))
@@ -35,7 +35,7 @@ def records(draw: st.DrawFn) -> Record:
     }
 
 
-def written(record: Record) -> str:
+def written(record: LayerRecord) -> str:
     def value(found: object) -> str:
         if isinstance(found, list):
             if found and isinstance(found[0], dict):
@@ -48,7 +48,7 @@ def written(record: Record) -> str:
 
 @settings(max_examples=60, deadline=None)
 @given(records())
-def test_reading_undoes_writing(record: Record) -> None:
+def test_reading_undoes_writing(record: LayerRecord) -> None:
     assert record_from_line(written(record)) == record
 
 

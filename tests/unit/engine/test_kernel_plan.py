@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ftsf_export.engine.grammar import GrammarError, Record
+from ftsf_export.engine.grammar import GrammarError, LayerRecord
 from ftsf_export.engine.kernel_plan import Plan, Tensor, dtype_named, plan_from_layers, plan_from_log
 from ftsf_export.plan_record import Memory
 
@@ -131,7 +131,7 @@ def test_sizes(dims: tuple[int, ...], dtype: str, size: int | None) -> None:
 
 
 def test_the_inspector_of_tensorrt_gives_the_same_plan() -> None:
-    layers: list[Record] = json.loads(
+    layers: list[LayerRecord] = json.loads(
         r"""[{"Name": "a + b_myl0_1", "LayerType": "gemm",
         "Inputs": [{"Name": "x", "Location": "Device", "Dimensions": [1, 64, 64], "Format/Datatype": "Half"},
                    {"Name": "w", "Location": "Device", "Dimensions": [64, 64],
@@ -149,7 +149,7 @@ def test_the_inspector_of_tensorrt_gives_the_same_plan() -> None:
 
 
 def test_layers_without_details_are_not_a_plan() -> None:
-    bare: list[Record] = ["Reformatting CopyNode"]  # type: ignore[list-item]
+    bare: list[LayerRecord] = ["Reformatting CopyNode"]  # type: ignore[list-item]
     with pytest.raises(GrammarError, match="a layer with a Name"):
         plan_from_layers(bare, strict=True)
     assert plan_from_layers(bare).unread == ("Reformatting CopyNode",)

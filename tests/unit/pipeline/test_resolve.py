@@ -11,8 +11,8 @@ import pytest
 
 from ftsf_export.bundle import RandomWeights
 from ftsf_export.config import ExportConfig
+from ftsf_export.doctor import packages
 from ftsf_export.errors import EnvironmentLacks, FtsfError, OutputError, UsageError
-from ftsf_export.pipeline import resolve
 from ftsf_export.pipeline.resolve import ResolvedExport, resolve_export
 from ftsf_export.precision import INT8, PRECISIONS, OnCpu, Proof
 
@@ -94,9 +94,12 @@ def test_a_place_that_is_taken(tmp_path: Path) -> None:
         resolved(tmp_path)
 
 
-@pytest.mark.parametrize(("absent", "extra"), [("onnxscript", "export"), ("av", "video")])
+@pytest.mark.parametrize(
+    ("absent", "extra"),
+    [*((name, "export") for name in ("onnxscript", "einops", "safetensors", "onnxruntime")), ("PIL", "video")],
+)
 def test_a_package_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absent: str, extra: str) -> None:
-    monkeypatch.setattr(resolve, "find_spec", lambda name: None if name == absent else find_spec(name))
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name == absent else find_spec(name))
     with pytest.raises(EnvironmentLacks) as caught:
         resolved(tmp_path, videos=(__file__,))
     assert caught.value.message.startswith(f"{absent}: not installed")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.errors import VideoError
 from ftsf_export.video.clip import clip_from_video
@@ -71,23 +72,25 @@ def test_an_unknown_filter_lists_the_known() -> None:
         preprocess(noise(40, 40), how(resample="area"))
 
 
+def usual(frames: int, height: int, width: int) -> Preprocessing:
+    return Preprocessing.of_timesformer(TimeSformerConfig(frames, 3, height, width, num_classes=2, patch_size=8))
+
+
 @pytest.mark.parametrize(("frames", "stride"), [(8, 32), (16, 16), (1, 256), (300, 1)])
 def test_default_stride_is_the_papers(frames: int, stride: int) -> None:
-    assert Preprocessing.of_timesformer(frames=frames, height=8, width=8, channels=3).stride == stride
+    assert usual(frames, 8, 8).stride == stride
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (32, 48), (64, 16)])
 def test_default_preprocessing_covers_any_video(height: int, width: int) -> None:
-    default = Preprocessing.of_timesformer(frames=8, height=height, width=width, channels=3)
+    default = usual(8, height, width)
     assert (default.stride, default.crop, default.mean[0], default.std[2]) == (32, (height, width), 0.45, 0.225)
     for shape in ((90, 40), (40, 90), (16, 16)):
         assert preprocess(noise(*shape), default).shape == (2, 3, height, width)
 
 
 def test_a_clip_of_a_real_video(real_videos: Path) -> None:
-    clip = clip_from_video(
-        real_videos / "carphone_pristine.mp4", Preprocessing.of_timesformer(frames=4, height=32, width=48, channels=3)
-    )
+    clip = clip_from_video(real_videos / "carphone_pristine.mp4", usual(4, 32, 48))
     assert clip.source == "carphone_pristine.mp4 frames 1..118 step 39"
     assert (clip.values.shape, clip.values.dtype) == ((4, 3, 32, 48), np.float32)
     assert -2 - 1e-6 <= clip.values.min() < clip.values.max() <= (1 - 0.45) / 0.225 + 1e-6
@@ -96,7 +99,7 @@ def test_a_clip_of_a_real_video(real_videos: Path) -> None:
 
 def test_every_complaint_names_the_file_once(write_video: Any) -> None:
     path = write_video("a.mp4", frames=5)
-    default = Preprocessing.of_timesformer(frames=8, height=32, width=32, channels=3)
+    default = usual(8, 32, 32)
     with pytest.raises(VideoError) as caught:
         clip_from_video(path, default)
     assert caught.value.message.count("a.mp4") == 1
