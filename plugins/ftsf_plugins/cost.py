@@ -16,10 +16,13 @@ class Moved:
     bound_bytes: int  #: The packed stream once and the output once.
     stream_bytes: int  #: What the kernel moves of the two.
     constant_bytes: int  #: Weights, omega, positions and frequencies, which every program reads and the cache holds.
+    #: What further programs of a sequence read after its first: its keys and values with their positions. They run side
+    #: by side, so that it comes out of the L2 cache and not out of memory.
+    again_bytes: int = 0
 
     @property
     def ratio(self) -> float:
-        """All bytes over the bound."""
+        """Bytes between memory and cache over the bound."""
         return (self.stream_bytes + self.constant_bytes) / self.bound_bytes
 
 
@@ -31,15 +34,21 @@ def moved(launch: Launch, stream: Stream, batch: int, element: ElementType, feat
     # Queries and keys are needed whole by every program that takes some of a head's columns.
     stream_bytes = (2 * columns + 2) * part
     frequencies = axes * stream.width // 2 * ELEMENT_BYTES["fp32"]
-    # A tile of several sequences asks for its rows' positions row by row in the short order of FAVOR+, else by token.
-    rows = launch.groups if launch.kernel == "favor_short_kernel" else 1
-    positions = 2 * rows * stream.attending * axes * ELEMENT_BYTES["fp32"]
-    if features:
-        weights = features * stream.width * size
-    else:
-        weights = 2 * stream.width * ELEMENT_BYTES["fp32"]
-    programs = sequences * heads * columns
-    return Moved(4 * part, stream_bytes, programs * (weights + frequencies + positions))
+    positions = stream.attending * axes * ELEMENT_BYTES["fp32"]
+    weights = {
+        "additive_attention_kernel": 2 * stream.width * ELEMENT_BYTES["fp32"],
+        "rotary_attention_kernel": 0,
+    }.get(launch.kernel, features * stream.width * size)
+    programs, parts = sequences * heads * columns, launch.parts(stream)
+    # How often all tokens' positions are asked for: a tile of several sequences asks row by row in the short order of
+    # FAVOR+, rows that are not there too, and in rotary attention without these; else by token.
+    asked = programs * launch.groups if launch.kernel == "favor_short_kernel" else programs // parts
+    if launch.kernel == "rotary_attention_kernel":
+        asked = batch * stream.groups * heads
+    constant_bytes = programs * (weights + frequencies) + asked * 2 * positions
+    # Each part has queries of its own, and all keys.
+    again_bytes = (parts - 1) * (2 * part + asked * positions)
+    return Moved(4 * part, stream_bytes, constant_bytes, again_bytes)
 
 
 def flops(launch: Launch, stream: Stream, batch: int, features: int = 0) -> int:
@@ -52,6 +61,8 @@ def flops(launch: Launch, stream: Stream, batch: int, features: int = 0) -> int:
     if launch.kernel == "additive_attention_kernel":
         # Two pools: each token with the weight, and into the sum.
         each = 2 * (2 * width + 2 * width)
+    elif launch.kernel == "rotary_attention_kernel":
+        each = 2 * stream.attending * 2 * width
     else:
         projections = 2 * 2 * width * features
         if launch.kernel == "favor_short_kernel":

@@ -153,7 +153,8 @@ def _kernel_and_launch(
     launch, stream = launched.launch, launched.stream
     parameters = trtp.KernelLaunchParams()
     sequences = batch * stream.groups
-    parameters.grid_x = sequences if launch.groups == 1 else trtp.cdiv(sequences, launch.groups)
+    programs = sequences if launch.groups == 1 else trtp.cdiv(sequences, launch.groups)
+    parameters.grid_x = programs * launch.parts(stream)
     _, parameters.grid_y, parameters.grid_z = launch.grid(stream, 1)
     parameters.block_x = made.threads
     parameters.shared_mem = made.shared_bytes

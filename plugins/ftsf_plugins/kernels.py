@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +32,21 @@ class MachineCode:
     shared_bytes: int  #: Shared memory of one block, in bytes.
 
 
+# Where each kernel is.
+_FOLDERS = {
+    "additive_attention_kernel": "additive_attention",
+    "favor_short_kernel": "favor_attention",
+    "favor_long_kernel": "favor_attention",
+    "rotary_attention_kernel": "rotary_attention",
+}
+
 #: A launch, its element type, the stream that it is for, and the compute capability -> its machine code.
 KernelSource = Callable[[Launch, ElementType, Stream, int], MachineCode]
 
 
 def kernel_of(launch: Launch) -> Any:
     """The Triton function that a launch names."""
-    if launch.kernel == "additive_attention_kernel":
-        from ftsf_plugins.additive_attention import kernel as additive
-
-        return additive.additive_attention_kernel
-    from ftsf_plugins.favor_attention import kernel as favor
-
-    return getattr(favor, launch.kernel)
+    return getattr(import_module(f"ftsf_plugins.{_FOLDERS[launch.kernel]}.kernel"), launch.kernel)
 
 
 def compiled_kernel(launch: Launch, element: ElementType, stream: Stream, target: int) -> MachineCode:

@@ -37,10 +37,16 @@ class Launch:
     warps: int  #: Of one program.
     stages: int = 2  #: Loads that are under way at once, of Triton's software pipelining.
     most_registers: int = 255  #: What the assembler may give to a thread.
+    queries: int = 0  #: Tokens of a sequence that one program asks for; 0: all of them.
+
+    def parts(self, stream: Stream) -> int:
+        """Programs that share a sequence's queries; they follow each other in the grid."""
+        return -(-stream.attending // self.queries) if self.queries else 1
 
     def grid(self, stream: Stream, batch: int) -> tuple[int, int, int]:
-        """Programs along sequences, heads, columns."""
-        return -(-batch * stream.groups // self.groups), stream.heads, -(-stream.width // self.columns)
+        """Programs along sequences and their parts, heads, columns."""
+        sequences = -(-batch * stream.groups // self.groups)
+        return sequences * self.parts(stream), stream.heads, -(-stream.width // self.columns)
 
 
 def scalar_values(

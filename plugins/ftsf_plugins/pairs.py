@@ -1,4 +1,4 @@
-"""Device functions that both kernels share: rows of a head as the two members of their rotary pairs, and their turns.
+"""Device functions that the kernels share: rows of a head as the two members of their rotary pairs, and their turns.
 
 Letters: R rows of a tile (any leading shape), I pairs of a tile, a power of two.
 """
@@ -96,3 +96,16 @@ def cosine_sine_of(positions, frequency_rows, token, tokens, AXES: tl.constexpr)
 def turned(first, second, cos, sin):
     """(a, b) -> (a cos - b sin, b cos + a sin)."""
     return first * cos - second * sin, second * cos + first * sin
+
+
+@triton.jit
+def load_turned(
+    rows, mask, positions, frequency_rows, token, tokens,
+    WIDTH: tl.constexpr, AXES: tl.constexpr, HALVES: tl.constexpr, BLOCK_PAIRS: tl.constexpr,
+):  # fmt: skip
+    """Rows (R,) of queries or keys as ``load_pairs`` gives them, (R, I), turned by the angles of ``token`` (R,)."""
+    first, second = load_pairs(rows[:, None], mask[:, None], WIDTH, HALVES, BLOCK_PAIRS)
+    if AXES > 0:
+        cos, sin = cosine_sine_of(positions, frequency_rows, token, tokens, AXES)
+        first, second = turned(first, second, cos, sin)
+    return first, second

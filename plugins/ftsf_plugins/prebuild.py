@@ -23,6 +23,7 @@ from ftsf_plugins.favor_attention import plugin as favor
 from ftsf_plugins.kernels import kernel_of
 from ftsf_plugins.launch import ELEMENT_BYTES, ElementType
 from ftsf_plugins.operation import AttentionLaunch
+from ftsf_plugins.rotary_attention import plugin as rotary
 from ftsf_plugins.stream import Along
 
 # The documented example: 8 frames of 224 px in patches of 16 with a class token, 8 heads of 64, int(64 ln 64) features.
@@ -35,8 +36,12 @@ _NODE = {
 # As the model rotates: over one axis in time, over two in space.
 _AXES: dict[Along, int] = {"time": 1, "space": 2}
 # Blocks that must fit on a multiprocessor at once: one that waits for memory leaves it to another.
-LEAST_BLOCKS = {"additive_attention": 2, "favor_attention": 1}
-OPERATIONS = {"additive_attention": additive.OPERATION, "favor_attention": favor.OPERATION}
+LEAST_BLOCKS = {"additive_attention": 2, "favor_attention": 1, "rotary_attention": 1}
+OPERATIONS = {
+    "additive_attention": additive.OPERATION,
+    "favor_attention": favor.OPERATION,
+    "rotary_attention": rotary.OPERATION,
+}
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from ftsf_plugins.additive_attention import plugin as additive
 from ftsf_plugins.favor_attention import plugin as favor
 from ftsf_plugins.kernels import compiled_kernel, prebuilt_kernel
 from ftsf_plugins.operation import Operation
+from ftsf_plugins.rotary_attention import plugin as rotary
 
-OPERATIONS: dict[str, Operation] = {one.OPERATION.name: one.OPERATION for one in (additive, favor)}
+OPERATIONS: dict[str, Operation] = {one.OPERATION.name: one.OPERATION for one in (additive, favor, rotary)}
 
 
 def quick_plugins(trt: Any) -> bool:

@@ -21,20 +21,13 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ftsf_plugins.pairs import cosine_sine_of, load_frequencies, load_pairs, turned
+from ftsf_plugins.pairs import load_frequencies, load_pairs, load_turned
 
 
 @triton.jit
-def load_turned(
-    rows, mask, positions, frequency_rows, token, tokens,
-    WIDTH: tl.constexpr, AXES: tl.constexpr, HALVES: tl.constexpr, BLOCK_PAIRS: tl.constexpr,
-):  # fmt: skip
-    """Rows (R,) of queries or keys, turned: first and second members (R, I) and |x'|^2 / 2 (R,)."""
-    first, second = load_pairs(rows[:, None], mask[:, None], WIDTH, HALVES, BLOCK_PAIRS)
-    if AXES > 0:
-        cos, sin = cosine_sine_of(positions, frequency_rows, token, tokens, AXES)
-        first, second = turned(first, second, cos, sin)
-    return first, second, tl.sum(first * first + second * second, axis=1) * (0.5 * WIDTH**-0.5)
+def half_square(first, second, WIDTH: tl.constexpr):
+    """|x'|^2 / 2 (R,) of tokens, first and second members (R, I)."""
+    return tl.sum(first * first + second * second, axis=1) * (0.5 * WIDTH**-0.5)
 
 
 @triton.jit
@@ -105,12 +98,13 @@ def favor_short_kernel(
     batch, group = (sequence // groups).to(tl.int64), sequence % groups
     rows = qkv + batch * qkv_batch_stride + group * qkv_group_stride + token * qkv_token_stride + head * WIDTH
     frequency_rows = load_frequencies(frequencies, WIDTH, AXES, BLOCK_PAIRS)
-    q_first, q_second, q_half = load_turned(
+    q_first, q_second = load_turned(
         rows, mask, positions, frequency_rows, token, tokens, WIDTH, AXES, HALVES, BLOCK_PAIRS
     )
-    k_first, k_second, k_half = load_turned(
+    k_first, k_second = load_turned(
         rows + inner, mask, positions, frequency_rows, token, tokens, WIDTH, AXES, HALVES, BLOCK_PAIRS
     )
+    q_half, k_half = half_square(q_first, q_second, WIDTH), half_square(k_first, k_second, WIDTH)
     q_top = tl.full(row.shape, float("-inf"), tl.float32)
     k_top = tl.full(row.shape, float("-inf"), tl.float32)
     q_sum = tl.zeros(row.shape, tl.float32)
@@ -190,9 +184,10 @@ def favor_long_kernel(
         token = start + tl.arange(0, BLOCK_TOKENS)
         mask = token < tokens
         rows = base + inner + token * qkv_token_stride
-        first, second, half = load_turned(
+        first, second = load_turned(
             rows, mask, positions, frequency_rows, token, tokens, WIDTH, AXES, HALVES, BLOCK_PAIRS
         )
+        half = half_square(first, second, WIDTH)
         values = tl.load((rows + inner)[:, None] + column, mask=mask[:, None] & (column < WIDTH), other=0.0)
         first, second = tl.trans(first), tl.trans(second)
         grown_keyed = ()
@@ -256,10 +251,11 @@ def favor_long_kernel(
     for start in range(0, tokens, BLOCK_TOKENS):
         token = start + tl.arange(0, BLOCK_TOKENS)
         mask = token < tokens
-        first, second, half = load_turned(
+        first, second = load_turned(
             base + token * qkv_token_stride, mask, positions, frequency_rows, token, tokens,
             WIDTH, AXES, HALVES, BLOCK_PAIRS,
         )  # fmt: skip
+        half = half_square(first, second, WIDTH)
         first, second = tl.trans(first), tl.trans(second)
         row_top = tl.full([BLOCK_TOKENS], float("-inf"), tl.float32)
         mixed = tl.zeros([BLOCK_TOKENS, BLOCK_VALUES], tl.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +23,8 @@ from ftsf_plugins.favor_attention.launch import favor_launch  # noqa: E402
 from ftsf_plugins.favor_attention.reference import favor_attention  # noqa: E402
 from ftsf_plugins.launch import ElementType, Launch, rotation_constants  # noqa: E402
 from ftsf_plugins.rotary import Rotation  # noqa: E402
+from ftsf_plugins.rotary_attention.launch import rotary_launch  # noqa: E402
+from ftsf_plugins.rotary_attention.reference import rotary_attention  # noqa: E402
 from ftsf_plugins.run import run  # noqa: E402
 from ftsf_plugins.stream import Along, Floats, Stream  # noqa: E402
 
@@ -30,16 +33,19 @@ DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 LIMITS = {"fp16": 2e-3, "bf16": 1e-2, "fp32": 1e-5}
 EPS = {"softmax": 1e-4, "relu": 1e-3}
 POISON = float("nan")
+# What an L2 cache fetches at a time, in bytes.
+SECTOR = 32
 
 
 @pytest.fixture(autouse=True)
-def _bf16_products(monkeypatch: pytest.MonkeyPatch) -> None:
+def _bf16_as_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
     """Triton 3.9's interpreter multiplies the bit patterns of BF16 matrices as integers. Widened to FP32 they are
-    numbers again: the same products as those of the hardware, which accumulates in FP32."""
+    numbers again: the same products as those of the hardware, which accumulates in FP32. And where it cuts an FP32
+    number off to BF16, the hardware rounds to the nearest."""
     import triton.language as tl
     from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
-    original = InterpreterBuilder.create_dot
+    product, narrowed = InterpreterBuilder.create_dot, InterpreterBuilder.create_fp_trunc
 
     def widened(handle: Any) -> Any:
         if handle.dtype.scalar != tl.bfloat16:
@@ -47,9 +53,16 @@ def _bf16_products(monkeypatch: pytest.MonkeyPatch) -> None:
         return TensorHandle((handle.data.astype(np.uint32) << 16).view(np.float32), tl.float32)
 
     def create_dot(self: Any, a: Any, b: Any, *rest: Any) -> Any:
-        return original(self, widened(a), widened(b), *rest)
+        return product(self, widened(a), widened(b), *rest)
+
+    def create_fp_trunc(self: Any, handle: Any, kind: Any) -> Any:
+        if (handle.dtype.scalar, kind.scalar) != (tl.float32, tl.bfloat16):
+            return narrowed(self, handle, kind)
+        bits = handle.data.view(np.uint32)
+        return TensorHandle(((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16), tl.bfloat16)
 
     monkeypatch.setattr(InterpreterBuilder, "create_dot", create_dot)
+    monkeypatch.setattr(InterpreterBuilder, "create_fp_trunc", create_fp_trunc)
 
 
 @dataclass
@@ -60,6 +73,30 @@ class Traffic:
     writes: list[np.ndarray[Any, Any]] = field(default_factory=list)
     read_bytes: int = 0
     written_bytes: int = 0
+    programs: dict[tuple[int, int, int], list[np.ndarray[Any, Any]]] = field(default_factory=dict)
+
+    def misses(self, cache_bytes: int, at_once: int) -> int:
+        """Bytes of the loads that an L2 cache does not hold: ``at_once`` programs take turns, load by load, as they
+        come in the grid, its first axis first; the cache lets go of the sector of 32 bytes that it needed longest ago.
+        """
+        waiting = deque(self.programs[at] for at in sorted(self.programs, key=lambda at: at[::-1]))
+        running = deque(iter(waiting.popleft()) for _ in range(min(at_once, len(waiting))))
+        held: OrderedDict[int, None] = OrderedDict()
+        missed = 0
+        while running:
+            loads = running.popleft()
+            addresses = next(loads, None)
+            if addresses is None:
+                running.extend([iter(waiting.popleft())] if waiting else [])
+                continue
+            running.append(loads)
+            for sector in np.unique(addresses // SECTOR).tolist():
+                missed += sector not in held
+                held[sector] = None
+                held.move_to_end(sector)
+                if len(held) > cache_bytes // SECTOR:
+                    held.popitem(last=False)
+        return missed * SECTOR
 
 
 @pytest.fixture
@@ -69,6 +106,11 @@ def traffic(monkeypatch: pytest.MonkeyPatch) -> Traffic:
 
     counted = Traffic()
     load, store = InterpreterBuilder.create_masked_load, InterpreterBuilder.create_masked_store
+    begin = InterpreterBuilder.set_grid_idx
+
+    def beginning(self: Any, *at: int) -> None:
+        counted.programs[at] = []  # type: ignore[index]
+        begin(self, *at)
 
     def addresses(pointers: Any, mask: Any) -> tuple[np.ndarray[Any, Any], int]:
         data, let_through = np.broadcast_arrays(pointers.data, mask.data)
@@ -77,6 +119,7 @@ def traffic(monkeypatch: pytest.MonkeyPatch) -> Traffic:
     def counting_load(self: Any, pointers: Any, mask: Any, *rest: Any) -> Any:
         read, size = addresses(pointers, mask)
         counted.reads.append(read)
+        next(reversed(counted.programs.values())).append(read.ravel())
         counted.read_bytes += read.size * size
         return load(self, pointers, mask, *rest)
 
@@ -86,6 +129,7 @@ def traffic(monkeypatch: pytest.MonkeyPatch) -> Traffic:
         counted.written_bytes += written.size * size
         return store(self, pointers, value, mask, *rest)
 
+    monkeypatch.setattr(InterpreterBuilder, "set_grid_idx", beginning)
     monkeypatch.setattr(InterpreterBuilder, "create_masked_load", counting_load)
     monkeypatch.setattr(InterpreterBuilder, "create_masked_store", counting_store)
     return counted
@@ -172,12 +216,17 @@ def _run_case(case: Case) -> Outcome:
     rows = stream.frames * stream.tokens
     values = rng.normal(size=(case.batch, rows, 3 * stream.inner))
     if case.huge:
-        values[:, rng.random(rows) < 0.3, : 2 * stream.inner] *= 60
+        # Scores are products of two: as large with the root of it.
+        values[:, rng.random(rows) < 0.3, : 2 * stream.inner] *= 8 if case.operation == "rotary" else 60
     qkv = _placed(torch.tensor(values).to(dtype), gaps=case.gaps)
     target = _placed(torch.full((case.batch, rows, stream.inner), POISON, dtype=dtype), gaps=case.gaps)
     positions = weights_rng.normal(size=(stream.attending, max(case.axes, 1))).astype(np.float32) * 20
     positions[: case.prefix] = 0
     frequencies = weights_rng.normal(size=(max(case.axes, 1), case.width // 2)).astype(np.float32)
+    if case.huge and case.operation == "rotary":
+        # Quarter turns leave the tokens numbers of half precision: its rounding, which the kernel does as the compiled
+        # graph does, is so large in huge scores that it would hide everything else.
+        positions, frequencies = np.round(positions), np.round(frequencies * 8) / 4
     rotary = Rotation(positions, frequencies, case.pairs) if case.axes else None  # type: ignore[arg-type]
     tables = [torch.tensor(positions), torch.tensor(frequencies)]
     turns = rotation_constants(case.axes, case.pairs)  # type: ignore[arg-type]
@@ -189,6 +238,12 @@ def _run_case(case: Case) -> Outcome:
         launch = additive_launch(stream, turns, case.element)
         run(kernel, launch, stream, [qkv, *weights, *tables], target)
         expected = additive_attention(double, weights[0].numpy(), weights[1].numpy(), stream, rotary)
+    elif case.operation == "rotary":
+        from ftsf_plugins.rotary_attention.kernel import rotary_attention_kernel as kernel
+
+        launch = rotary_launch(stream, turns, case.element)
+        run(kernel, launch, stream, [qkv, *tables], target)
+        expected = rotary_attention(double, stream, rotary)
     else:
         from ftsf_plugins.favor_attention import kernel as kernels
 

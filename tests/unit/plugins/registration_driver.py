@@ -1,4 +1,4 @@
-"""Run as a script: both plugins registered and driven by NVIDIA's own Python code, with a stand-in for its libraries.
+"""Run as a script: the plugins registered and driven by NVIDIA's own Python code, with a stand-in for its libraries.
 
 The package ``tensorrt_bindings`` (PyPI, ``tensorrt-cu13-bindings``) holds the Python half of TensorRT's plugins:
 what validates a registration and what the builder calls. Its compiled half needs libraries that are not on PyPI. Here
@@ -152,8 +152,9 @@ def main() -> None:
     from ftsf_plugins import deploy
     from ftsf_plugins.additive_attention.plugin import OPERATION as ADDITIVE
     from ftsf_plugins.favor_attention.plugin import OPERATION as FAVOR
+    from ftsf_plugins.rotary_attention.plugin import OPERATION as ROTARY
 
-    for operation in (ADDITIVE, FAVOR):
+    for operation in (ADDITIVE, FAVOR, ROTARY):
         deploy.register(operation, target=lambda: TARGET)
     shape = {"frames": 8, "tokens": 197, "heads": 8, "width": 64, "pairs": "neighbours"}
     small = [((8, 1), "DataType.FLOAT"), ((1, 32), "DataType.FLOAT")]
@@ -169,6 +170,12 @@ def main() -> None:
                 ),
                 "favor": told(
                     f"ftsf::{FAVOR.name}", [stream, omega, *small], {**shape, "along": "time", "axes": 1, **features}
+                ),
+                "rotary": told(f"ftsf::{ROTARY.name}", [stream, *small], {**shape, "along": "time", "axes": 1}),
+                "joint": told(
+                    f"ftsf::{ROTARY.name}",
+                    [((3, 1577, 3 * 512), "DataType.HALF"), ((1577, 3), "DataType.FLOAT"), ((3, 32), "DataType.FLOAT")],
+                    {**shape, "frames": 1, "tokens": 1577, "along": "space", "axes": 3},
                 ),
                 "refused": refused(plugin_package),
             },

@@ -104,7 +104,7 @@ def test_hidden_parameters_go_where_they_are_not_used() -> None:
 
 def test_every_operation_type_and_target_has_its_job() -> None:
     wanted = kernels_to_compile(list(TARGETS), list(OPERATIONS), ["fp16", "bf16", "fp32"])
-    assert len({kernel.stem for kernel in wanted}) == len(wanted) == (3 + 2) * 2 * 7 + 2 * 7
+    assert len({kernel.stem for kernel in wanted}) == len(wanted) == (3 + 2 + 3) * 2 * 7 + 2 * 7
     # FAVOR+ within frames, for who does not ask for shared memory.
     assert {(one.operation, one.along) for one in wanted if not one.asks} == {("favor_attention", "space")}
 

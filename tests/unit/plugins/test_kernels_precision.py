@@ -1,4 +1,4 @@
-"""Both kernels against float64, on fresh inputs and odd sizes; the output is poisoned before every run."""
+"""The kernels against float64, on fresh inputs and odd sizes; the output is poisoned before every run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sized(tokens: int) -> dict[str, int]:
     return {"batch": 1, "groups": 2 if tokens < 100 else 1, "heads": 1}
 
 
-@pytest.mark.parametrize("operation", ["additive", "favor"])
+@pytest.mark.parametrize("operation", ["additive", "favor", "rotary"])
 @pytest.mark.parametrize(("tokens", "width", "element"), SIZES)
 def test_the_kernel_is_the_reference(
     operation: str, tokens: int, width: int, element: str, make_case: Any, run_case: Any, limits: dict[str, float]
@@ -47,10 +47,11 @@ def test_the_kernel_is_the_reference(
         {"huge": True},
         {"gaps": True, "huge": True, "along": "time", "pairs": "halves"},
         {"tokens": 70, "huge": True},
+        {"tokens": 300, "huge": True, "groups": 1, "heads": 1},
     ],
     ids=lambda change: "-".join(change),
 )
-@pytest.mark.parametrize("operation", ["additive", "favor"])
+@pytest.mark.parametrize("operation", ["additive", "favor", "rotary"])
 def test_gaps_and_huge_logits(
     operation: str, change: dict[str, Any], element: str, make_case: Any, run_case: Any, limits: dict[str, float]
 ) -> None:
@@ -70,12 +71,13 @@ def test_as_many_features_as_the_model_has(tokens: int, features: int, make_case
     assert outcome.worst <= 2e-3
 
 
-def test_joint_attention_is_one_frame_with_all_tokens(make_case: Any, run_case: Any) -> None:
-    outcome = run_case(make_case("additive", 197 * 2, 64, "fp16", groups=1, heads=1, axes=3))
+@pytest.mark.parametrize("operation", ["additive", "rotary"])
+def test_joint_attention_is_one_frame_with_all_tokens(operation: str, make_case: Any, run_case: Any) -> None:
+    outcome = run_case(make_case(operation, 197 * 2, 64, "fp16", groups=1, heads=1, axes=3))
     assert outcome.worst <= 2e-3
 
 
-@pytest.mark.parametrize("operation", ["additive", "favor"])
+@pytest.mark.parametrize("operation", ["additive", "favor", "rotary"])
 def test_a_clip_does_not_depend_on_its_neighbours(operation: str, make_case: Any, run_case: Any) -> None:
     """The first clip of three, and the same clip alone, bit for bit."""
     three = run_case(make_case(operation, 8, 64, "fp16", batch=3, groups=3))
@@ -87,7 +89,7 @@ def test_a_clip_does_not_depend_on_its_neighbours(operation: str, make_case: Any
 Breaking = Callable[[Any], None]
 
 
-@pytest.mark.parametrize("operation", ["additive", "favor"])
+@pytest.mark.parametrize("operation", ["additive", "favor", "rotary"])
 @pytest.mark.parametrize("part", ["positions", "values"])
 def test_the_limit_notices_a_fault(operation: str, part: str, make_case: Any, run_case: Any, limits: Any) -> None:
     """The gate itself: a rotation left out, or one token's result exchanged for another's, is far beyond the limit."""

@@ -27,7 +27,38 @@ def test_additive_attention_moves_at_most_a_tenth_more_than_it_must(
     assert outcome.bound_bytes <= moved <= 1.1 * outcome.bound_bytes
 
 
-@pytest.mark.parametrize("operation", ["additive", "favor"])
+@pytest.mark.parametrize("tokens", [8, 9, 16, 31, 63, 64, 65, 129, 197, 256])
+def test_rotary_attention_moves_at_most_a_tenth_more_than_it_must(
+    tokens: int, make_case: Any, run_case: Any, traffic: Any
+) -> None:
+    """All loads and all stores."""
+    outcome = run_case(make_case("rotary", tokens, 64, "fp16", **sized(tokens)))
+    moved = traffic.read_bytes + traffic.written_bytes
+    assert outcome.bound_bytes <= moved <= 1.1 * outcome.bound_bytes
+
+
+@pytest.mark.parametrize("tokens", [257, 1600])
+def test_rotary_attention_of_many_tokens_reads_them_once_from_memory(
+    tokens: int, make_case: Any, run_case: Any, traffic: Any
+) -> None:
+    """Keys and values of a head are more than a multiprocessor holds, so that several programs read them; all but the
+    first out of the L2 cache."""
+    outcome = run_case(make_case("rotary", tokens, 64, "fp16", groups=1, heads=2, axes=3))
+    assert traffic.read_bytes + traffic.written_bytes > 1.4 * outcome.bound_bytes
+    # A quarter of an Orin, of its 16 multiprocessors and its 4 MiB of cache; then all programs at once.
+    for at_once in (4, 1000):
+        from_memory = traffic.misses(1 << 20, at_once) + traffic.written_bytes
+        assert outcome.bound_bytes <= from_memory <= 1.1 * outcome.bound_bytes, at_once
+
+
+def test_a_cache_that_is_too_small_is_noticed(make_case: Any, run_case: Any, traffic: Any) -> None:
+    """One program at a time, and a cache of less than a head's keys and values: each part reads them again."""
+    outcome = run_case(make_case("rotary", 600, 64, "fp16", groups=1, heads=1))
+    assert traffic.misses(1 << 30, 1) + traffic.written_bytes <= 1.1 * outcome.bound_bytes
+    assert traffic.misses(1 << 15, 1) + traffic.written_bytes > 1.9 * outcome.bound_bytes
+
+
+@pytest.mark.parametrize("operation", ["additive", "favor", "rotary"])
 @pytest.mark.parametrize("along", ["time", "space"])
 @pytest.mark.parametrize("tokens", [5, 70])
 def test_every_element_of_the_stream_once(

@@ -66,7 +66,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 @needs_rtx
 def test_types_and_shape(said: list[dict[str, Any]]) -> None:
-    for told, fp32 in zip(said[:2], (True, False), strict=True):
+    for told, fp32 in zip(said[:3], (True, False, True), strict=True):
         assert told["output_type"] == "HALF"
         assert told["output_shape"] == [3, 8 * 197, 512]
         assert told["combinations"] == {"own": True, "bf16": True, "fp32": fp32, "mixed": False}
@@ -77,7 +77,7 @@ def test_types_and_shape(said: list[dict[str, Any]]) -> None:
 
 
 @needs_rtx
-@pytest.mark.parametrize(("index", "inputs", "features"), [(0, 5, []), (1, 4, [266])])
+@pytest.mark.parametrize(("index", "inputs", "features"), [(0, 5, []), (1, 4, [266]), (2, 3, [])])
 def test_an_engine_holds_its_kernel_and_starts_it(
     said: list[dict[str, Any]], index: int, inputs: int, features: list[int]
 ) -> None:
@@ -99,8 +99,8 @@ def test_an_engine_holds_its_kernel_and_starts_it(
 @needs_rtx
 def test_this_parser_takes_the_registered_plugin_and_not_the_function(said: list[dict[str, Any]]) -> None:
     """NVIDIA's parser finds it by name and namespace, and hands over every attribute that the plugin declares."""
-    assert said[2] == {"registered": [True, True]}
-    created = said[3]
+    assert said[3] == {"registered": [True, True, True]}
+    created = said[4]
     assert (created["node"], created["phase"]) == ("node0", "BUILD")
     assert created["values"] == {
         "frames": 8, "tokens": 197, "heads": 8, "width": 64, "along": "space", "axes": 2, "pairs": "neighbours",

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from fast_timesformer.attention import FastAttention, PerformerAttention
+from fast_timesformer.attention import FastAttention, PerformerAttention, RegularAttention
 from fast_timesformer.rotary import Rotary, rotate
 from ftsf_plugins.additive_attention.reference import additive_attention
 from ftsf_plugins.favor_attention.reference import favor_attention
 from ftsf_plugins.rotary import Rotation
+from ftsf_plugins.rotary_attention.reference import rotary_attention
 from ftsf_plugins.stream import Stream
 
 FRAMES, ROWS, COLUMNS, HEADS, WIDTH = 3, 2, 5, 2, 32
@@ -54,7 +55,7 @@ def test_pairs_of_halves_are_pairs_of_neighbours_in_another_order() -> None:
 
 
 @pytest.mark.parametrize("along", ["time", "space"])
-@pytest.mark.parametrize("mechanism", ["additive", "softmax", "relu"])
+@pytest.mark.parametrize("mechanism", ["additive", "softmax", "relu", "regular"])
 def test_the_reference_is_the_model(mechanism: str, along: Any) -> None:
     """Group by group and head by head, as the model's modules mix them."""
     torch.manual_seed(0)
@@ -71,6 +72,9 @@ def test_the_reference_is_the_model(mechanism: str, along: Any) -> None:
         torch.nn.init.normal_(module.w_k)
         weights = (module.w_q.detach().numpy(), module.w_k.detach().numpy())
         got = additive_attention(qkv.numpy(), *weights, stream, rotary)
+    elif mechanism == "regular":
+        module = RegularAttention(HEADS * WIDTH, dim_head=WIDTH).double()
+        got = rotary_attention(qkv.numpy(), stream, rotary)
     else:
         module = PerformerAttention(HEADS * WIDTH, dim_head=WIDTH, kernel=mechanism).double()
         got = favor_attention(qkv.numpy(), module.omega.numpy(), stream, rotary, eps=module.eps, feature=mechanism)

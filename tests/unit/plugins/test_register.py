@@ -65,7 +65,7 @@ def test_version_three_elsewhere_and_once_to_run(tensorrt: Any) -> None:
     register._keep.clear()
     register.register_for_runtime(trt)
     register.register_for_runtime(trt)
-    assert trt.registered[1:] == [[NAME, "FtsfFavorAttention"]]
+    assert trt.registered[1:] == [[NAME, "FtsfFavorAttention", "FtsfRotaryAttention"]]
 
 
 def test_a_library_without_plugins_is_left_alone(tensorrt: Any) -> None:

@@ -29,7 +29,7 @@ def answers() -> dict[str, Any]:
     return printed
 
 
-@pytest.mark.parametrize("operation", ["additive", "favor"])
+@pytest.mark.parametrize("operation", ["additive", "favor", "rotary"])
 def test_shapes_and_types(answers: dict[str, Any], operation: str) -> None:
     told = answers[operation]
     assert told["output_shapes"] == [[3, 8 * 197, 512]]
@@ -37,11 +37,13 @@ def test_shapes_and_types(answers: dict[str, Any], operation: str) -> None:
     types = [one.removeprefix("DataType.") for one in told["types"]]
     if operation == "additive":
         assert types == ["HALF", *["FLOAT"] * 4, "HALF", "BF16", *["FLOAT"] * 4, "BF16", *["FLOAT"] * 6]
+    elif operation == "rotary":
+        assert types == ["HALF", *["FLOAT"] * 2, "HALF", "BF16", *["FLOAT"] * 2, "BF16", *["FLOAT"] * 4]
     else:
         assert types == ["HALF", "HALF", "FLOAT", "FLOAT", "HALF", "BF16", "BF16", "FLOAT", "FLOAT", "BF16"]
 
 
-@pytest.mark.parametrize("operation", ["additive", "favor"])
+@pytest.mark.parametrize("operation", ["additive", "favor", "rotary"])
 def test_the_launch_for_three_clips(answers: dict[str, Any], operation: str) -> None:
     """Sequences and strides by hand: 3 clips of 8 frames of 197 tokens, rows of 1536 and 512 elements."""
     told = answers[operation]
@@ -52,8 +54,13 @@ def test_the_launch_for_three_clips(answers: dict[str, Any], operation: str) -> 
     assert told["grid"] == [-(-sequences // 8), 8, 1]
     assert told["kernel"] == told["entry"]
     # As many parameters as TensorRT hands over: inputs, scalars, output; Triton's own are gone.
-    assert told["parameters"] == {"additive": 5, "favor": 4}[operation] + len(told["scalars"]) + 1
+    assert told["parameters"] == {"additive": 5, "favor": 4, "rotary": 3}[operation] + len(told["scalars"]) + 1
     assert told["architecture"] == "sm_87"
+
+
+def test_a_sequence_of_many_tokens_is_shared_by_several_programs(answers: dict[str, Any]) -> None:
+    """Joint attention over 1,577 tokens of three clips: 256 queries a program."""
+    assert answers["joint"]["grid"] == [3 * 7, 8, 1]
 
 
 def test_a_wrong_registration_is_refused(answers: dict[str, Any]) -> None:

@@ -27,10 +27,12 @@ SHAPE: dict[str, Any] = {
 ATTRIBUTES = {
     "FtsfAdditiveAttention": SHAPE,
     "FtsfFavorAttention": {**SHAPE, "features": 266, "eps": 1e-4, "feature": "softmax"},
+    "FtsfRotaryAttention": SHAPE,
 }
 INPUTS = {
     "FtsfAdditiveAttention": ["HALF", *["FLOAT"] * 4],
     "FtsfFavorAttention": ["HALF", "HALF", "FLOAT", "FLOAT"],
+    "FtsfRotaryAttention": ["HALF", "FLOAT", "FLOAT"],
 }
 
 
