@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.editable_wheel import EditableStrategy, _StaticPth, editable_wheel
 
 ROOT = Path(__file__).parent
 
@@ -51,7 +52,7 @@ PYTEST = [
     "jsonschema>=4.20",
     "psutil>=5.9",
 ]
-CHECKS = [*PYTEST, "mypy>=1.13", "ruff>=0.8", "import-linter>=2.1", "build>=1.2", "setuptools>=77"]
+CHECKS = [*PYTEST, "mypy>=1.13", "pyright>=1.1.390", "ruff>=0.8", "import-linter>=2.1", "build>=1.2", "setuptools>=77"]
 PEERS = ["performer-pytorch>=1.1.4", "fast-transformer-pytorch>=0.0.4", "rotary-embedding-torch>=0.8"]
 
 EXTRAS = {
@@ -68,7 +69,17 @@ EXTRAS = {
     "test": [*EXPORT, *VIDEO, *RTX, *NVML, *PLUGINS, *HUB, *DOCS, *BINDINGS, *CHECKS, *PEERS, "scikit-video==1.1.11"],
 }
 
+
+class PathEditableWheel(editable_wheel):
+    """``pip install -e .`` by three lines in a ``.pth`` file, which type checkers and editors follow. What setuptools
+    does by itself for several source roots is a finder that runs, which they do not."""
+
+    def _select_strategy(self, name: str, _tag: str, _build_lib: str) -> EditableStrategy:
+        return _StaticPth(self.distribution, name, [ROOT, ROOT / "model", ROOT / "plugins"])
+
+
 setup(
+    cmdclass={"editable_wheel": PathEditableWheel},
     name="ftsf-export",
     version="0.1.0",
     description="Export, verify and deploy video transformers (FastTimeSformer, TimeSformer) with ONNX and TensorRT",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ftsf_export.bundle import Bundle
-    from ftsf_export.config import BatchRange, ExportConfig, Size
+    from ftsf_export.config import ExportConfig
     from ftsf_export.errors import (
         BuildError,
         BundleError,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         VideoError,
     )
     from ftsf_export.pipeline.export import export
+    from ftsf_export.sizes import BatchRange, Size
     from ftsf_export.verdict import Measure, Status, Verdict
 
 __version__ = "0.1.0"
@@ -61,11 +62,11 @@ __all__ = [
 ]
 
 _HOME = {
-    "BatchRange": "ftsf_export.config",
+    "BatchRange": "ftsf_export.sizes",
     "Bundle": "ftsf_export.bundle",
     "ExportConfig": "ftsf_export.config",
     "Measure": "ftsf_export.verdict",
-    "Size": "ftsf_export.config",
+    "Size": "ftsf_export.sizes",
     "Status": "ftsf_export.verdict",
     "Verdict": "ftsf_export.verdict",
     "export": "ftsf_export.pipeline.export",

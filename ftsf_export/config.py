@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, fields
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fast_timesformer.config import ArchitectureError, TimeSformerConfig
 from fast_timesformer.rules import FLAG, choice, optional, whole, wrong_fields
@@ -14,91 +14,21 @@ from ftsf_export import field_checks
 from ftsf_export.architecture import FIELDS, architecture_from_request, request_from_architecture, requested_problems
 from ftsf_export.errors import ConfigError
 from ftsf_export.precision import FP16, PRECISIONS
+from ftsf_export.sizes import BatchRange as BatchRange
+from ftsf_export.sizes import Size as Size
 
 PLUGINS = ("none", "all", "auto")
 BUILDERS = ("auto", "tensorrt", "rtx", "none")
 RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
 # 20 is read by the oldest TensorRT that a target ships (10.3); the Attention operator exists from 23 on.
 OPSET_DECOMPOSED, OPSET_ATTENTION = 20, 23
-# Where a CUDA grid ends along the axes on which batched kernels lay their clips (CUDA C++ Programming Guide, "Technical
-# Specifications per Compute Capability").
-MAX_BATCH = 65_535
 OPSETS = (20, 21, 22, 23, 24)
 
+_SIZE, _BATCH = Size(224, 224), BatchRange(1, 1, 1)
 _WHOLE_NUMBERS = (
     *("frames", "channels", "patch_size", "dim", "depth", "heads", "dim_head", "num_classes"),
     *("workspace_mib", "seed", "opset"),
 )
-
-
-@dataclass(frozen=True)
-class Size:
-    """The size of a frame. It is written ``224`` or ``240x320`` (height x width).
-
-    Attributes:
-        height: in pixels.
-        width: in pixels.
-    """
-
-    height: int
-    width: int
-
-    @classmethod
-    def parse(cls, text: str | int) -> Size:
-        match = re.fullmatch(r"([0-9]{1,6})(?:x([0-9]{1,6}))?", str(text).strip().lower())
-        if match is None:
-            raise ConfigError([f"size: expected 224 or 240x320 (height x width), got {text!r}"])
-        height = int(match[1])
-        return cls(height, int(match[2] or height))
-
-    def __str__(self) -> str:
-        return str(self.height) if self.height == self.width else f"{self.height}x{self.width}"
-
-
-@dataclass(frozen=True)
-class BatchRange:
-    """Clips in one call. The range is written ``4`` or ``1:4:8``.
-
-    Attributes:
-        minimum: the least.
-        optimum: the usual number, which the compiler tunes for.
-        maximum: the most.
-    """
-
-    minimum: int
-    optimum: int
-    maximum: int
-
-    @classmethod
-    def parse(cls, text: str | int) -> BatchRange:
-        parts = str(text).strip().split(":")
-        if len(parts) not in (1, 3) or not all(re.fullmatch(r"[0-9]{1,6}", part) for part in parts):
-            raise ConfigError([f"batch: expected one number or MIN:OPT:MAX, got {text!r}"])
-        low, *rest = (int(part) for part in parts)
-        batch = cls(low, *(rest or (low, low)))
-        if problem := batch.problem():
-            raise ConfigError([problem])
-        return batch
-
-    def problem(self) -> str:
-        parts = (self.minimum, self.optimum, self.maximum)
-        whole_numbers = all(whole(1).holds(part) for part in parts)
-        if whole_numbers and self.minimum <= self.optimum <= self.maximum <= MAX_BATCH:
-            return ""
-        return f"batch: expected 1 <= MIN <= OPT <= MAX <= {MAX_BATCH}, got {':'.join(map(str, parts))}"
-
-    @property
-    def static(self) -> bool:
-        """One size only: the graph then has no dynamic dimension."""
-        return self.minimum == self.maximum
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The least, the usual and the largest number, each once."""
-        return tuple(dict.fromkeys((self.minimum, self.optimum, self.maximum)))
-
-    def __str__(self) -> str:
-        return str(self.minimum) if self.static else f"{self.minimum}:{self.optimum}:{self.maximum}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +73,7 @@ class ExportConfig:
     attn: str = "fastformer"
     attn_type: str = "divided"
     frames: int = 8
-    size: Size = Size(224, 224)
+    size: Size = _SIZE
     channels: int = 3
     patch_size: int = 16
     dim: int = 512
@@ -160,7 +90,7 @@ class ExportConfig:
     rewrites: tuple[str, ...] | None = None
     plugins: str = "none"
     pixels: bool = False
-    batch: BatchRange = BatchRange(1, 1, 1)
+    batch: BatchRange = _BATCH
     builder: str = "auto"
     targets: tuple[str, ...] = ()
     workspace_mib: int | None = None
@@ -168,6 +98,41 @@ class ExportConfig:
     rtol: float | None = None
     videos: tuple[Path, ...] = ()
     held_out: Path | None = None
+
+    if TYPE_CHECKING:
+        # What may be written, for type checkers and editors; a test holds it against the fields and the tables.
+        def __init__(
+            self,
+            *,
+            attn: Literal["fastformer", "performer", "regular"] = ...,
+            attn_type: Literal["divided", "joint", "space"] = ...,
+            frames: int = ...,
+            size: Size | int | str | tuple[int, int] = ...,
+            channels: int = ...,
+            patch_size: int = ...,
+            dim: int = ...,
+            depth: int = ...,
+            heads: int | None = ...,
+            dim_head: int = ...,
+            num_classes: int = ...,
+            rotary: bool = ...,
+            norm_eps: float = ...,
+            checkpoint: str | Path | None = ...,
+            seed: int = ...,
+            precision: Literal["fp32", "fp16", "bf16"] = ...,
+            opset: int | None = ...,
+            rewrites: Iterable[str] | None = ...,
+            plugins: Literal["none", "all", "auto"] = ...,
+            pixels: bool = ...,
+            batch: BatchRange | int | str = ...,
+            builder: Literal["auto", "tensorrt", "rtx", "none"] = ...,
+            targets: Iterable[str] = ...,
+            workspace_mib: int | None = ...,
+            atol: float | None = ...,
+            rtol: float | None = ...,
+            videos: Iterable[str | Path] = ...,
+            held_out: str | Path | None = ...,
+        ) -> None: ...
 
     # Only the call itself tells a value that was written from a default that happens to be the same.
     def __new__(cls, **written: Any) -> ExportConfig:
@@ -314,3 +279,12 @@ def _model_problems(config: ExportConfig, broken: Collection[str]) -> list[str]:
         found = requested_problems(error, relations=config.checkpoint is None)
         return [f"{name}: {said}" for name, said in found if name not in broken]
     return []
+
+
+# ``__new__`` hides the fields from ``help()`` and notebooks otherwise.
+ExportConfig.__signature__ = Signature(  # type: ignore[attr-defined]
+    [
+        Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
+        for field in fields(ExportConfig)
+    ]
+)

@@ -74,7 +74,7 @@ def _trainings(folder: Path, motion: Motion, epochs: int | None) -> Iterator[tup
     same: dict[str, Any] = {"precision": "fp32", "device": best_device(), "redraw_every": 0}
     model: dict[str, Any] = {"frames": motion.frames, "size": motion.size, "dim": 64, "depth": 2, "dim_head": 32}
     for attn in (_TEACHER, *students):
-        output, config = folder / f"{attn}.safetensors", ExportConfig(attn=attn, **model)
+        output, config = folder / f"{attn}.safetensors", ExportConfig(**{**model, "attn": attn})
         rate = mechanism_named(attn).module.rate
         yield (
             FinetuneRequest(data=data, output=output, config=config, stride=1),
@@ -82,7 +82,7 @@ def _trainings(folder: Path, motion: Motion, epochs: int | None) -> Iterator[tup
         )
     teacher = str(folder / f"{_TEACHER}.safetensors")
     for attn in students:
-        output, config = folder / f"{attn}-taught.safetensors", ExportConfig(attn=attn)
+        output, config = folder / f"{attn}-taught.safetensors", ExportConfig().replaced(attn=attn)
         yield (
             FinetuneRequest(data=data, output=output, config=config, teacher=teacher),
             TrainingSettings(epochs=epochs or 2 * motion.directions, rate=1e-3, distillation=Distillation(), **same),

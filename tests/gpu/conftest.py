@@ -17,7 +17,7 @@ from ftsf_export.config import BatchRange
 from ftsf_export.errors import EnvironmentLacks
 from ftsf_export.runners.driver import first_gpu, gpu_problem
 
-SMALL = ExportConfig(frames=4, size=64, dim=128, depth=2, num_classes=10, batch=BatchRange(1, 2, 4))  # type: ignore[arg-type]
+SMALL = ExportConfig(frames=4, size=64, dim=128, depth=2, num_classes=10, batch=BatchRange(1, 2, 4))
 
 MakeBundle = Callable[..., tuple[Bundle, EngineEntry]]
 

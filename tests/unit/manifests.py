@@ -44,7 +44,7 @@ def small_manifest(
     size: int | str = "batch" if not changes.get("batch", BatchRange(1, 2, 4)).static else 1
     manifest = Manifest(
         created_by="ftsf-export 0.1.0",
-        asked=ExportConfig(frames=frames, size=side, dim=dim, depth=depth, num_classes=classes),  # type: ignore[arg-type]
+        asked=ExportConfig(frames=frames, size=side, dim=dim, depth=depth, num_classes=classes),
         model=TimeSformerConfig(frames, 3, side, side, classes, dim=dim, depth=depth),
         weights=RandomWeights(0),
         reference="eager FastTimeSformer",

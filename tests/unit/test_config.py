@@ -151,7 +151,7 @@ def test_wrong_types_never_crash(fields: dict[str, Any]) -> None:
 
 
 def test_callers_may_use_other_types_of_the_same_meaning() -> None:
-    config = ExportConfig(frames=np.int64(4), targets=["rtx"], videos="a/b.mp4", checkpoint="c/w.pt")  # type: ignore[arg-type]
+    config = ExportConfig(frames=np.int64(4), targets=["rtx"], videos="a/b.mp4", checkpoint="c/w.pt")
     assert type(config.frames) is int
     assert config.targets == ("rtx",)
     assert config.videos == (Path("a/b.mp4"),)
@@ -159,7 +159,7 @@ def test_callers_may_use_other_types_of_the_same_meaning() -> None:
 
 
 def test_json_form_holds_no_path_of_the_machine() -> None:
-    written = ExportConfig(checkpoint=Path("/data/w.pt"), videos=(Path("/data/a.mp4"),), batch="1:2:4").as_dict()  # type: ignore[arg-type]
+    written = ExportConfig(checkpoint=Path("/data/w.pt"), videos=(Path("/data/a.mp4"),), batch="1:2:4").as_dict()
     assert (written["checkpoint"], written["videos"], written["batch"]) == ("w.pt", ["a.mp4"], "1:2:4")
     assert "/" not in str(written)
 
@@ -185,5 +185,5 @@ def test_what_was_written_is_known() -> None:
 
 def test_with_a_checkpoint_rules_between_fields_wait_for_it() -> None:
     """The defaults of the others may give way: 20 pixels of the default patch are no mistake yet."""
-    assert ExportConfig(checkpoint="a/b", size=20).size == Size(20, 20)  # type: ignore[arg-type]
+    assert ExportConfig(checkpoint="a/b", size=20).size == Size(20, 20)
     assert problems_of(checkpoint="a/b", size=20, depth=0) == ("depth: expected a whole number of at least 1, got 0",)

@@ -296,7 +296,7 @@ def test_every_wrong_field_is_said_at_once() -> None:
 
 
 def test_what_was_asked_is_kept_as_it_was_written() -> None:
-    asked = ExportConfig(attn="regular", size="240x320", batch="1:2:4", checkpoint="/data/w.pt")  # type: ignore[arg-type]
+    asked = ExportConfig(attn="regular", size="240x320", batch="1:2:4", checkpoint="/data/w.pt")
     usual = small_manifest()
     sizes = {
         "model": replace(usual.model, attn_mechanism="regular", height=240, width=320),

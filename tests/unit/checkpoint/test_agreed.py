@@ -92,10 +92,10 @@ def test_one_position_a_token_is_not_interpolated(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     with pytest.raises(ConfigError, match="one learned position a token, for 2 frames of 16x16"):
         describe_checkpoint(path, ExportConfig(checkpoint=path, frames=4))
-    assert describe_checkpoint(path, ExportConfig(checkpoint=path, frames=2, size=16)).model == model.config  # type: ignore[arg-type]
+    assert describe_checkpoint(path, ExportConfig(checkpoint=path, frames=2, size=16)).model == model.config
 
 
 def test_a_size_that_patches_do_not_fill(huggingface: Callable[..., Path]) -> None:
     folder = huggingface()
     with pytest.raises(ConfigError, match="height: expected a multiple of patch_size 8, got 20"):
-        describe_checkpoint(folder, ExportConfig(checkpoint=folder, size="20x24"))  # type: ignore[arg-type]
+        describe_checkpoint(folder, ExportConfig(checkpoint=folder, size="20x24"))

@@ -20,7 +20,7 @@ from tests.unit.checkpoint.pretrained import noise, relative, their_model
 def test_as_their_embeddings_do(huggingface: Callable[..., Path], attention_type: str, size: str, frames: int) -> None:
     """The first residual stream: patches, class token, positions. Theirs keeps tokens patch by patch."""
     folder = huggingface(attention_type=attention_type)
-    config = ExportConfig(checkpoint=folder, frames=frames, size=size)  # type: ignore[arg-type]
+    config = ExportConfig(checkpoint=folder, frames=frames, size=size)
     ours, checkpoint = load_checkpoint(folder, config)
     clip = noise(frames, config.size.height, config.size.width, clips=2)
     with torch.no_grad():

@@ -157,7 +157,7 @@ def test_a_model_of_ones_own(tmp_path: Path) -> None:
 
 def test_without_o_a_free_name_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    name = default_name(ExportConfig(size="32x48"))  # type: ignore[arg-type]
+    name = default_name(ExportConfig(size="32x48"))
     assert name == "fastformer-divided-8x32x48-fp16"
     assert free_directory(name, overwrite=False) == Path(name)
     for taken in (name, f"{name}-2"):

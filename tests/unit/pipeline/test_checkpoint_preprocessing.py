@@ -68,7 +68,7 @@ def test_the_same_tensor(
 
 def test_another_size_keeps_the_share_that_is_cut_off(checkpoint: Callable[..., Path], tmp_path: Path) -> None:
     folder = checkpoint()
-    asked = ExportConfig(checkpoint=folder, size="64x48", frames=16, builder="none")  # type: ignore[arg-type]
+    asked = ExportConfig(checkpoint=folder, size="64x48", frames=16, builder="none")
     how = resolve_export(asked, output=tmp_path / "out").preprocessing
     assert (how.resize_short_side, how.crop, how.frames, how.stride) == (80, (64, 48), 16, 16)
 

@@ -178,4 +178,4 @@ def test_what_is_printed_is_one_short_line_each(tmp_path: Path) -> None:
     assert repr(bundle.verdicts[0]) == "<parity.onnx-fp32 passed for model.onnx>"
     assert bool(bundle.verdicts[0])
     assert repr(NONE) == "ExportConfig(precision='fp32', builder='none')"
-    assert repr(ExportConfig(size=(240, 320), batch="1:2:4")) == "ExportConfig(size='240x320', batch='1:2:4')"  # type: ignore[arg-type]
+    assert repr(ExportConfig(size=(240, 320), batch="1:2:4")) == "ExportConfig(size='240x320', batch='1:2:4')"

@@ -19,7 +19,7 @@ HUGE = 10**30
 def refusal(tmp_path: Path, **fields: object) -> str:
     begun = time.monotonic()
     with pytest.raises(UsageError) as refused:
-        resolve_export(ExportConfig(builder="none", **fields), output=tmp_path / "made")  # type: ignore[arg-type]
+        resolve_export(ExportConfig(builder="none", **fields), output=tmp_path / "made")
     assert time.monotonic() - begun < 5
     return refused.value.message
 
