@@ -17,8 +17,8 @@ from ftsf_export.network.gates import Gate
 from ftsf_export.precision import PRECISIONS, offered
 
 ROOT = Path(__file__).parents[2]
-# Options of others that the pages name: click's own, and those of scripts.
-OTHERS_OPTIONS = {"--help", "--sweep", "--bundle"}
+# Options of others that the pages name: click's own, those of scripts, and of Python's venv.
+OTHERS_OPTIONS = {"--help", "--sweep", "--bundle", "--system-site-packages"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -118,3 +118,9 @@ def test_the_python_sample_prints_what_is_shown(
     monkeypatch.chdir(tmp_path)
     exec(compile(found[1], "README.md", "exec"), {})
     assert capsys.readouterr().out == found[2]
+
+
+def test_the_page_of_failed_gates_has_every_gate() -> None:
+    text = (ROOT / "docs" / "failed-gate.md").read_text(encoding="utf-8")
+    headings = ", ".join(re.findall(r"^## (.*)$", text, re.MULTILINE)).split(", ")
+    assert {gate.name for gate in every_gate()} <= set(headings)
