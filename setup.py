@@ -103,8 +103,8 @@ setup(
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
-            "ftsf = ftsf_export.cli.main:main",
-            "ftsf-export = ftsf_export.cli.main:export_main",
+            "ftsf = ftsf_export.cli.entry:main",
+            "ftsf-export = ftsf_export.cli.entry:export_main",
         ]
     },
 )

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from ftsf_export.strict_json import structured
 from ftsf_export.timing import Timing
+from ftsf_export.user_file import content_of
 
+_MOST_BYTES = 16 << 20
 _COLUMNS = (
     "bundle",
     "measured on",
@@ -58,7 +60,8 @@ def _row(name: str, timing: Timing) -> tuple[str, ...]:
 def main(files: Sequence[str]) -> None:
     timings = []
     for file in map(Path, files):
-        answer = json.loads(file.read_text(encoding="utf-8").splitlines()[-1])
+        said = content_of(file, expected="what ftsf bench --json printed", most=_MOST_BYTES)
+        answer = json.loads(said.decode("utf-8").splitlines()[-1])
         timings += [(file.stem, structured(timing, Timing, str(file))) for timing in answer["timings"]]
     print(table_from_timings(timings))
 

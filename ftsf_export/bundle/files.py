@@ -6,7 +6,9 @@ import hashlib
 import os
 import re
 import stat
+from io import FileIO
 from pathlib import Path
+from typing import IO
 
 from ftsf_export.bundle.folder import flush_descriptor
 from ftsf_export.bundle.manifest import ENGINES_FOLDER, GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME, REPORT_NAMES, FileEntry
@@ -21,10 +23,15 @@ _ENGINE = re.compile(rf"{ENGINES_FOLDER}/[^/]+\.(engine|json)")
 
 def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file, hexadecimal; read in pieces, so that a file may be larger than the memory."""
-    digest = hashlib.sha256()
     with open(path, "rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
+        return sha256_of_stream(stream)
+
+
+def sha256_of_stream(stream: IO[bytes] | FileIO) -> str:
+    """The same of an open file, from where it stands to its end."""
+    digest = hashlib.sha256()
+    while chunk := stream.read(_CHUNK_BYTES):
+        digest.update(chunk)
     return digest.hexdigest()
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.model import FastTimeSformer
-from ftsf_export.bundle import Preprocessing, sha256_of
+from ftsf_export.bundle import Preprocessing
 from ftsf_export.bundle.specs import UNTRAINED_SCORES, swap_described
 from ftsf_export.checkpoint.found import Checkpoint, Found, check_fit, said_field
 from ftsf_export.checkpoint.hub import HubId, fetch
@@ -48,7 +48,7 @@ def describe_checkpoint(
     return Checkpoint(
         found=found,
         model=model,
-        sha256=sha256_of(found.tensors.path),
+        sha256=found.tensors.sha256(),
         labels=found.labels,
         preprocessing=_fitted(found.preprocessing, model),
         fresh=fresh,

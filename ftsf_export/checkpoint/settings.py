@@ -12,6 +12,7 @@ from typing import Any
 
 from ftsf_export.errors import BundleError, UsageError
 from ftsf_export.strict_json import json_from_bytes
+from ftsf_export.user_file import content_of
 
 MAX_BYTES = 4 * 2**20
 _SHOWN = 60
@@ -31,13 +32,9 @@ class Settings:
     @classmethod
     def of_file(cls, path: Path) -> Settings:
         """Raises UsageError for a file that is too large, does not read or holds no JSON object."""
+        content = content_of(path, expected="a file of JSON", most=MAX_BYTES, about="checkpoint: ")
         try:
-            size = path.stat().st_size
-            if size > MAX_BYTES:
-                raise UsageError(f"checkpoint: {path}: at most {MAX_BYTES} bytes are read, the file has {size}")
-            values = json_from_bytes(path.read_bytes(), str(path))
-        except OSError as error:
-            raise UsageError(f"checkpoint: {path}: cannot be read: {error.strerror or error}") from error
+            values = json_from_bytes(content, str(path))
         except BundleError as error:
             raise UsageError(f"checkpoint: {error.message}") from error
         if not isinstance(values, dict):

@@ -11,8 +11,10 @@ import struct
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from io import FileIO
+from os import fstat
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ftsf_export.bundle.files import sha256_of_stream
 from ftsf_export.checkpoint.names import Shape
 from ftsf_export.checkpoint.stated import Stated
 from ftsf_export.errors import UsageError
+from ftsf_export.user_file import path_of, regular_file
 
 # TimeSformer-base is 0.5 GB; with an optimizer's state 1.5 GB.
 MAX_FILE_BYTES = 8 * 2**30
@@ -31,15 +35,18 @@ MAX_HEADER_BYTES = 16 * 2**20
 _ZIP = b"PK\x03\x04"
 # Protocol 2 to 5, and torch's format before 1.6, which starts with a pickled number.
 _PICKLE = b"\x80"
+_EXPECTED = "a safetensors file or one that torch.save wrote"
 _GROUPS = ("model_state", "state_dict", "model")
 
 
 @dataclass(frozen=True)
 class TensorFile:
-    """A file of named tensors, not read yet."""
+    """A file of named tensors, not read yet. It is opened again to be read and to be hashed, and must be the same."""
 
     path: Path  #: The file.
     shapes: Mapping[str, Shape]  #: Name -> shape.
+    #: Which file it is, and when it was last written to, by the system.
+    identity: tuple[int, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)  #: Text that a safetensors file holds beside its tensors.
     group: str = ""  #: Key of a pickle under which the tensors lie; empty where they are the whole of it.
     prefix: str = ""  #: What every name in the file starts with; ``shapes`` are without it.
@@ -47,13 +54,20 @@ class TensorFile:
     beside: Mapping[str, str] = field(default_factory=dict)
     stated: Stated = field(default_factory=Stated)  #: The settings of the training that a pickle holds.
 
+    def sha256(self) -> str:
+        """SHA-256 of the file, hexadecimal. Raises UsageError where it is another one by now."""
+        with self._again() as file, _reading(self.path):
+            return sha256_of_stream(file)
+
     def read(self) -> dict[str, Tensor]:
-        """Every tensor, on the CPU, as it is in the file. Raises UsageError where one is no finite float."""
-        if is_safetensors(self.path):
-            with _reading(self.path), safe_open(str(self.path), framework="pt", device="cpu") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        else:
-            tensors = _tensors_of(self.path, _unpickled(self.path), self.group)
+        """Every tensor, on the CPU, as it is in the file. Raises UsageError where one is no finite float, and where the
+        file is another one by now."""
+        with self._again() as opened:
+            if is_safetensors(opened, self.path):
+                with _reading(self.path), _safetensors(opened, self.path) as file:
+                    tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            else:
+                tensors = _tensors_of(self.path, _unpickled(opened, self.path), self.group)
         named = {name[len(self.prefix) :]: tensor for name, tensor in tensors.items()}
         for name, tensor in named.items():
             if not tensor.is_floating_point():
@@ -62,35 +76,44 @@ class TensorFile:
                 raise UsageError(f"checkpoint: {self.path}: {name}: holds NaN or infinity; the file is damaged")
         return named
 
+    @contextmanager
+    def _again(self) -> Iterator[FileIO]:
+        with _opened(self.path) as file:
+            if _identity(file) != self.identity:
+                raise UsageError(
+                    f"checkpoint: {self.path}: the file changed while it was in use; run the command again"
+                )
+            yield file
+
 
 def open_tensors(path: Path) -> TensorFile:
     """Names and shapes of a safetensors file or a pickle of tensors, recognised by its first bytes.
 
     Raises UsageError for a file that is neither, too large, damaged, or a pickle that holds anything but data.
     """
-    _check_size(path)
-    if is_safetensors(path):
-        with _reading(path), safe_open(str(path), framework="pt", device="cpu") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a dict
-            return TensorFile(path, shapes, dict(file.metadata() or {}))
-    if not _starts_with(path, _ZIP, _PICKLE):
-        raise UsageError(
-            f"checkpoint: {path}: expected a safetensors file or one that torch.save wrote, got neither by its content"
-        )
-    content = _unpickled(path)
+    with _opened(path) as opened:
+        identity = _identity(opened)
+        if is_safetensors(opened, path):
+            with _reading(path), _safetensors(opened, path) as file:
+                shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a dict
+                return TensorFile(path, shapes, identity, dict(file.metadata() or {}))
+        if not _first_bytes(opened, path, 4).startswith((_ZIP, _PICKLE)):
+            raise UsageError(f"checkpoint: {path}: expected {_EXPECTED}, got neither by its content")
+        content = _unpickled(opened, path)
+        size = fstat(opened.fileno()).st_size
     group = next((key for key in _GROUPS if isinstance(content.get(key), Mapping)), "")
     tensors = _tensors_of(path, content, group)
-    _check_numbers(path, tensors)
+    _check_numbers(path, tensors, size)
     prefix = _prefix(tensors)
     beside = {str(key): _described(value) for key, value in content.items() if group and key != group}
     shapes = {name[len(prefix) :]: tuple(tensor.shape) for name, tensor in tensors.items()}
     stated = Stated.beside(content) if group else Stated()
-    return TensorFile(path, shapes, group=group, prefix=prefix, beside=beside, stated=stated)
+    return TensorFile(path, shapes, identity, group=group, prefix=prefix, beside=beside, stated=stated)
 
 
-def is_safetensors(path: Path) -> bool:
+def is_safetensors(file: FileIO, path: Path) -> bool:
     """Whether a header's length and a JSON object come first. Raises UsageError for a header above the limit."""
-    start = _first_bytes(path, 9)
+    start = _first_bytes(file, path, 9)
     if len(start) < 9 or start[8:] != b"{":
         return False
     (length,) = struct.unpack("<Q", start[:8])
@@ -101,45 +124,42 @@ def is_safetensors(path: Path) -> bool:
     return True
 
 
-def _check_size(path: Path) -> None:
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise UsageError(f"checkpoint: {path}: cannot be read: {error.strerror or error}") from error
-    if size > MAX_FILE_BYTES:
-        raise UsageError(f"checkpoint: {path}: at most {MAX_FILE_BYTES} bytes are read, the file has {size}")
+def _opened(path: Path) -> AbstractContextManager[FileIO]:
+    return regular_file(path, expected=_EXPECTED, most=MAX_FILE_BYTES, about="checkpoint: ")
 
 
-def _starts_with(path: Path, *marks: bytes) -> bool:
-    start = _first_bytes(path, 4)
-    return any(start.startswith(mark) for mark in marks)
+def _identity(file: FileIO) -> tuple[int, ...]:
+    found = fstat(file.fileno())
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _first_bytes(path: Path, count: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(count)
-    except OSError as error:
-        raise UsageError(f"checkpoint: {path}: cannot be read: {error.strerror or error}") from error
+def _safetensors(file: FileIO, path: Path) -> Any:
+    return safe_open(path_of(file, path), framework="pt", device="cpu")
 
 
-def _unpickled(path: Path) -> Mapping[Any, Any]:
+def _first_bytes(file: FileIO, path: Path, count: int) -> bytes:
+    with _reading(path):
+        file.seek(0)
+        return file.read(count)
+
+
+def _unpickled(file: FileIO, path: Path) -> Mapping[Any, Any]:
     """The content of a pickle of tensors and plain containers; a zip archive is mapped, not read."""
-    archive = _starts_with(path, _ZIP)
+    archive = _first_bytes(file, path, 4).startswith(_ZIP)
     if archive:
-        _check_archive(path)
+        _check_archive(file, path)
     with _reading(path), warnings.catch_warnings():
         # torch warns of a pickle protocol that it did not write; what it then cannot read it refuses.
         warnings.simplefilter("ignore", UserWarning)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive or None)
+        content = torch.load(path_of(file, path), map_location="cpu", weights_only=True, mmap=archive or None)
     if not isinstance(content, Mapping):
         raise UsageError(f"checkpoint: {path}: expected a dictionary of tensors, got {type(content).__name__}")
     return content
 
 
-def _check_archive(path: Path) -> None:
+def _check_archive(file: FileIO, path: Path) -> None:
     """torch stores without compression: what unpacks to more than the file is made to harm."""
-    with _reading(path), zipfile.ZipFile(path) as archive:
+    with _reading(path), zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise UsageError(f"checkpoint: {path}: expected an archive without compression, as torch.save writes it")
@@ -151,9 +171,9 @@ def _check_archive(path: Path) -> None:
         )
 
 
-def _check_numbers(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def _check_numbers(path: Path, tensors: Mapping[str, Tensor], size: int) -> None:
     """A stride of zero makes a tensor of any size from one number."""
-    numbers, size = sum(tensor.numel() for tensor in tensors.values()), path.stat().st_size
+    numbers = sum(tensor.numel() for tensor in tensors.values())
     if numbers > size:
         raise UsageError(f"checkpoint: {path}: declares tensors of {numbers} numbers in a file of {size} bytes")
 

@@ -1,5 +1,5 @@
 """``python -m ftsf_export.cli`` is ``ftsf``."""
 
-from ftsf_export.cli.main import main
+from ftsf_export.cli.entry import main
 
 main()

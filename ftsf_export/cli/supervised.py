@@ -40,6 +40,7 @@ _CLEAR_LINE = "\r\x1b[2K\x1b[?25h"
 def supervised(work: Callable[[], int], terminal: Terminal) -> int:
     """The exit code of ``work``, which runs in a child (on Linux; elsewhere here), or of the signal that ended it."""
     if not sys.platform.startswith("linux"):
+        _as_python_does()
         return work()
     remove_abandoned()
     sys.stdout.flush()
@@ -55,6 +56,13 @@ def supervised(work: Callable[[], int], terminal: Terminal) -> int:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return work()
     return _ending_told(terminal, *_watch(child, waited))
+
+
+def _as_python_does() -> None:
+    """Take back what ``cli.entry`` set: from here on an interruption has something to clean up."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 def _become_child(parent: int, stops: set[signal.Signals]) -> None:

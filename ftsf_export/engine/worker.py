@@ -12,6 +12,8 @@ import hashlib
 import os
 import time
 from importlib import import_module
+from io import BytesIO
+from pathlib import Path
 from typing import Any, TextIO
 
 from ftsf_export.engine.network import layers_of, products_of
@@ -22,8 +24,11 @@ from ftsf_export.process.channel import Message
 from ftsf_export.process.child import Tell
 from ftsf_export.runners.flavour import MODULES, choose_flavour
 from ftsf_export.strict_json import plain, structured
+from ftsf_export.user_file import content_of
 
 _REPORT_EVERY_S = 0.1
+# Those of one model have some 100 KB.
+_MOST_CACHE_BYTES = 256 << 20
 
 
 def build(request: Message, tell: Tell) -> Message:
@@ -189,7 +194,7 @@ def _configured(trt: Any, order: BuildRequest, builder: Any, network: Any, tell:
         "progress_monitor": _monitor(trt, tell),
     }
     if order.options.timing_cache is not None and order.options.timing_cache.exists():
-        common["load_timing_cache"] = str(order.options.timing_cache)
+        common["load_timing_cache"] = _Held(_timing_cache(order.options.timing_cache))
     if order.builder == "rtx":
         from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
 
@@ -201,6 +206,20 @@ def _configured(trt: Any, order: BuildRequest, builder: Any, network: Any, tell:
     # TF32 is on by default, and CreateConfigRTX leaves it so.
     (config.set_flag if order.options.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
     return config
+
+
+class _Held(BytesIO):
+    """Bytes in the place of a file: Polygraphy asks how it was opened."""
+
+    mode = "rb"
+
+
+def _timing_cache(path: Path) -> bytes:
+    """Its content, under the lock that Polygraphy takes to write it."""
+    from polygraphy.util import LockFile
+
+    with LockFile(str(path)):
+        return content_of(path, expected="a timing cache", most=_MOST_CACHE_BYTES)
 
 
 def _monitor(trt: Any, tell: Tell) -> Any:

@@ -8,7 +8,6 @@ use the demuxers of real containers alone, and these may open nothing further. A
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsf_export.errors import VideoError
+from ftsf_export.user_file import regular_file
 
 # FFmpeg's names. Each reads one file that holds a clock, tracks and packets; none of them lists other files.
 DEMUXERS = ("avi", "asf", "flv", "matroska", "mov", "mpeg", "mpegts", "mxf", "nut", "ogg")
@@ -60,7 +60,8 @@ def open_container(av: Any, path: Path) -> Iterator[Any]:
 
     Raises VideoError for what is no regular file, holds no video or takes too long to open; PyAV's errors pass through.
     """
-    with _regular_file(path) as file:
+    # A stream: how long it is does not matter, what is read of it at once does not depend on it.
+    with regular_file(path, expected="a video file", most=None, refusal=VideoError) as file:
         source = _Bytes(file, OPENING_LIMIT_S)
         try:
             container = av.open(source, options=dict(_OPTIONS))
@@ -79,17 +80,3 @@ def open_container(av: Any, path: Path) -> Iterator[Any]:
 
 def _too_late(path: Path) -> VideoError:
     return VideoError(f"{path}: not opened within {OPENING_LIMIT_S:g} s; give another file or write this one anew")
-
-
-@contextmanager
-def _regular_file(path: Path) -> Iterator[FileIO]:
-    """The file, opened once. What it is, is asked of the open file, and opening waits for nobody (a FIFO's writer)."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError as error:
-        raise VideoError(f"{path}: expected a video file, found nothing there") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise VideoError(f"{path}: expected a video file, got a directory or a device")
-    with FileIO(descriptor) as file:
-        yield file

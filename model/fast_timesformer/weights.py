@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,8 @@ METADATA_KEY = "fast_timesformer"
 SCHEMA_VERSION = 1
 # How many tensors that do not fit an error names.
 _SHOWN = 3
+# Of a file that is read. TimeSformer-base has 0.5 GB.
+_MAX_BYTES = 16 << 30
 
 
 class WeightsError(ValueError):
@@ -111,16 +116,31 @@ def _assign(model: FastTimeSformer, tensors: Mapping[str, Tensor], path: Path) -
     model.load_state_dict(dict(tensors), strict=True)
 
 
+@contextmanager
+def regular_file(path: Path) -> Iterator[FileIO]:
+    """The file at ``path``, open for reading, without waiting for the writer of a pipe.
+
+    Raises OSError where it cannot be opened, WeightsError where it is no regular file, or longer than any of ours.
+    """
+    # The libraries report a directory or a missing permission in other words.
+    flags = getattr(os, "O_NONBLOCK", 0)
+    with open(path, "rb", buffering=0, opener=lambda name, mode: os.open(name, mode | flags)) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_BYTES:
+            raise WeightsError(f"{path}: expected a regular file of at most {_MAX_BYTES} bytes")
+        yield file
+
+
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    # Opened by ourselves first: the library reports a directory or a missing permission in other words.
-    with path.open("rb"):
-        pass
-    try:
-        with safe_open(str(path), framework="pt", device="cpu") as file:
-            # The clone outlives the file, which stays mapped otherwise.
-            return dict(file.metadata() or {}), {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict, not iterable
-    except SafetensorError as error:
-        raise WeightsError(f"{path}: expected a safetensors file, got one that does not read: {error}") from error
+    with regular_file(path) as opened:
+        # The library opens a path by itself: that of the open file, where the system has one.
+        own = f"/proc/self/fd/{opened.fileno()}"
+        try:
+            with safe_open(own if os.path.exists(own) else str(path), framework="pt", device="cpu") as file:
+                # The clone outlives the file, which stays mapped otherwise.
+                return dict(file.metadata() or {}), {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict, not iterable
+        except SafetensorError as error:
+            raise WeightsError(f"{path}: expected a safetensors file, got one that does not read: {error}") from error
 
 
 def description_from_metadata(metadata: Mapping[str, str], path: Path) -> Description:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,6 +17,9 @@ import numpy as np
 from ftsf_plugins.compile import compiled
 from ftsf_plugins.launch import ElementType, Launch
 from ftsf_plugins.stream import Stream
+
+# Of the list of kernels and of each of them; those that were made have some 100 KB.
+_MAX_BYTES = 64 << 20
 
 
 class NoKernel(Exception):
@@ -68,7 +73,7 @@ def prebuilt_kernel(folder: Path, launch: Launch, element: ElementType, _stream:
 
     Raises NoKernel where the folder holds none, or another file than its manifest says.
     """
-    entries = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["kernels"]
+    entries = json.loads(_content(folder / "manifest.json"))["kernels"]
     wanted = {"kernel": launch.kernel, "element": element, "target": f"sm_{target}"}
     for entry in entries:
         same = all(entry[key] == value for key, value in wanted.items())
@@ -82,10 +87,20 @@ def prebuilt_kernel(folder: Path, launch: Launch, element: ElementType, _stream:
 
 
 def _held(folder: Path, name: str, sha256: str) -> bytes:
-    content = (folder / name).read_bytes()
+    content = _content(folder / name)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise NoKernel(f"{name}: not the file that its manifest names; run scripts/build-plugins again")
     return content
+
+
+def _content(path: Path) -> bytes:
+    """Raises NoKernel for what is no regular file, without waiting for a pipe's writer, or longer than ours are."""
+    flags = getattr(os, "O_NONBLOCK", 0)
+    with open(path, "rb", opener=lambda name, mode: os.open(name, mode | flags)) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_BYTES:
+            raise NoKernel(f"{path}: expected a regular file of at most {_MAX_BYTES} bytes")
+        return file.read(_MAX_BYTES)
 
 
 def _rounded(constants: Mapping[str, int | float]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from fast_timesformer.model import FastTimeSformer
-from fast_timesformer.weights import load_weights, save_model, write_whole
+from fast_timesformer.weights import WeightsError, load_weights, regular_file, save_model, write_whole
 
 SCHEMA_VERSION = 1
 _STATE = re.compile(r"step-(\d{8})\.pt")
@@ -66,10 +66,11 @@ def load_state(folder: Path, model: FastTimeSformer, settings: dict[str, Any]) -
         return None
     path = folder / f"step-{step:08d}.pt"
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with regular_file(path) as file, io.BufferedReader(file) as buffered:
+            content = torch.load(buffered, map_location="cpu", weights_only=True)
         state = TrainingState(content.pop("step"), content.pop("settings"), content)
         version = content.pop("schema_version")
-    except (pickle.UnpicklingError, RuntimeError, KeyError, AttributeError, EOFError) as error:
+    except (WeightsError, pickle.UnpicklingError, RuntimeError, KeyError, AttributeError, EOFError) as error:
         raise StateError(
             f"{path}: not a readable checkpoint of a training; remove it to start anew: {error}"
         ) from error

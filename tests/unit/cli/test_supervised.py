@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,56 @@ def test_an_export_in_torch_is_interrupted(tmp_path: Path, tiny: tuple[str, ...]
     assert process.returncode == 130
     assert err.splitlines()[-1] == "error: interrupted; nothing half-written was left behind"
     assert left(tmp_path) == []
+
+
+# What a command is made of loads for a minute.
+LOADING = """
+import sys, time
+class Slow:
+    def find_spec(self, name, *_):
+        if name == "ftsf_export.cli.main":
+            print("loading", file=sys.stderr, flush=True)
+            time.sleep(60)
+sys.meta_path.insert(0, Slow())
+from ftsf_export.cli.entry import main
+main()
+"""
+
+
+def loading(*args: str, before: Callable[[], object] = lambda: None) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOADING, *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: (signal.signal(signal.SIGINT, signal.default_int_handler), before()),
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline() == "loading\n"
+    return process
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_while_the_program_loads_is_one_line(number: signal.Signals, code: int, word: str) -> None:
+    process = loading("info", "--json")
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert err == f"error: {word}; nothing was begun\n"
+    assert json.loads(out) == {"error": word, "exit_code": code}
+
+
+def test_what_is_ignored_stays_ignored_while_the_program_loads() -> None:
+    process = loading("info", before=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 143
+
+
+def test_both_programs_start_where_signals_are_answered() -> None:
+    setup = (Path(__file__).parents[3] / "setup.py").read_text(encoding="utf-8")
+    assert '"ftsf = ftsf_export.cli.entry:main"' in setup
+    assert '"ftsf-export = ftsf_export.cli.entry:export_main"' in setup
