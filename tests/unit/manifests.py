@@ -23,7 +23,7 @@ from ftsf_export.bundle.contents import opened_bundle
 from ftsf_export.bundle.contents import read_manifest as manifest_in
 from ftsf_export.bundle.files import entry_of
 from ftsf_export.bundle.manifest import MANIFEST_NAME
-from ftsf_export.config import BatchRange, ExportConfig
+from ftsf_export.config import BatchRange, ExportConfig, Size
 
 GRAPH = GraphRecord(
     opset=20,
@@ -41,23 +41,25 @@ def small_manifest(
 ) -> Manifest:
     """Of fastformer with random weights; fields of the manifest, and of its ``graph``, may be given otherwise."""
     graph = {name: changes.pop(name) for name in ("islands", "taps") if name in changes}
+    model = changes.get("model", TimeSformerConfig(frames, 3, side, side, classes, dim=dim, depth=depth))
+    clip = (model.frames, model.channels, model.height, model.width)
     size: int | str = "batch" if not changes.get("batch", BatchRange(1, 2, 4)).static else 1
-    manifest = Manifest(
-        created_by="ftsf-export 0.1.0",
-        asked=ExportConfig(frames=frames, size=side, dim=dim, depth=depth, num_classes=classes),
-        model=TimeSformerConfig(frames, 3, side, side, classes, dim=dim, depth=depth),
-        weights=RandomWeights(0),
-        reference="eager FastTimeSformer",
-        inputs=(TensorSpec("clip", (size, frames, 3, side, side), "float32", "BFCHW", "RGB, normalised"),),
-        outputs=(TensorSpec("logits", (size, classes), "float32", "BL", "unnormalised class scores"),),
-        preprocessing=Preprocessing(frames, 16, side, (side, side), (0.45,) * 3, (0.225,) * 3),
-        labels=None,
-        precision="fp16",
-        batch=BatchRange(1, 2, 4),
-        graph=replace(GRAPH, **graph),
-        tools={"torch": "2.13.0", "numpy": "2.3.0"},
-    )
-    return replace(manifest, **changes)
+    fields = {
+        "created_by": "ftsf-export 0.1.0",
+        "asked": ExportConfig(frames=frames, size=Size(side, side), dim=dim, depth=depth, num_classes=classes),
+        "model": model,
+        "weights": RandomWeights(0),
+        "reference": "eager FastTimeSformer",
+        "inputs": (TensorSpec("clip", (size, *clip), "float32", "BFCHW", "RGB, normalised"),),
+        "outputs": (TensorSpec("logits", (size, model.num_classes), "float32", "BL", "unnormalised class scores"),),
+        "preprocessing": replace(Preprocessing.of_timesformer(model), stride=16),
+        "labels": None,
+        "precision": "fp16",
+        "batch": BatchRange(1, 2, 4),
+        "graph": replace(GRAPH, **graph),
+        "tools": {"torch": "2.13.0", "numpy": "2.3.0"},
+    }
+    return Manifest(**{**fields, **changes})
 
 
 def graph_bytes(note: str = "model bytes", precision: str = "fp16", **changes: Any) -> bytes:

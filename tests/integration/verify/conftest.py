@@ -49,12 +49,13 @@ def _telling_model(attn: str) -> FastTimeSformer:
 def _exported(tmp_path_factory: pytest.TempPathFactory) -> MakeBundle:
     made: dict[tuple[object, ...], Path] = {}
 
-    def make(attn: str = "fastformer", precision: str = "fp16", *, telling: bool = False, batch: str = "1") -> Path:
-        key = (attn, precision, telling, batch)
+    def make(attn: str = "fastformer", precision: str = "fp16", *, batch: str = "1") -> Path:
+        key = (attn, precision, batch)
         if key not in made:
             config = ExportConfig(attn=attn, precision=precision, batch=batch, builder="none", **SMALL)
-            model = _telling_model(attn) if telling else None
-            made[key] = export(config, model=model, output=tmp_path_factory.mktemp("exported") / "bundle").path
+            made[key] = export(
+                config, model=_telling_model(attn), output=tmp_path_factory.mktemp("exported") / "bundle"
+            ).path
         return made[key]
 
     return make
@@ -62,7 +63,7 @@ def _exported(tmp_path_factory: pytest.TempPathFactory) -> MakeBundle:
 
 @pytest.fixture
 def bundle(_exported: MakeBundle, tmp_path: Path) -> MakeBundle:
-    """A copy of one's own: ``bundle(attn, precision, telling=False, batch="1")``; see ``_telling_model``."""
+    """A copy of one's own: ``bundle(attn, precision, batch="1")``, of ``_telling_model``."""
 
     def copy(*args: object, **options: object) -> Path:
         shutil.copytree(_exported(*args, **options), tmp_path / "bundle")

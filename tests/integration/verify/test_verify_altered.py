@@ -51,7 +51,7 @@ def test_zeroing_any_one_attention_fails_by_its_outputs_alone(
     bundle: MakeBundle, alter: Apply, rewrite_golden: Apply, attn: str, precision: str
 ) -> None:
     """Every block's every attention, found without the weights' digests."""
-    root = bundle(attn, precision, telling=True)
+    root = bundle(attn, precision)
     rewrite_golden(root, weights={})
     assert parity(verify(root, record=False)).passed
     whole = (root / "model.onnx").read_bytes()

@@ -64,6 +64,12 @@ def _graph(
     return export_onnx(_model(**options), asked)
 
 
+def graph_from(options: dict[str, Any]) -> OnnxModel:
+    """What ``graph_of(**options)`` gives."""
+    usual = {"batch": "1", "opset": 20, "attention_operator": False, "rewrites": ALL, "plugins": frozenset()}
+    return _graph(**{**usual, **options})
+
+
 @pytest.fixture(scope="session")
 def model_of() -> Callable[..., FastTimeSformer]:
     """``model_of(depth=..., ...)``: float32, evaluation mode, every weight disturbed; a copy for each call.
@@ -77,18 +83,7 @@ def model_of() -> Callable[..., FastTimeSformer]:
 def graph_of() -> Callable[..., OnnxModel]:
     """``graph_of(batch="1:2:4", rewrites=..., depth=..., ...)``: the FP32 graph of ``model_of(depth=..., ...)``."""
 
-    def make(
-        *,
-        batch: str = "1",
-        opset: int = 20,
-        attention_operator: bool = False,
-        rewrites: Rewrites = ALL,
-        plugins: frozenset[str] = frozenset(),
-        **options: Any,
-    ) -> OnnxModel:
-        return _graph(batch, opset, attention_operator, rewrites, plugins, **options)
-
-    return make
+    return lambda **options: graph_from(options)
 
 
 @pytest.fixture(scope="session")

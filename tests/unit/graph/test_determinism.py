@@ -7,43 +7,39 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from hashlib import sha256
-from inspect import getsource
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 
 import fast_timesformer
 import ftsf_export
+from ftsf_export.graph.onnx_model import OnnxModel
+from ftsf_export.graph.precision import to_precision
 
 ROOT = Path(__file__).parents[3]
 
 
-def write_graphs(folder: Path) -> None:
-    """``fp32.onnx`` and ``fp16.onnx`` of one model. The other process runs this function's own text."""
-    from ftsf_export.checkpoint.load import load_model
-    from ftsf_export.config import BatchRange, ExportConfig
-    from ftsf_export.graph.export import GraphOptions, export_onnx
-    from ftsf_export.graph.precision import to_precision
-
-    config = ExportConfig(
-        attn="performer", attn_type="joint", seed=5, frames=2, size="32x48", dim=64, dim_head=16, depth=3, num_classes=7
-    )
-    graph = export_onnx(load_model(config), GraphOptions(batch=BatchRange(1, 2, 4)))
-    graph.save(folder / "fp32.onnx")
-    to_precision(graph, "fp16").save(folder / "fp16.onnx")
-
-
+# Of three blocks, one of which is repeated, and with a dynamic batch; other tests of this folder take it as well.
+GRAPH: dict[str, Any] = {"attn_mechanism": "fastformer", "depth": 3, "batch": "1:2:4"}
 SCRIPT = f"""
 import sys, torch
 from pathlib import Path
 import ftsf_export, fast_timesformer
+from tests.unit.graph import conftest, test_determinism
 print(ftsf_export.__file__, fast_timesformer.__file__)
 torch.set_num_threads(1)
-{getsource(write_graphs)}
-write_graphs(Path(sys.argv[1]))
+test_determinism.write_graphs(conftest.graph_from({GRAPH!r}), Path(sys.argv[1]))
 """
+
+
+def write_graphs(graph: OnnxModel, folder: Path) -> None:
+    """``fp32.onnx`` and ``fp16.onnx`` of one model."""
+    graph.save(folder / "fp32.onnx")
+    to_precision(graph, "fp16").save(folder / "fp16.onnx")
 
 
 def installed(place: Path) -> Path:
@@ -55,7 +51,7 @@ def installed(place: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def exports(tmp_path_factory: pytest.TempPathFactory, graph_of: Callable[..., OnnxModel]) -> tuple[Path, Path]:
     """Folders with the graphs that two processes made, each with an installation and a hash seed of its own.
 
     One process is this one, with all that the tests before have left in it.
@@ -67,12 +63,12 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     child = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", SCRIPT, str(installed(place))],
         cwd=place,
-        env={**os.environ, "PYTHONPATH": str(place), "PYTHONHASHSEED": seed},
+        env={**os.environ, "PYTHONPATH": f"{place}{os.pathsep}{ROOT}", "PYTHONHASHSEED": seed},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    write_graphs(here)
+    write_graphs(graph_of(**GRAPH), here)
     out, err = child.communicate(timeout=300)
     assert child.returncode == 0, err
     assert out.count(str(place)) == 2, f"expected the copies in {place}, got {out}"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ftsf_export.bundle.golden import Golden
+from ftsf_export.network.gates import PARITY_HUGGINGFACE
 from ftsf_export.parity.golden import judge_labels
 from ftsf_export.parity.second_opinion import judge_second_opinion
 from ftsf_export.verdict import Status, Subject
@@ -40,11 +41,11 @@ def test_wrong_labels_fail(labels: tuple[str, ...], reason: str) -> None:
 
 def test_a_second_opinion_is_held_to_the_limits_of_fp32() -> None:
     theirs = np.random.default_rng(0).normal(size=(2, 40))
-    assert judge_second_opinion(theirs, theirs * (1 + 9e-6), GRAPH, reason="").passed
-    verdict = judge_second_opinion(theirs, theirs * (1 + 1.1e-5), GRAPH, reason="")
+    assert judge_second_opinion(PARITY_HUGGINGFACE, theirs, theirs * (1 + 9e-6), GRAPH, reason="").passed
+    verdict = judge_second_opinion(PARITY_HUGGINGFACE, theirs, theirs * (1 + 1.1e-5), GRAPH, reason="")
     assert (verdict.gate, verdict.status) == ("parity.huggingface", Status.FAILED)
 
 
 def test_a_second_opinion_that_was_not_to_be_had_was_not_run() -> None:
-    verdict = judge_second_opinion(None, GOLDEN.logits, GRAPH, reason="transformers: not installed")
+    verdict = judge_second_opinion(PARITY_HUGGINGFACE, None, GOLDEN.logits, GRAPH, reason="transformers: not installed")
     assert (verdict.status, verdict.reason) == (Status.NOT_RUN, "transformers: not installed")
