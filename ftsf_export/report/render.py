@@ -17,8 +17,9 @@ from ftsf_export.plan_record import PlanRecord
 from ftsf_export.report import charts, figures
 from ftsf_export.report.measures import table_from_measures
 from ftsf_export.report.record import Command, Record
+from ftsf_export.report.standing import WORDS, headline, histogram, standings
 from ftsf_export.strict_json import bytes_from_json, plain
-from ftsf_export.verdict import WORST_FIRST, outcome
+from ftsf_export.verdict import WORST_FIRST, Verdict, outcome
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -68,7 +69,7 @@ def _environment(*, escaped: bool) -> Environment:
 def _view(record: Record) -> dict[str, Any]:
     """The fields of the record and of its manifest by name, those that the templates show otherwise, and figures."""
     manifest = record.manifest
-    verdicts = [{**plain(one), "table": table_from_measures(one.measures)} for one in manifest.verdicts]
+    verdicts = [_verdict(one) for one in manifest.verdicts]
     return {
         **vars(record),
         **vars(manifest),
@@ -84,6 +85,9 @@ def _view(record: Record) -> dict[str, Any]:
         # The weights may lie beside the graph, as external data.
         "graph_bytes": sum(entry.size_bytes for name, entry in manifest.files.items() if name.startswith(ONNX_NAME)),
         "verdicts": verdicts,
+        "headline": headline(manifest),
+        "standings": standings(manifest),
+        "words": WORDS,
         "summary": _summary(manifest),
         "shown_rows": _SHOWN_ROWS,
         "engines": [_engine(record, engine) for engine in manifest.engines],
@@ -95,6 +99,11 @@ def _view(record: Record) -> dict[str, Any]:
         "files": dict(sorted(manifest.files.items())),
         "tools": dict(sorted(manifest.tools.items())),
     }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    table = table_from_measures(verdict.measures)
+    return {**plain(verdict), "table": table, "histogram": histogram(table)}
 
 
 def _title(manifest: Manifest) -> str:

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +17,12 @@ from markdown_it import MarkdownIt
 
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import CheckpointWeights, EngineEntry, FileEntry, Island, Manifest
+from ftsf_export.config import ExportConfig
 from ftsf_export.errors import BundleError, EnvironmentLacks
 from ftsf_export.plan_record import KernelGroup, KernelTotals, Memory, PlannedPlugins, PlanRecord, Sidecar
 from ftsf_export.report import REPORT_NAMES, Command, EngineFigures, Record, StageTime, record_from_bytes, render
+from ftsf_export.report.measures import table_from_measures
+from ftsf_export.report.standing import WORDS, headline, histogram, standings
 from ftsf_export.strict_json import plain
 from ftsf_export.timing import LatencySummary, TimedFile, Timing
 from ftsf_export.verdict import Bound, Measure, Status, Subject, Verdict
@@ -208,8 +212,8 @@ def test_weights_of_another_mechanism_are_said_to_need_fine_tuning() -> None:
 def test_only_passed_is_green(status: Status) -> None:
     page = html(full_record(replace(GOOD, status=status, reason="for a reason")))
     assert page.pills("passed") == 0
-    # One at the top, one at the gate, and the GPU benchmark that was not run either.
-    assert page.pills(status.value) == 2 + (status is Status.NOT_RUN)
+    # One at the top, one at the gate; the target's proof and the GPU benchmark were not run either.
+    assert page.pills(status.value) == 2 + 2 * (status is Status.NOT_RUN)
     assert "for a reason" in page.text
     assert html(full_record(GOOD)).pills("passed") == 2
 
@@ -224,9 +228,60 @@ def test_the_worst_module_comes_first_and_nan_before_all() -> None:
 
 
 def test_an_agreement_is_no_share_of_a_limit() -> None:
-    top1 = Measure(output="logits", metric="top1_agreement", value=1.0, limit=1.0, bound=Bound.AT_LEAST)
-    text = html(full_record(replace(GOOD, measures=(*GOOD.measures, top1)))).text
-    assert text.index("blocks.0.mlp") < text.index("logits")
+    top1 = Measure(output="blocks.1.mlp", metric="top1_agreement", value=1.0, limit=1.0, bound=Bound.AT_LEAST)
+    text = html(full_record(replace(GOOD, measures=(top1, *GOOD.measures)))).text
+    assert text.index("blocks.0.mlp") < text.index("blocks.1.mlp")
+
+
+def test_the_logits_come_first_and_outputs_are_counted_by_how_much_of_their_limit_they_take() -> None:
+    values = {f"blocks.{i}.mlp": share * 1e-2 for i, share in enumerate((5e-4, 0.005, 0.05, 0.06, 0.3, 1.5))}
+    table = table_from_measures(parity({**values, "logits": 1e-4}).measures)
+    assert [row.output for row in table.rows][:2] == ["logits", "blocks.5.mlp"]
+    assert [count for _, count in histogram(table)] == [1, 2, 2, 1, 0, 1]
+    assert histogram(table_from_measures(parity({"logits": 1e-4}).measures)) == ()
+
+
+PROVEN = Verdict(
+    gate="parity.engine-rtx-rtx",
+    status=Status.PASSED,
+    subject=Subject(ENGINE, ENGINE_SHA),
+    measures=(Measure(output="logits", metric="rel_l2", value=1e-3, limit=1e-2),),
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "first", "target"),
+    [
+        (manifest(GOOD, NOT_RUN), "Ready for rtx · not proven on a GPU yet", ("rtx", "not_run")),
+        (manifest(GOOD, PROVEN), "Ready for rtx · proven on its GPU", ("rtx", "passed")),
+        (manifest(parity({"logits": 0.5})), "Not ready · parity.fp16-emulated failed", ("rtx", "not_run")),
+        (
+            manifest(GOOD, asked=ExportConfig(targets=["rtx", "jetson-orin"])),
+            "Ready for rtx · not proven on a GPU yet",
+            ("jetson-orin", ""),
+        ),
+        (
+            replace(manifest(GOOD, asked=ExportConfig(targets=["jetson-orin"])), engines=()),
+            "The graph is ready · no engine was built yet",
+            ("jetson-orin", ""),
+        ),
+    ],
+)  # fmt: skip
+def test_the_first_line_says_no_more_than_the_verdicts(given: Manifest, first: str, target: tuple[str, str]) -> None:
+    assert headline(given) == first
+    assert target in [(one.target, one.proven) for one in standings(given)]
+    for text in (html(Record(manifest=given)).text, markdown(Record(manifest=given))):
+        assert first in text
+        assert target[0] in text
+    assert ("no NVIDIA driver answers here" in [one.said for one in standings(given)]) is (NOT_RUN in given.verdicts)
+
+
+def test_every_word_is_explained_where_it_is_used_and_at_length_in_docs() -> None:
+    page = render(full_record())["report.html"].decode()
+    for found in set(re.findall(r'href="#(word-[a-z-]+)"', page)):
+        assert f'id="{found}"' in page
+    glossary = (Path(__file__).parents[3] / "docs" / "glossary.md").read_text(encoding="utf-8").lower()
+    assert {word for word in WORDS if word not in glossary} == set()
 
 
 def test_a_proxy_is_called_one() -> None:
