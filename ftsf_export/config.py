@@ -17,6 +17,9 @@ from ftsf_export.precision import FP16, PRECISIONS
 from ftsf_export.sizes import BatchRange as BatchRange
 from ftsf_export.sizes import Size as Size
 
+# The kinds of videos that a TimeSformer is trained on: see ``checkpoint/dataset.py``.
+KINETICS, SSV2 = "kinetics", "ssv2"
+DATASETS = (KINETICS, SSV2)
 PLUGINS = ("none", "all", "auto")
 BUILDERS = ("auto", "tensorrt", "rtx", "none")
 RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
@@ -53,6 +56,7 @@ class ExportConfig:
         rotary: rotary positions; False: learned ones.
         norm_eps: epsilon of every LayerNorm.
         checkpoint: a file, a directory or a hub id ("owner/name@revision"); None: random weights.
+        trained_on: the kind of videos that a checkpoint was trained on, "kinetics" or "ssv2"; None: what it says.
         seed: what random weights and noise clips are drawn from.
         precision: of the graph.
         opset: of the standard domain; None: chosen by the targets.
@@ -84,6 +88,7 @@ class ExportConfig:
     rotary: bool = True
     norm_eps: float = 1e-5
     checkpoint: Path | None = None
+    trained_on: str | None = None
     seed: int = 0
     precision: str = FP16.name
     opset: int | None = None
@@ -118,6 +123,7 @@ class ExportConfig:
             rotary: bool = ...,
             norm_eps: float = ...,
             checkpoint: str | Path | None = ...,
+            trained_on: Literal["kinetics", "ssv2"] | None = ...,
             seed: int = ...,
             precision: Literal["fp32", "fp16", "bf16"] = ...,
             opset: int | None = ...,
@@ -247,6 +253,7 @@ _RULES = {
     "plugins": choice(*PLUGINS),
     "opset": optional(choice(*OPSETS)),
     "workspace_mib": field_checks.WORKSPACE_MIB,
+    "trained_on": optional(choice(*DATASETS)),
     "seed": field_checks.SEED,
     "pixels": FLAG,
     "atol": field_checks.LIMIT,

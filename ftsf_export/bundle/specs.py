@@ -19,8 +19,17 @@ BATCH = "batch"
 # The rewrite that leaves only the class token of the last block to compute: costs are counted by it.
 CLASS_TAIL = "class-tail"
 # Frames of the video that one clip spans: TimeSformer takes 8 frames 32 apart, or 16 frames 16 apart (Bertasius et
-# al. 2021, section 4.3), which is about ten seconds, a Kinetics video, at 25 frames a second.
+# al. 2021, section 4.3), which is about ten seconds, a Kinetics video, at 25 frames a second. TimeSformer-L alone takes
+# 96 frames 4 apart.
 SPAN = 256
+_LONG_FRAMES, _LONG_STRIDE = 96, 4
+# Which frames of a video make a clip; see ``video/sample.py``.
+STRIDE, SEGMENTS, SPREAD = "stride", "segments", "spread"
+# The rate that facebookresearch/TimeSformer counts a clip's length in (``DATA.TARGET_FPS``), in frames a second.
+TARGET_FPS = 30
+RGB, BGR = "RGB", "BGR"
+# Whose arithmetic resizes and crops; see ``video/preprocess.py``.
+PILLOW, TORCH, OPENCV = "pillow", "torch", "opencv"
 # Of the statistics of pixels in [0, 1]. A pixel that they normalise is at most 50,500 from 0: still a number in FP16,
 # which ends at 65,504.
 MEAN_BOUNDS, STD_BOUNDS = (-100.0, 100.0), (0.002, 1000.0)
@@ -65,14 +74,25 @@ class Preprocessing:
     """How a video becomes a clip: frames are sampled, resized, cropped at the centre, scaled to [0, 1], normalised."""
 
     frames: Positive  #: How many frames a clip has.
-    stride: Positive  #: How many frames of the video lie between one frame of the clip and the next.
+    #: How many frames of the video lie between one frame of the clip and the next; with "segments" of no meaning.
+    stride: Positive
     resize_short_side: Positive | None  #: Pixels of the short side after resizing; None: frames are not resized.
     crop: tuple[Positive, Positive]  #: Height and width in pixels.
     mean: tuple[float, ...]  #: Subtracted from a pixel in [0, 1], one figure a channel.
     std: tuple[Annotated[float, POSITIVE], ...]  #: Divides what is left, one figure a channel.
-    resample: str = "bilinear"  #: The filter of Pillow that resizes.
+    resample: str = "bilinear"  #: The filter of Pillow that resizes; the other resizers have this one alone.
+    #: "stride": frames ``stride`` apart from the middle of the video; "segments": one frame from the middle of each of
+    #: ``frames`` equal parts of the video; "spread": evenly over ``frames * stride`` thirtieths of a second from the
+    #: start.
+    sampling: Annotated[str, choice(STRIDE, SEGMENTS, SPREAD)] = STRIDE
+    color_order: Annotated[str, choice(RGB, BGR)] = RGB  #: Order of the channels of the clip.
+    #: Whose arithmetic resizes and crops: "pillow" (antialiased, as Hugging Face), "torch" or "opencv" (neither is;
+    #: as facebookresearch/TimeSformer and as mmaction2).
+    resizer: Annotated[str, choice(PILLOW, TORCH, OPENCV)] = PILLOW
 
     def __post_init__(self) -> None:
+        if self.resizer != PILLOW and self.resample != "bilinear":
+            raise ValueError(f"resample: {self.resizer} resizes bilinearly alone, got {self.resample!r}")
         if len(self.mean) != len(self.std):
             raise ValueError(f"std: expected {len(self.mean)} numbers, one for each mean, got {len(self.std)}")
         for name, (least, most) in {"mean": MEAN_BOUNDS, "std": STD_BOUNDS}.items():
@@ -90,12 +110,26 @@ class Preprocessing:
         """
         return cls(
             frames=model.frames,
-            stride=max(1, SPAN // model.frames),
+            stride=_LONG_STRIDE if model.frames == _LONG_FRAMES else max(1, SPAN // model.frames),
             resize_short_side=max(model.height, model.width),
             crop=(model.height, model.width),
             mean=(PIXEL_MEAN,) * model.channels,
             std=(PIXEL_STD,) * model.channels,
         )
+
+    @property
+    def sampled(self) -> str:
+        """Which frames of a video make a clip, in words."""
+        if self.sampling == SEGMENTS:
+            return f"{self.frames} frames, one from the middle of each of {self.frames} equal parts of the video"
+        if self.sampling == SPREAD:
+            return f"{self.frames} frames, evenly over {self.clip_s(TARGET_FPS):.3g} s from the start"
+        return f"{self.frames} frames, {self.stride} apart"
+
+    def clip_s(self, fps: float) -> float | None:
+        """Seconds of a video of ``fps`` frames a second that a clip stands for; None where it is the whole video."""
+        rate = TARGET_FPS if self.sampling == SPREAD else fps
+        return None if self.sampling == SEGMENTS else self.frames * self.stride / rate
 
     @property
     def normalisation(self) -> Normalisation:

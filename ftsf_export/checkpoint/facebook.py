@@ -17,6 +17,8 @@ from pathlib import Path
 
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import Preprocessing
+from ftsf_export.bundle.specs import SPREAD, TORCH
+from ftsf_export.checkpoint.dataset import names_something
 from ftsf_export.checkpoint.found import Found, check_bounds
 from ftsf_export.checkpoint.huggingface import PRETRAINED
 from ftsf_export.checkpoint.names import facebook_origins
@@ -63,6 +65,7 @@ def open_file(tensors: TensorFile, config: ExportConfig) -> Found:
         origins=facebook_origins(model),
         set_aside=tuple(f"{key} ({what})" for key, what in tensors.beside.items() if "\n" not in what),
         preprocessing=_preprocessing(model, stated, tensors.path),
+        dataset=_dataset(stated),
         assumed=untold.assumed,
         warnings=warnings,
     )
@@ -166,12 +169,19 @@ def _shape(tensors: TensorFile, name: str, rank: int) -> tuple[int, ...]:
 def _preprocessing(model: TimeSformerConfig, stated: Stated, path: Path) -> Preprocessing:
     """Clips are made as the original's test makes them; what its DATA section does not say is the default. Raises
     UsageError for numbers that normalise no pixel."""
-    how = Preprocessing.of_timesformer(model)
+    how = replace(Preprocessing.of_timesformer(model), sampling=SPREAD, resizer=TORCH)
     mean, std = stated.numbers("DATA.MEAN") or how.mean, stated.numbers("DATA.STD") or how.std
     if len(mean) == len(std) == model.channels:
         try:
             how = replace(how, mean=mean, std=std)
         except ValueError as error:
             raise UsageError(f"checkpoint: {path}: DATA: {error}") from error
-    rate = stated.whole("DATA.SAMPLING_RATE")
-    return replace(how, stride=rate) if rate is not None and rate <= 4096 else how
+    named = re.search(r"_(\d{1,4})x(\d{1,4})_", path.name)
+    rate = stated.whole("DATA.SAMPLING_RATE") or (int(named[2]) if named and int(named[1]) == model.frames else None)
+    return replace(how, stride=rate) if rate is not None and 1 <= rate <= 4096 else how
+
+
+def _dataset(stated: Stated) -> str:
+    """What the settings say of the data; any text of theirs that names Something-Something will do."""
+    said = stated.text("TRAIN.DATASET")
+    return said or next((text for texts in stated.values.values() for text in texts if names_something(text)), "")

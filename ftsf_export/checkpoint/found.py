@@ -33,6 +33,9 @@ class Found:
     origins: dict[str, Origin]  #: Name of each of the model's tensors -> where it lies in the file.
     #: How frames became its input in training; TimeSformer's own where the file does not say.
     preprocessing: Preprocessing
+    #: Name of the data set that the file says it was trained on; "" where it does not; None where its preprocessing
+    #: leaves nothing to ask.
+    dataset: str | None = None
     #: Fields of the model that neither the file nor the user said and that no shape tells.
     assumed: tuple[str, ...] = ()
     set_aside: tuple[str, ...] = ()  #: What in the file is not used, on purpose.

@@ -5,6 +5,7 @@ The defaults are those of transformers' ``TimesformerConfig``: its files leave o
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,6 @@ _FRACTIONS = {
     "layer_norm_eps": ("norm_eps", 1e-6, 1e-15, 1.0),
 }
 _LONGEST_LABEL = 512
-# Frames -> frames of the video apart, of TimeSformer-L (Bertasius et al. 2021, section 4.3): no file of theirs says it,
-# and it is not the 256 frames in all of the other variants, which is the default.
-_STRIDES = {96: 4}
 
 
 def open_directory(folder: Path, *, weights: Path | None = None) -> Found:
@@ -63,6 +61,7 @@ def open_directory(folder: Path, *, weights: Path | None = None) -> Found:
         model=model,
         origins=huggingface_origins(model),
         labels=labels,
+        dataset="",
         preprocessing=Preprocessing.of_timesformer(model) if how is None else how,
         warnings=_warnings(folder.name, model, how),
     )
@@ -191,10 +190,8 @@ def _preprocessing(folder: Path, model: TimeSformerConfig) -> Preprocessing | No
     mean, std = _statistics(settings, model.channels)
     resample = settings.whole("resample", 2, least=0, most=5)
     settings.finish()
-    default = Preprocessing.of_timesformer(model)
-    return Preprocessing(
-        frames=model.frames,
-        stride=_STRIDES.get(model.frames, default.stride),
+    return replace(
+        Preprocessing.of_timesformer(model),
         resize_short_side=resize,
         crop=crop,
         mean=mean,

@@ -16,6 +16,7 @@ from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.bundle.specs import UNTRAINED_SCORES, swap_described
+from ftsf_export.checkpoint.dataset import preprocessing_read
 from ftsf_export.checkpoint.found import Checkpoint, Found, check_fit, said_field
 from ftsf_export.checkpoint.hub import HubId, fetch
 from ftsf_export.checkpoint.kind import KNOWN, open_found
@@ -44,16 +45,17 @@ def describe_checkpoint(
     wanted = shapes_of(model)
     fresh = tuple(name for name in wanted if name not in found.origins)
     unused = tuple(origin.name for name, origin in found.origins.items() if name not in wanted)
+    how, doubts = preprocessing_read(found, config.trained_on)
     on_progress("hash the checkpoint", None)
     return Checkpoint(
         found=found,
         model=model,
         sha256=found.tensors.sha256(),
         labels=found.labels,
-        preprocessing=_fitted(found.preprocessing, model),
+        preprocessing=_fitted(how, model),
         fresh=fresh,
         unused=(*unused, *found.set_aside),
-        warnings=(*_assumptions(found), *found.warnings, *_warnings(found.model, model, fresh)),
+        warnings=(*_assumptions(found), *doubts, *found.warnings, *_warnings(found.model, model, fresh)),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from fast_timesformer import weights
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import Preprocessing
-from ftsf_export.bundle.specs import MEAN_BOUNDS, STD_BOUNDS
+from ftsf_export.bundle.specs import BGR, MEAN_BOUNDS, OPENCV, PILLOW, RGB, SEGMENTS, SPREAD, STD_BOUNDS, STRIDE, TORCH
 from ftsf_export.checkpoint.found import FILTERS, MOST, Found, check_bounds
 from ftsf_export.checkpoint.names import own_origins
 from ftsf_export.checkpoint.settings import Settings
@@ -19,6 +19,9 @@ from ftsf_export.errors import UsageError
 
 KIND = "FastTimeSformer"
 _MARK = "patch_embed.weight"
+_CHOICES = {
+    "sampling": (STRIDE, SEGMENTS, SPREAD), "color_order": (RGB, BGR), "resizer": (PILLOW, TORCH, OPENCV),
+}  # fmt: skip
 _MEND_OF_BARE = (
     "; a state dict has no architecture: give the model's --attn, --attn-type, --frames, --size, --dim, --depth, "
     "--heads and --num-classes, or write the file with fast_timesformer.save_model, which keeps them"
@@ -80,6 +83,7 @@ def _preprocessing(said: Mapping[str, Any] | None, model: TimeSformerConfig, ten
         "resize_short_side": settings.whole("resize_short_side", side, most=MOST["height"]) if resized else None,
         "resample": settings.choice("resample", default.resample, tuple(FILTERS.values())),
         "stride": settings.whole("stride", default.stride, most=MOST["frames"]),
+        **{name: settings.choice(name, getattr(default, name), allowed) for name, allowed in _CHOICES.items()},
     }
     settings.finish()
     return replace(default, mean=mean, std=std, **known)

@@ -111,9 +111,7 @@ def _say_plan(terminal: Terminal, resolved: ResolvedExport) -> None:
         along = ", ".join(resolved.plugins) or "known once a plan was read"
         terminal.say(f"plugins    {config.plugins}: nodes for attention along {along}")
     for video in config.videos:
-        terminal.say(
-            f"video      {video}: {config.frames} frames, {resolved.preprocessing.stride} apart where it is long enough"
-        )
+        terminal.say(f"video      {video}: {resolved.preprocessing.sampled}, where it is long enough")
     for gate in resolved.gates:
         terminal.say(f"gate       {gate}")
     for name in resolved.as_dict()["files"]:

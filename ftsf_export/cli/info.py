@@ -27,8 +27,9 @@ def command(terminal: Terminal, bundle: Path) -> None:
     say_model(terminal, manifest)
     how = manifest.preprocessing
     terminal.say(
-        f"video      {how.frames} frames, {how.stride} apart; short side to {how.resize_short_side or 'as it is'} "
-        f"({how.resample}), centre crop {how.crop[0]}x{how.crop[1]}, mean {list(how.mean)}, std {list(how.std)}"
+        f"video      {how.sampled}; short side to {how.resize_short_side or 'as it is'} ({how.resample}, "
+        f"{how.resizer}), centre crop {how.crop[0]}x{how.crop[1]}, {how.color_order}, mean {list(how.mean)}, "
+        f"std {list(how.std)}"
     )
     say_rewrites(terminal, manifest)
     say_files(terminal, manifest)

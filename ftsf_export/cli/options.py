@@ -11,10 +11,11 @@ from click.core import ParameterSource
 
 from fast_timesformer.config import ATTENTION_TYPES
 from ftsf_export.cli.terminal import pass_terminal
-from ftsf_export.config import BUILDERS, OPSET_DECOMPOSED, PLUGINS, ExportConfig
+from ftsf_export.config import BUILDERS, DATASETS, OPSET_DECOMPOSED, PLUGINS, ExportConfig
 from ftsf_export.mechanisms import MECHANISMS
 from ftsf_export.precision import offered
 
+_DATASETS = "|".join(DATASETS)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -93,6 +94,9 @@ model_options = _stack(
         "facebookresearch/TimeSformer, or safetensors of ours. It brings the model's options; --attn, --frames and "
         "--size may change it.  [default: random, from --seed]",
         "PATH|ID",
+    ),
+    _config_option(
+        "--trained-on", "trained_on", str, "Videos of the checkpoint's training.  [default: as it says]", _DATASETS
     ),
     _config_option("--seed", "seed", int, "Seed of random weights and of noise clips."),
 )

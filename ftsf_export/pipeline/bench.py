@@ -9,7 +9,8 @@ from pathlib import Path
 from ftsf_export.bench.measurement import Measurement, measure_in_child
 from ftsf_export.bench.outputs import Array, batch_of_clips
 from ftsf_export.bench.request import BenchRequest
-from ftsf_export.bundle import ONNX_NAME, Bundle, EngineEntry
+from ftsf_export.bundle import ONNX_NAME, Bundle, EngineEntry, Preprocessing
+from ftsf_export.bundle.specs import STRIDE
 from ftsf_export.doctor.machine import processor_name, usable_cpus
 from ftsf_export.doctor.packages import ONNX_RUNTIMES
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks
@@ -102,8 +103,8 @@ def _output_shapes(bundle: Bundle, batch: int) -> dict[str, tuple[int, ...]]:
 
 def _subject(bundle: Bundle, name: str, precision: str, parity: Gate, batch: int, request: BenchRequest) -> TimedFile:
     """What every way of running has in common; the heading and conditions are the caller's."""
-    preprocessing = bundle.manifest.preprocessing
-    span = preprocessing.frames * preprocessing.stride
+    how = bundle.manifest.preprocessing
+    clip_s = how.clip_s(request.source_fps)
     return TimedFile(
         heading="",
         on_gpu=False,
@@ -112,14 +113,19 @@ def _subject(bundle: Bundle, name: str, precision: str, parity: Gate, batch: int
         weights=bundle.manifest.weights_described,
         precision=precision,
         batch=batch,
-        clip_s=span / request.source_fps,
-        clip_assumption=(
-            f"a clip stands for {preprocessing.frames} frames x stride {preprocessing.stride} = {span} frames of a "
-            f"video of {request.source_fps:g} frames a second"
-        ),
+        clip_s=clip_s,
+        clip_assumption=_assumption(how, request.source_fps),
         conditions={},
         notes=_doubts(bundle, name, parity),
     )
+
+
+def _assumption(how: Preprocessing, fps: float) -> str:
+    """How the seconds that a clip stands for are found; "" where it stands for the whole video."""
+    if how.sampling != STRIDE:
+        return "" if how.clip_s(fps) is None else f"a clip stands for {how.sampled}"
+    span = f"{how.frames} frames x stride {how.stride} = {how.frames * how.stride} frames"
+    return f"a clip stands for {span} of a video of {fps:g} frames a second"
 
 
 def _doubts(bundle: Bundle, name: str, parity: Gate) -> tuple[str, ...]:

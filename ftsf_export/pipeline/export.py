@@ -173,7 +173,7 @@ def _manifest(resolved: ResolvedExport, made: GraphMade, weights: Weights) -> Ma
     config, model = resolved.config, made.model
     batch = config.batch.minimum if config.batch.static else BATCH
     clip = (batch, model.frames, model.channels, model.height, model.width)
-    pixels = ("RGB" if model.channels == 3 else f"{model.channels} channels") + " in 0..1"
+    pixels = (resolved.preprocessing.color_order if model.channels == 3 else f"{model.channels} channels") + " in 0..1"
     values = pixels if config.pixels else f"{pixels}, minus mean, over std"
     return Manifest(
         created_by=f"ftsf-export {__version__}",

@@ -147,6 +147,8 @@ def resolve_export(
     asked, checkpoint = config, _described(config, on_progress)
     if checkpoint is not None:
         config = config.with_architecture(checkpoint.model)
+    elif config.trained_on is not None:
+        raise UsageError(f"trained_on: {config.trained_on} says what a checkpoint was trained on; give --checkpoint")
     if (config.videos or config.held_out is not None) and config.channels != 3:
         raise UsageError(f"video: a video gives 3 channels, the model takes {config.channels}; judge it on noise alone")
     require_room(config, config.architecture if checkpoint is None else checkpoint.model)

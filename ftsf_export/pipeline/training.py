@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftsf_export.bundle import Preprocessing
+from ftsf_export.bundle.specs import STRIDE
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import OutputError, StageError, UsageError, VideoError
 from ftsf_export.pipeline.resolve import preprocessing_of
@@ -136,7 +137,7 @@ def _preprocessing(request: FinetuneRequest, student: Student) -> Preprocessing:
     if config.channels != 3:
         raise VideoError(f"a video gives 3 channels, the model takes {config.channels}; it cannot be trained on videos")
     how = preprocessing_of(config, student.checkpoint)
-    return how if request.stride is None else replace(how, stride=request.stride)
+    return how if request.stride is None else replace(how, stride=request.stride, sampling=STRIDE)
 
 
 def _epochs(

@@ -14,7 +14,7 @@ from ftsf_export.bundle import Preprocessing
 from ftsf_export.errors import VideoError
 from ftsf_export.video.decode import decode_frames, index_frames
 from ftsf_export.video.preprocess import preprocess
-from ftsf_export.video.sample import sample
+from ftsf_export.video.sample import sampling_of
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Clip:
 
 
 def clip_from_video(path: str | Path, how: Preprocessing) -> Clip:
-    """Decodes, samples and preprocesses one centred clip. Raises VideoError naming the file."""
+    """Decodes, samples and preprocesses one clip. Raises VideoError naming the file."""
     path = Path(path)
     index = index_frames(path)
     with _naming(path):
-        sampling = sample(len(index), how.frames, how.stride)
+        sampling = sampling_of(how, len(index), index.rate)
     frames = decode_frames(index, sampling.indices)
     with _naming(path):
         values = preprocess(frames, how)

@@ -34,6 +34,7 @@ class FrameIndex:
     #: One a frame, in decoded order, in units of ``time_base``; None where the container has none.
     timestamps: tuple[int | None, ...]
     time_base: Fraction  #: In seconds.
+    rate: Fraction | None = None  #: Frames a second on average, as the container says it; None where it does not.
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -44,10 +45,10 @@ def index_frames(path: str | Path) -> FrameIndex:
     path = Path(path)
     with _open(path) as (stream, frames):
         timestamps = tuple(frame.pts for frame in frames)
-        time_base = Fraction(stream.time_base or 1)
+        time_base, rate = Fraction(stream.time_base or 1), stream.average_rate
     if not timestamps:
         raise VideoError(f"{path}: expected a video with at least one frame, got none that decodes")
-    return FrameIndex(path, timestamps, time_base)
+    return FrameIndex(path, timestamps, time_base, Fraction(rate) if rate else None)
 
 
 def decode_frames(index: FrameIndex, wanted: Sequence[int]) -> list[Frame]:

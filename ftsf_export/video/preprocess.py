@@ -5,6 +5,7 @@ Letters: F frames, C channels, H height, W width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftsf_export.bundle import Preprocessing
+from ftsf_export.bundle.specs import BGR, OPENCV, PILLOW, TORCH
 from ftsf_export.errors import EnvironmentLacks, VideoError
 
 Frame = npt.NDArray[np.uint8]
@@ -19,43 +21,73 @@ Floats = npt.NDArray[np.float32]
 
 
 def preprocess(frames: Sequence[Frame], how: Preprocessing) -> Floats:
-    """RGB frames (height, width, 3) uint8 -> x_FCHW float32, contiguous.
+    """RGB frames (height, width, 3) uint8 -> x_FCHW float32, contiguous, channels in the order of ``how``.
 
-    The short side is resized on uint8 with Pillow's antialiased filter, as Hugging Face's Pillow processor of
-    TimeSformer does (its tests hold the two against each other), then the centre is cropped.
+    The short side is resized and the centre is cropped, by the arithmetic of ``how.resizer``:
+
+    - "pillow": Pillow's antialiased filter on uint8; the long side and the corner of the crop are rounded down, as
+      Hugging Face's Pillow processor of TimeSformer does it (its tests hold the two against each other).
+    - "torch": bilinear without antialiasing, not rounded to uint8; the long side is rounded down, the corner up
+      (facebookresearch/TimeSformer, ``datasets/transform.py``).
+    - "opencv": bilinear without antialiasing, rounded to uint8; the long side is rounded to the nearest number, the
+      corner down (mmaction2's ``Resize`` and ``CenterCrop``).
 
     Raises:
         VideoError: a frame smaller than the crop, or a model that takes other than three channels.
     """
     if len(how.mean) != 3:
         raise VideoError(f"a video gives 3 channels, the model takes {len(how.mean)}; it can be judged on noise only")
-    pixels_FHWC = np.stack([_crop(_resize(frame, how), how.crop) for frame in frames])
+    pixels_FHWC = np.stack([_crop(_resize(frame, how), how) for frame in frames])
+    if how.color_order == BGR:
+        pixels_FHWC = pixels_FHWC[..., ::-1]
     scaled = pixels_FHWC.astype(np.float32) / np.float32(255)
     normalised = (scaled - np.asarray(how.mean, np.float32)) / np.asarray(how.std, np.float32)
     return np.ascontiguousarray(normalised.transpose(0, 3, 1, 2))
 
 
-def _resize(frame: Frame, how: Preprocessing) -> Frame:
-    """The short side becomes ``resize_short_side``; the long side follows, rounded down."""
+def _resize(frame: Frame, how: Preprocessing) -> Frame | Floats:
+    """The short side becomes ``resize_short_side``; the long side follows."""
     target = how.resize_short_side
     height, width = frame.shape[:2]
     if target is None or min(height, width) == target:
         return frame
-    image, resample = _import_pillow(how.resample)
-    if height <= width:
-        size = (target * width // height, target)
-    else:
-        size = (target, target * height // width)
-    return np.asarray(image.fromarray(frame).resize(size, resample))
+    size = (target, _long_side(width, height, target, how.resizer))
+    height, width = size if height <= width else size[::-1]
+    if how.resizer == PILLOW:
+        image, resample = _import_pillow(how.resample)
+        return np.asarray(image.fromarray(frame).resize((width, height), resample))
+    resized = _bilinear(_bilinear(frame, height, axis=0), width, axis=1)
+    return np.rint(resized).astype(np.uint8) if how.resizer == OPENCV else resized
 
 
-def _crop(frame: Frame, crop: tuple[int, int]) -> Frame:
+def _long_side(width: int, height: int, target: int, resizer: str) -> int:
+    short, long = sorted((height, width))
+    if resizer == TORCH:
+        # In its own order of operations: 16/9 of 252 is 447 in double precision.
+        return math.floor(long / short * target)
+    return int(long * (target / short) + 0.5) if resizer == OPENCV else target * long // short
+
+
+def _bilinear(values: Frame | Floats, wanted: int, *, axis: int) -> Floats:
+    """Linear interpolation between the two nearest, pixels being areas (PyTorch's ``align_corners=False``)."""
+    there = values.shape[axis]
+    places = np.maximum((np.arange(wanted) + 0.5) * (there / wanted) - 0.5, 0)
+    below = np.minimum(places.astype(np.int64), there - 1)
+    share = (places - below).astype(np.float32).reshape(-1, *(1,) * (2 - axis))
+    low = values.take(below, axis).astype(np.float32)
+    high = values.take(np.minimum(below + 1, there - 1), axis).astype(np.float32)
+    mixed: Floats = low + (high - low) * share
+    return mixed
+
+
+def _crop(frame: Frame | Floats, how: Preprocessing) -> Frame | Floats:
     """The centre, (height, width)."""
     height, width = frame.shape[:2]
-    if height < crop[0] or width < crop[1]:
-        raise VideoError(f"a frame of {height}x{width} pixels is smaller than the crop of {crop[0]}x{crop[1]}")
-    top, left = (height - crop[0]) // 2, (width - crop[1]) // 2
-    return frame[top : top + crop[0], left : left + crop[1]]
+    beside = (height - how.crop[0], width - how.crop[1])
+    if min(beside) < 0:
+        raise VideoError(f"a frame of {height}x{width} pixels is smaller than the crop of {how.crop[0]}x{how.crop[1]}")
+    top, left = ((more + (how.resizer == TORCH)) // 2 for more in beside)
+    return frame[top : top + how.crop[0], left : left + how.crop[1]]
 
 
 def _import_pillow(resample: str) -> tuple[Any, Any]:

@@ -1,12 +1,19 @@
-"""Which frames of a video make a clip.
+"""Which frames of a video make a clip, as the models were trained.
 
-The field's way (TimeSformer's 8x32, SlowFast's TxS): T frames, S frames of the video apart, from its middle.
+``stride`` is the field's way (TimeSformer's 8x32, SlowFast's TxS): T frames, S frames of the video apart, from its
+middle. ``segments`` is that of Something-Something: one frame from each of T equal parts of the whole video. ``spread``
+is how facebookresearch/TimeSformer tests on Kinetics with one clip.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from math import floor
 
+from ftsf_export.bundle import Preprocessing
+from ftsf_export.bundle.specs import SEGMENTS, SPREAD, TARGET_FPS
 from ftsf_export.errors import VideoError
 
 
@@ -15,13 +22,23 @@ class Sampling:
     """Which frames make a clip."""
 
     indices: tuple[int, ...]  #: Of the frames, in order.
-    stride: int  #: How many frames of the video they are apart.
-    clamped: bool = False  #: Whether the video was too short for the stride that was asked for.
+    stride: int | None  #: How many frames of the video they are apart; None where they are not all equally far apart.
+    clamped: bool = False  #: Whether the video was too short for what was asked for.
 
     def __str__(self) -> str:
         if len(self.indices) == 1:
             return f"frame {self.indices[0]}"
-        return f"frames {self.indices[0]}..{self.indices[-1]} step {self.stride}"
+        step = f"{len(self.indices)} of them" if self.stride is None else f"step {self.stride}"
+        return f"frames {self.indices[0]}..{self.indices[-1]} {step}"
+
+
+def sampling_of(how: Preprocessing, available: int, rate: Fraction | None) -> Sampling:
+    """The frames of a video of ``available`` frames, ``rate`` a second. Raises VideoError as the three ways do."""
+    if how.sampling == SEGMENTS:
+        return segments(available, how.frames)
+    if how.sampling == SPREAD:
+        return spread(available, how.frames, how.stride, rate or Fraction(TARGET_FPS))
+    return sample(available, how.frames, how.stride)
 
 
 def sample(available: int, frames: int, stride: int) -> Sampling:
@@ -34,11 +51,45 @@ def sample(available: int, frames: int, stride: int) -> Sampling:
         VideoError: fewer than ``frames`` are available.
         ValueError: a count or the stride is below 1.
     """
-    if frames < 1 or stride < 1:
-        raise ValueError(f"frames and stride are at least 1, got {frames} and {stride}")
-    if available < frames:
-        raise VideoError(f"too short: the clip needs {frames} frames, the video has {available}; give a longer video")
+    _check(available, frames, stride)
     widest = (available - 1) // (frames - 1) if frames > 1 else stride
     used = min(stride, widest)
     first = (available - 1 - (frames - 1) * used) // 2
     return Sampling(tuple(first + used * i for i in range(frames)), used, clamped=used < stride)
+
+
+def segments(available: int, frames: int) -> Sampling:
+    """One index for each of ``frames`` equal parts of ``available`` frames, in the middle between its rounded ends
+    (facebookresearch/TimeSformer, ``datasets/ssv2.py``).
+
+    A short video repeats frames: such models were trained on those as well. ``available`` is at least 1. Raises
+    ValueError where ``frames`` is below 1.
+    """
+    if frames < 1:
+        raise ValueError(f"frames is at least 1, got {frames}")
+    width = (available - 1) / frames
+    # Halves are rounded to the even number, by Python as by NumPy, which the original asks.
+    ends = [round(width * i) for i in range(frames + 1)]
+    indices = tuple((start + end) // 2 for start, end in pairwise(ends))
+    return Sampling(indices, None, clamped=available < frames)
+
+
+def spread(available: int, frames: int, stride: int, rate: Fraction) -> Sampling:
+    """``frames`` indices evenly over ``frames * stride`` thirtieths of a second of the video, its first and last frame
+    included, from its start (facebookresearch/TimeSformer, ``datasets/decoder.py``, with one clip a video).
+
+    A shorter video is sampled evenly over its whole length, where the original repeats its last frame. Raises as
+    ``sample``.
+    """
+    _check(available, frames, stride)
+    asked = frames * stride * rate / TARGET_FPS - 1
+    last = max(Fraction(0), min(asked, Fraction(available - 1)))
+    indices = tuple(floor(i * last / max(1, frames - 1)) for i in range(frames))
+    return Sampling(indices, None, clamped=last < asked)
+
+
+def _check(available: int, frames: int, stride: int) -> None:
+    if frames < 1 or stride < 1:
+        raise ValueError(f"frames and stride are at least 1, got {frames} and {stride}")
+    if available < frames:
+        raise VideoError(f"too short: the clip needs {frames} frames, the video has {available}; give a longer video")

@@ -15,7 +15,7 @@ import pytest
 
 from fast_timesformer.config import ATTENTION_TYPES
 from ftsf_export import config
-from ftsf_export.config import BUILDERS, PLUGINS, ExportConfig
+from ftsf_export.config import BUILDERS, DATASETS, PLUGINS, ExportConfig
 from ftsf_export.mechanisms import MECHANISMS
 from ftsf_export.precision import offered
 
@@ -102,3 +102,4 @@ def test_what_checkers_are_told_is_what_the_fields_and_the_tables_say() -> None:
     assert choices(told["precision"]) == tuple(offered())
     assert choices(told["plugins"]) == PLUGINS
     assert choices(told["builder"]) == BUILDERS
+    assert set(DATASETS) <= set(ast.unparse(told["trained_on"]).replace("'", " ").split())

@@ -34,8 +34,9 @@ def test_the_same_outputs(tmp_path: Path, attention_type: str, qkv_bias: bool) -
 def test_preprocessing_from_its_configuration(tmp_path: Path) -> None:
     checkpoint = describe_checkpoint(write_pyth(tmp_path / "a.pyth", their_model(**WIDE)), ExportConfig())
     assert checkpoint.preprocessing == Preprocessing(
-        frames=4, stride=16, resize_short_side=24, crop=(24, 24), mean=(0.4, 0.45, 0.5), std=(0.2, 0.225, 0.25)
-    )
+        frames=4, stride=16, resize_short_side=24, crop=(24, 24), mean=(0.4, 0.45, 0.5), std=(0.2, 0.225, 0.25),
+        sampling="spread", resizer="torch",
+    )  # fmt: skip
     assert set(checkpoint.unused) == {"epoch (14)", "optimizer_state (dict of 2)"}
 
 

@@ -70,7 +70,8 @@ def test_info_report_and_json_show_it(say: Any, exported: Path) -> None:
     report = (exported / "report.md").read_text(encoding="utf-8")
     assert "checkpoint tiny-k7" in report
     assert "| labels | 7: up, down, left, right, in, out, still |" in report
-    assert "short side to 28 px (bilinear), centre 24 × 24, minus 0.4, 0.45, 0.5" in report
+    assert "4 frames, 64 apart, short side to 28 px (bilinear, pillow), centre 24 × 24, RGB, minus 0.4, 0.45" in report
+
     assert "Reference logits: transformers " in report
     assert "RANDOM WEIGHTS" not in report
     assert str(exported.parent) not in (exported / "manifest.json").read_text()
@@ -158,13 +159,18 @@ def test_without_transformers_the_reference_is_ours(
 
 
 def test_an_original_file_exports(say: Any, tmp_path: Path) -> None:
-    from tests.unit.checkpoint.pretrained import write_pyth
+    from tests.unit.checkpoint.pretrained import YAML, write_pyth
 
     theirs = their_model(hidden_size=64, intermediate_size=128, num_attention_heads=1)
-    path = write_pyth(tmp_path / "a.pyth", theirs)
+    path = write_pyth(tmp_path / "a.pyth", theirs, cfg=f"{YAML}TRAIN:\n  DATASET: ssv2\n")
     assert say("export", "--checkpoint", path, "--builder", "none", "-o", tmp_path / "out").code == 0
     bundle = Bundle.open(tmp_path / "out")
-    assert bundle.manifest.preprocessing.stride == 16
+    how = bundle.manifest.preprocessing
+    assert (how.stride, how.sampling, how.color_order, how.resizer) == (16, "segments", "BGR", "torch")
+    assert bundle.manifest.inputs[0].values == "BGR in 0..1, minus mean, over std"
+    said = "4 frames, one from the middle of each of 4 equal parts of the video"
+    assert said in say("info", tmp_path / "out").out
+    assert said in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert bundle.manifest.labels is None
     clip = torch.from_numpy(bundle.golden().clip)
     assert clip.shape == (2, *noise(4, 24, 24).shape[1:])
