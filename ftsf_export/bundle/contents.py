@@ -78,7 +78,9 @@ def manifest_bytes(folder: Folder) -> bytes:
         raise BundleError(f"{folder.path / MANIFEST_NAME}: {error}; it is being written, or damaged") from error
     except BundleError as error:
         if isinstance(error.__cause__, FileNotFoundError):
-            raise BundleError(f"{folder.path}: not a bundle: it holds no {MANIFEST_NAME}") from error
+            raise BundleError(
+                f"{folder.path}: not a bundle: it holds no {MANIFEST_NAME}; give a directory that ftsf-export wrote"
+            ) from error
         raise
 
 

@@ -36,6 +36,7 @@ def check_free(output: Path, overwrite: bool) -> None:
     A directory with a file that is not the bundle's is never overwritten: nobody's files are deleted.
     """
     if not os.path.lexists(output):
+        _check_parent(output)
         return
     if not output.is_dir():
         raise OutputError(f"{output}: exists and is not a directory; choose another")
@@ -49,6 +50,18 @@ def check_free(output: Path, overwrite: bool) -> None:
         if not overwrite:
             raise OutputError(f"{output}: a bundle is there already; give overwrite=True, or another directory")
         _check_ours(output, output)
+
+
+def _check_parent(output: Path) -> None:
+    """Raises OutputError unless the nearest directory above ``output`` is one, and may be written into.
+
+    It spares a user the work of an export that could not be put anywhere; the writing itself is refused again.
+    """
+    above = next(parent for parent in output.absolute().parents if os.path.lexists(parent))
+    if not above.is_dir():
+        raise OutputError(f"{output}: {above} is a file, not a directory; choose another place")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise OutputError(f"{output}: there is no permission to write into {above}; choose another place")
 
 
 def make_staging(output: Path) -> tuple[Path, DirectoryLock]:

@@ -73,8 +73,10 @@ def exportable(model: nn.Module) -> FastTimeSformer:
 KNOWN = f"a fast_timesformer.FastTimeSformer or transformers' {_HUGGING_FACE}"
 
 
-def _way_on(model: nn.Module) -> str:
+def _way_on(model: object) -> str:
     """How to export the model that is in ``model``, if one is."""
+    if not isinstance(model, nn.Module):
+        return "a state dict has no architecture: load it into its model first (load_state_dict), and give that"
     inner = [name for name, part in model.named_modules() if isinstance(part, FastTimeSformer)]
     inner = inner or [name for name, part in model.named_modules() if is_huggingface_model(part)]
     if hasattr(model, "merge_and_unload"):

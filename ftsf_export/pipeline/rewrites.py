@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection
 
 from ftsf_export.errors import UsageError
@@ -28,5 +29,7 @@ def known_rewrites(names: Collection[str] | None) -> tuple[str, ...]:
     if names is None:
         return tuple(sorted(ALL))
     if unknown := sorted(set(names) - ALL):
-        raise UsageError(f"rewrite: expected some of {', '.join(sorted(ALL))}, got {', '.join(unknown)}")
+        close = difflib.get_close_matches(unknown[0], sorted(ALL), n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        raise UsageError(f"rewrite: expected some of {', '.join(sorted(ALL))}, got {', '.join(unknown)}{meant}")
     return tuple(sorted(set(names)))

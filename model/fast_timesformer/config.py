@@ -210,7 +210,8 @@ def _head_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
         return [("dim", f"{expected}, got {config.dim}; take {nearest}, or give heads as well")]
     if config.mechanism.adds_queries and config.num_heads * config.dim_head != config.dim:
         because = f"{config.attn_mechanism} adds its queries to the output, so heads * dim_head must be"
-        return [("heads", f"{because} dim {config.dim}, got {config.num_heads} * {config.dim_head}")]
+        fit = "" if config.dim % config.dim_head else f"; take {config.dim // config.dim_head} heads"
+        return [("heads", f"{because} dim {config.dim}, got {config.num_heads} * {config.dim_head}{fit}")]
     return []
 
 

@@ -136,7 +136,7 @@ def test_a_damaged_bundle_can_be_overwritten(tmp_path: Path, write_bundle: Write
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "not a directory" in refused_at_once(tmp_path / "file")
-    assert "a part of the path is a file" in refused_at_once(tmp_path / "file" / "out")
+    assert "is a file, not a directory" in refused_at_once(tmp_path / "file" / "out")
     assert "name is too long" in refused_at_once(tmp_path / ("x" * 250))
     assert str(Path("/proc/out")) in refused_at_once(Path("/proc/out"))
     assert "mount point" in refused_at_once(Path("/proc"), overwrite=True)
