@@ -20,7 +20,8 @@ from ftsf_export.cli.terminal import Terminal
 from ftsf_export.config import BatchRange
 
 if TYPE_CHECKING:
-    from ftsf_export.engine.choice import Deferred
+    from ftsf_export.bundle import Bundle
+    from ftsf_export.engine.choice import BuildPlanChoice, Deferred
 
 
 @ftsf_command("build")
@@ -61,30 +62,13 @@ def command(
     from ftsf_export.pipeline.build_bundle import build, planned_build
     from ftsf_export.verdict import raise_for_failed
 
-    asked: dict[str, Any] = {
-        "builder": builder,
-        "targets": targets,
-        "batch": None if batch is None else BatchRange.parse(batch),
-    }
+    sizes = None if batch is None else BatchRange.parse(batch)
+    asked: dict[str, Any] = {"builder": builder, "targets": targets, "batch": sizes}
     if dry_run:
-        opened, choice = planned_build(bundle, **asked)
-        terminal.record(
-            dry_run=True,
-            engines=[{"builder": one.builder, "target": one.target.name} for one in choice.to_build],
-            deferred=[one.command(str(bundle)) for one in choice.deferred],
-        )
-        terminal.say("nothing was built; without --dry-run this would be done:")
-        for planned in choice.to_build:
-            terminal.say(f"engine     {opened.path / planned.stem(opened.manifest.precision)}.engine")
-        _say_deferred(terminal, bundle, choice.deferred)
+        _say_plan(terminal, *planned_build(bundle, **asked))
         return
     with terminal.progress() as on_progress:
-        result = build(
-            bundle,
-            **asked,
-            options=BuildOptions(**options),
-            on_progress=on_progress,
-        )
+        result = build(bundle, **asked, options=BuildOptions(**options), on_progress=on_progress)
     if result.stale:
         terminal.note(f"the bundle's report stays as it was: {result.stale}")
     terminal.record(**bundle_facts(result.bundle), deferred=list(result.commands))
@@ -94,6 +78,18 @@ def command(
         terminal.verdict(one.verdict)
     _say_deferred(terminal, result.bundle.path, result.deferred)
     raise_for_failed(result.verdicts)
+
+
+def _say_plan(terminal: Terminal, bundle: Bundle, choice: BuildPlanChoice) -> None:
+    terminal.record(
+        dry_run=True,
+        engines=[{"builder": one.builder, "target": one.target.name} for one in choice.to_build],
+        deferred=[one.command(str(bundle.path)) for one in choice.deferred],
+    )
+    terminal.say("nothing was built; without --dry-run this would be done:")
+    for planned in choice.to_build:
+        terminal.say(f"engine     {bundle.path / planned.stem(bundle.manifest.precision)}.engine")
+    _say_deferred(terminal, bundle.path, choice.deferred)
 
 
 def _say_deferred(terminal: Terminal, bundle: Path, deferred: Iterable[Deferred]) -> None:
