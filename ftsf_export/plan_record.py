@@ -7,7 +7,7 @@ that the same plan says the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ftsf_export.strict_json import Count, Sha256
 
@@ -121,14 +121,17 @@ class PlanRecord(PlanFigures):
     #: Compute capabilities ("8.6"); the nearest ones where the target's own cannot be compiled for here.
     compiled_for: tuple[str, ...]
     proxy: str  #: Why it stands for the target only in part; "" where it is the target's own.
-    batch: Count  #: Clips in one call.
-    expected_attentions: tuple[str, ...]  #: Modules whose attention was expected to become one kernel.
+    batch: Count | None  #: Clips in one call; None of a file that is in no bundle.
+    #: Modules whose attention was expected to become one kernel; of a file that is in no bundle, the nodes of all.
+    expected_attentions: tuple[str, ...]
     unfused_attentions: tuple[str, ...]  #: Those of them that did not.
     #: At each batch at which it was compiled: the least, the usual and the largest one.
     attentions_at_batch: tuple[AttentionsAtBatch, ...] = ()
     compiler_fp32: tuple[WidenedKernel, ...]  #: FP32 of the compiler's own choice.
     plugins: PlannedPlugins  #: What plugins would do.
-    trtexec: str  #: The equivalent command, to be typed inside the bundle.
+    trtexec: str  #: The equivalent command, to be typed inside the bundle; "" of an engine's layers.
+    #: Input -> the shape that it was compiled at, of an ONNX file that is in no bundle.
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

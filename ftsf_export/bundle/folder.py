@@ -18,7 +18,7 @@ from io import FileIO
 from operator import or_
 from pathlib import Path
 
-from ftsf_export.errors import BundleError, EnvironmentLacks
+from ftsf_export.errors import BundleError, EnvironmentLacks, UsageError
 
 
 def _flags(*names: str) -> int:
@@ -69,13 +69,21 @@ class Folder:
         *above, leaf = name.split("/")
         try:
             with self.below(above) as parent:
-                descriptor = os.open(leaf, _READ, dir_fd=parent)
+                descriptor = _regular(leaf, parent)
         except OSError as error:
             raise self._refusal(name, error) from error
-        # Asked before anything reads: FileIO takes no directory, and would leave it open.
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise BundleError(f"{self.path / name}: expected a regular file; write the bundle again")
+        with FileIO(descriptor) as stream:
+            yield stream
+
+    @contextmanager
+    def loose_file(self, leaf: str, shown: str) -> Iterator[FileIO]:
+        """The same of a file of this folder that is in no bundle. Raises UsageError, which calls it ``shown``."""
+        try:
+            descriptor = _regular(leaf, self.descriptor)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise UsageError(f"{shown}: a symbolic link; put the file itself there") from error
+            raise UsageError(f"{shown}: cannot be read: {error.strerror or error}") from error
         with FileIO(descriptor) as stream:
             yield stream
 
@@ -157,6 +165,16 @@ class Folder:
         if error.errno in (errno.ENXIO, errno.EISDIR):
             return BundleError(f"{path}: expected a regular file; write the bundle again")
         return BundleError(f"{path}: cannot be read: {error.strerror or error}")
+
+
+def _regular(leaf: str, parent: int) -> int:
+    """The descriptor of a regular file, open for reading. Raises OSError for whatever else is there."""
+    descriptor = os.open(leaf, _READ, dir_fd=parent)
+    # Asked before anything reads: FileIO takes no directory, and would leave it open.
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EISDIR, "no regular file")
+    return descriptor
 
 
 def flush_descriptor(descriptor: int) -> None:

@@ -75,7 +75,7 @@ def read_graph(reader: HashedReader) -> GraphContent:
 
     Raises UnreadableGraph for what is none, ForeignGraph for one that no export writes, and CutShort of the reader.
     """
-    walker = _Walker(reader)
+    walker = Walker(reader)
     graphs = 0
     for number, value in walker.contents(reader.size):
         if number == _MODEL_GRAPH:
@@ -105,7 +105,7 @@ class _Names:
 
 
 @dataclass
-class _Walker(Wire):
+class Walker(Wire):
     """Walks the messages below a ModelProto, one method a message."""
 
     external: list[ExternalData] = field(default_factory=list)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ftsf_export.engine.cards import Card
@@ -31,6 +31,23 @@ _MOVES = {"Resh", "Tran", "Slic", "Conc", "Move", "Repl", "Cast", "Gath", "Expa"
 _MOVING_KINDS = re.compile(r"reformat|shuffle|copy|slice|concat|noop|cast", re.IGNORECASE)
 
 
+@dataclass(frozen=True)
+class NodeNames:
+    """What nodes do and which modules they belong to, where their names do not tell: in a graph of somebody else's."""
+
+    modules: Mapping[str, Scope] = field(default_factory=dict)  #: Node -> its module.
+    operations: Mapping[str, str] = field(default_factory=dict)  #: Node -> its operator.
+
+    def module(self, node: str) -> Scope:
+        return self.modules.get(node, Scope.of_node(node))
+
+    def operation(self, node: str) -> str:
+        return self.operations.get(node) or next(reversed(Scope(node).parts), "")
+
+
+OUR_NAMES = NodeNames()
+
+
 @dataclass(frozen=True, kw_only=True)
 class KernelFacts:
     """One kernel, read."""
@@ -48,7 +65,7 @@ class KernelFacts:
         """The row that it belongs to. By module, the same module of all blocks is one row."""
         if view == "block":
             return self.module.region
-        return self.kind if view == "kind" else self.module.of_any_block
+        return self.kind if view == "kind" else self.module.of_any_layer
 
     def as_dict(self) -> dict[str, Any]:
         kernel = self.kernel
@@ -169,15 +186,17 @@ class Audit:
         )
 
 
-def audit(plan: Plan, products: Sequence[Product], *, card: Card | None) -> Audit:
+def audit(plan: Plan, products: Sequence[Product], *, card: Card | None, names: NodeNames = OUR_NAMES) -> Audit:
     """Read ``plan``, compiled at a static batch from a network with ``products``.
 
     Raises BuildError where sizes are not known: it was compiled with a dynamic batch, or its compiler keeps them.
     """
     work, unplaced = _placed(plan, products)
-    names = {product.node for product in products}
+    known = {product.node for product in products}
     return Audit(
-        kernels=tuple(_facts(kernel, flops, names, card) for kernel, flops in zip(plan.kernels, work, strict=True)),
+        kernels=tuple(
+            _facts(kernel, flops, known, card, names) for kernel, flops in zip(plan.kernels, work, strict=True)
+        ),
         memory=plan.memory,
         card=card,
         unplaced=unplaced,
@@ -209,7 +228,7 @@ def _placed(plan: Plan, products: Sequence[Product]) -> tuple[list[int], tuple[P
     return work, tuple(unplaced)
 
 
-def _facts(kernel: Kernel, flops: int, products: set[str], card: Card | None) -> KernelFacts:
+def _facts(kernel: Kernel, flops: int, products: set[str], card: Card | None, names: NodeNames) -> KernelFacts:
     moved = kernel.moved_bytes
     if moved is None:
         raise BuildError(f"{kernel.name}: its plan does not tell its sizes: compile the plan at one batch")
@@ -217,8 +236,8 @@ def _facts(kernel: Kernel, flops: int, products: set[str], card: Card | None) ->
     least_s, limited_by = (None, "") if card is None else card.least_s(moved, flops, runs_in)
     return KernelFacts(
         kernel=kernel,
-        kind=kind_of(kernel),
-        module=scope_served(kernel, products),
+        kind=kind_of(kernel, names),
+        module=scope_served(kernel, products, names),
         moved_bytes=moved,
         flops=flops,
         runs_in=runs_in,
@@ -227,13 +246,13 @@ def _facts(kernel: Kernel, flops: int, products: set[str], card: Card | None) ->
     )
 
 
-def kind_of(kernel: Kernel) -> str:
+def kind_of(kernel: Kernel, names: NodeNames = OUR_NAMES) -> str:
     """What a kernel is for: the costliest thing in it, in the order of ``KINDS``."""
     if kernel.is_attention:
         return "attention"
     if kernel.is_product:
         return "product"
-    if any(Scope(node).parts[-1].startswith("LayerNormalization") for node in kernel.nodes):
+    if any(names.operation(node).startswith("LayerNormalization") for node in kernel.nodes):
         return "norm"
     operations = kernel.operations
     # A long name is cut short and ends in Etc: what it hides may compute.
@@ -241,9 +260,9 @@ def kind_of(kernel: Kernel) -> str:
     return "copy" if moves else "pointwise"
 
 
-def scope_served(kernel: Kernel, products: Iterable[str] = ()) -> Scope:
+def scope_served(kernel: Kernel, products: Iterable[str] = (), names: NodeNames = OUR_NAMES) -> Scope:
     """The module of its product, or else of most of its nodes."""
     known = set(products)
     nodes = [node for node in kernel.nodes if node in known] or list(kernel.nodes)
-    modules = Counter(Scope.of_node(node) for node in nodes)
+    modules = Counter(map(names.module, nodes))
     return modules.most_common(1)[0][0] if modules else ELSEWHERE

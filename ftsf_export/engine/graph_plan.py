@@ -51,7 +51,7 @@ def read_engine(
     ``others``: plans of the same graph at other batches, for the gate on attentions. Raises BuildError where the plan
     does not tell its sizes.
     """
-    proxy = _proxy(engine, asked)
+    proxy = proxy_of(engine, asked)
     request, precision = engine.request, manifest.precision
     islands = tuple(island.scope for island in manifest.graph.islands)
     read = audit(engine.plan, engine.products, card=card_of(asked))
@@ -86,9 +86,7 @@ def read_engine(
             nodes_along=manifest.graph.plugins.along,
             attentions=attention_costs(read, manifest.model, precision, batch, class_tail=tail),
         ),
-        trtexec=trtexec_command(
-            ONNX_NAME, input_name=request.graph.input_name, shape=request.profile()[1], dynamic=dynamic
-        ),
+        trtexec=trtexec_command(ONNX_NAME, {request.graph.input_name: request.profile()[1]} if dynamic else {}),
     )
     about = (request.builder, asked.name, f"{asked.name}, {proxy}" if proxy else "")
     verdicts = _verdicts(read, engine, islands, tuple(fusions.values()), graph, about)
@@ -120,7 +118,8 @@ def _verdicts(
     return tuple(found)
 
 
-def _proxy(engine: Engine, asked: Target) -> str:
+def proxy_of(engine: Engine, asked: Target) -> str:
+    """What an engine that was compiled in place of another target's stands in for; "" for the target's own."""
     own = engine.request.target
     if own.capabilities == asked.capabilities:
         return ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fast_timesformer.rules import wrong_fields
@@ -39,6 +40,9 @@ class GraphFacts:
     clip_shape: tuple[int, ...]  #: Of the input without the batch (F, C, H, W).
     islands: tuple[str, ...] = ()  #: Scopes that stay in FP32.
     plugins: str = ""  #: The attention mechanism whose attentions are nodes for plugins; "" where none are.
+    #: Input -> its one shape, of a graph that no export wrote; of an export's it is empty, and the three fields above
+    #: say what its input is.
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def operations(self, builder: str) -> tuple[str, ...]:
         """Names of the plugins' operations that ``builder`` is to know; none where it compiles the nodes' functions:
@@ -51,6 +55,12 @@ class GraphFacts:
     def at_batch(self, clips: int) -> GraphFacts:
         """The same at one number of clips alone."""
         return replace(self, batch=BatchRange(clips, clips, clips))
+
+    @classmethod
+    def of_any(cls, onnx_path: Path, shapes: Mapping[str, tuple[int, ...]]) -> GraphFacts:
+        """Of a graph that no export wrote; its types are in it, and nothing is known that was asked of them."""
+        one = BatchRange(1, 1, 1)
+        return cls(onnx_path=onnx_path, precision="", batch=one, input_name="", clip_shape=(), shapes=shapes)
 
     @classmethod
     def of_manifest(cls, manifest: Manifest, onnx_path: Path, batch: BatchRange | None = None) -> GraphFacts:
@@ -101,15 +111,22 @@ class BuildRequest:
     @property
     def title(self) -> str:
         """What is built, to begin a message with."""
-        return f"builder {self.builder}, target {self.target.name}, {self.graph.precision}"
+        said = (f"builder {self.builder}", f"target {self.target.name}", self.graph.precision)
+        return ", ".join(filter(None, said))
 
     @property
     def log_path(self) -> Path:
         """The builder's verbose log: in the folder that was asked for, else beside the engine."""
         return (self.options.log_folder or self.output.parent) / f"{self.output.stem}.log"
 
+    def profiles(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]:
+        """Input -> its least, usual and largest shape."""
+        if self.graph.shapes:
+            return {name: (shape, shape, shape) for name, shape in self.graph.shapes.items()}
+        return {self.graph.input_name: self.profile()}
+
     def profile(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        """Least, usual and largest shape of the input."""
+        """Least, usual and largest shape of an export's one input."""
         graph = self.graph
         sizes = (graph.batch.minimum, graph.batch.optimum, graph.batch.maximum)
         low, usual, high = ((clips, *graph.clip_shape) for clips in sizes)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
-def trtexec_command(onnx_path: str, *, input_name: str, shape: Sequence[int], dynamic: bool) -> str:
+def trtexec_command(onnx_path: str, shapes: Mapping[str, Sequence[int]]) -> str:
     """One line for a shell on the target (TensorRT 10 or later): compiles ``onnx_path``, tells its layers, no more.
 
-    ``shape`` is given only where the graph is ``dynamic``: trtexec refuses to be told the shape of a static one.
+    ``shapes``: of the inputs with a dynamic shape alone, for trtexec refuses to be told that of a static one.
     """
     words = ["trtexec", f"--onnx={onnx_path}", "--stronglyTyped", "--noTF32"]
-    if dynamic:
-        words.append(f"--shapes={input_name}:{'x'.join(map(str, shape))}")
+    if shapes:
+        words.append("--shapes=" + ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in shapes.items()))
     words += ["--profilingVerbosity=detailed", "--dumpLayerInfo", "--exportLayerInfo=layers.json", "--skipInference"]
     return shlex.join(words)

@@ -104,7 +104,7 @@ def _parsed(trt: Any, order: BuildRequest) -> tuple[Any, Any, Any]:
         builder, network, parser = network_from_onnx_path(str(order.graph.onnx_path), strongly_typed=strongly_typed)
     if network.num_outputs == 0 or network.num_inputs == 0:
         raise UsageError(f"{order.title}: the file holds no graph with inputs and outputs")
-    _settle_input(network, order)
+    _settle_inputs(network, order)
     _let_attentions_decompose(trt, network)
     return builder, network, parser
 
@@ -159,31 +159,33 @@ def _let_attentions_decompose(trt: Any, network: Any) -> None:
             layer.attention.decomposable = True
 
 
-def _settle_input(network: Any, order: BuildRequest) -> None:
-    """Check the input against the request. A profile of one shape leaves nothing dynamic: the compiler then sees every
+def _settle_inputs(network: Any, order: BuildRequest) -> None:
+    """Check the inputs against the request. A profile of one shape leaves nothing dynamic: the compiler then sees every
     size, and so does its plan."""
     inputs = {tensor.name: tensor for tensor in map(network.get_input, range(network.num_inputs))}
-    if order.graph.input_name not in inputs:
-        raise UsageError(
-            f"{order.title}: input: expected {order.graph.input_name!r}, the graph has {', '.join(inputs)}"
-        )
-    shape = tuple(inputs[order.graph.input_name].shape)
-    profile = order.profile()
-    for wanted in profile:
-        fits = len(wanted) == len(shape) and all(has in (-1, want) for has, want in zip(shape, wanted, strict=True))
-        if not fits:
-            fixed = "; the graph's batch is fixed: export it again with --batch" if shape[0] != -1 else ""
-            which = f"{order.title}: input {order.graph.input_name!r}"
-            raise UsageError(f"{which}: expected {list(wanted)}, the graph has {list(shape)}{fixed}")
-    if len(set(profile)) == 1:
-        inputs[order.graph.input_name].shape = profile[0]
+    profiles = order.profiles()
+    if inputs.keys() != profiles.keys():
+        names = " and ".join(map(repr, profiles))
+        raise UsageError(f"{order.title}: input: expected {names}, the graph has {', '.join(inputs)}")
+    for name, profile in profiles.items():
+        shape = tuple(inputs[name].shape)
+        for wanted in profile:
+            fits = len(wanted) == len(shape) and all(has in (-1, want) for has, want in zip(shape, wanted, strict=True))
+            if not fits:
+                fixed = "; the graph's batch is fixed: export it again with --batch"
+                mend = fixed if order.graph.input_name and shape[:1] != (-1,) else ""
+                got = f"expected {list(wanted)}, the graph has {list(shape)}{mend}"
+                raise UsageError(f"{order.title}: input {name!r}: {got}")
+        if len(set(profile)) == 1:
+            inputs[name].shape = profile[0]
 
 
 def _configured(trt: Any, order: BuildRequest, builder: Any, network: Any, tell: Tell) -> Any:
     from polygraphy.backend.trt import CreateConfig, Profile
 
     profile = Profile()
-    profile.add(order.graph.input_name, *order.profile())
+    for name, shapes in order.profiles().items():
+        profile.add(name, *shapes)
     pools = (
         {} if order.options.workspace_mib is None else {trt.MemoryPoolType.WORKSPACE: order.options.workspace_mib << 20}
     )

@@ -92,7 +92,7 @@ def export_onnx(model: FastTimeSformer, options: GraphOptions) -> OnnxModel:
 
 def _islands(graph: ir.Graph, form: ExportForm, functions: Sequence[ir.Function]) -> tuple[Island, ...]:
     """One entry for the same module of all blocks: ``blocks.*.spatial.attn.core``."""
-    reasons = {scope.of_any_block: reason for scope, reason in islands_of(form).items()}
+    reasons = {scope.of_any_layer: reason for scope, reason in islands_of(form).items()}
     modules = [scope_of(node) for node in graph]
     bodies = {function.name: [scope_of(node) for node in function] for function in functions}
     modules += [scope_of(node) / inner for node in graph for inner in bodies.get(node.op_type, ())]

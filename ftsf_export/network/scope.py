@@ -80,14 +80,23 @@ class Scope(str):
         return ANY_BLOCK.match(self)
 
     @property
-    def of_any_block(self) -> Scope:
-        """The same place of every block, ``blocks.*.spatial.attn``; outside the blocks this place."""
-        return self if self.block is None else self.moved(self.block, ANY_BLOCK)
+    def layer(self) -> Scope | None:
+        """The outermost numbered module that holds this place: a block, or ``encoder.layer.3`` of somebody else's
+        model; None where no part is a number."""
+        above = list(takewhile(lambda part: not part.isdecimal(), self.parts))
+        return None if len(above) == len(self.parts) else Scope(".".join(self.parts[: len(above) + 1]))
+
+    @property
+    def of_any_layer(self) -> Scope:
+        """The same place of every layer, ``blocks.*.spatial.attn``; outside of them this place."""
+        if self.layer is None:
+            return self
+        return self.moved(self.layer, Scope(".".join((*self.layer.parts[:-1], _ANY))))
 
     @property
     def region(self) -> Scope:
-        """The block that holds this place; outside the blocks its first part, ``patch_embed`` or ``head``."""
-        return self.block or Scope(".".join(self.parts[:1]))
+        """The layer that holds this place; outside of them its first part, ``patch_embed`` or ``head``."""
+        return self.layer or Scope(".".join(self.parts[:1]))
 
 
 WHOLE = Scope()

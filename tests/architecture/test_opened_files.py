@@ -23,6 +23,7 @@ OPENED = {
 # Files of ours alone: in a folder that this process made, and nobody else's may enter.
 OURS = {
     "bundle/copies.py": 1,  # the private copy
+    "bundle/onnx_file.py": 2,  # the private copy
     "bundle/files.py": 3,  # what an export has just written
     "bundle/update.py": 1,  # an engine on its way into the bundle
     "engine/builder.py": 1,  # the compiler's log

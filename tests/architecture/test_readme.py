@@ -18,7 +18,8 @@ from ftsf_export.precision import PRECISIONS, offered
 
 ROOT = Path(__file__).parents[2]
 # Options of others that the pages name: click's own, those of scripts, and of Python's venv.
-OTHERS_OPTIONS = {"--help", "--sweep", "--bundle", "--system-site-packages"}
+# Of scripts, of pip's venv, and of trtexec, whose names have capitals.
+OTHERS_OPTIONS = {"--help", "--sweep", "--bundle", "--system-site-packages", "--export", "--profiling", "--shapes"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

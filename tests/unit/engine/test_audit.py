@@ -152,7 +152,7 @@ def test_the_nearest_capability_stands_in() -> None:
 
 def test_trtexec_is_told_a_shape_only_where_the_graph_is_dynamic() -> None:
     def line(dynamic: bool) -> str:
-        return trtexec_command("model.onnx", input_name="clip", shape=(2, 8, 3, 32, 32), dynamic=dynamic)
+        return trtexec_command("model.onnx", {"clip": (2, 8, 3, 32, 32)} if dynamic else {})
 
     assert "--shapes=clip:2x8x3x32x32" in line(True)
     assert "--shapes" not in line(False)

@@ -53,8 +53,8 @@ def test_names_are_built_from_places() -> None:
 def test_the_block_of_a_place() -> None:
     place = TEMPORAL.attention(10)
     assert place == "blocks.10.temporal.attn"
-    assert (place.block, place.of_any_block, place.region) == ("blocks.10", TEMPORAL.attention("*"), "blocks.10")
-    assert (HEAD.block, HEAD.of_any_block, (HEAD / "x").region) == (None, HEAD, HEAD)
+    assert (place.block, place.of_any_layer, place.region) == ("blocks.10", TEMPORAL.attention("*"), "blocks.10")
+    assert (HEAD.block, HEAD.of_any_layer, (HEAD / "x").region) == (None, HEAD, HEAD)
     assert WHOLE.region == WHOLE
 
 
