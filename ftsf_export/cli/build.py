@@ -59,24 +59,28 @@ def command(
     """
     from ftsf_export.cli.summary import bundle_facts, say_weights
     from ftsf_export.engine.request import BuildOptions
-    from ftsf_export.pipeline.build_bundle import build, planned_build
+    from ftsf_export.pipeline.build_bundle import build, build_warnings, planned_build
     from ftsf_export.verdict import raise_for_failed
 
     sizes = None if batch is None else BatchRange.parse(batch)
     asked: dict[str, Any] = {"builder": builder, "targets": targets, "batch": sizes}
     if dry_run:
-        _say_plan(terminal, *planned_build(bundle, **asked))
+        opened, choice = planned_build(bundle, **asked)
+        _say_plan(terminal, opened, choice)
+        most = (sizes or opened.manifest.batch).maximum
+        terminal.warnings(build_warnings(opened.manifest, (), choice.deferred, most))
         return
     with terminal.progress() as on_progress:
         result = build(bundle, **asked, options=BuildOptions(**options), on_progress=on_progress)
     if result.stale:
         terminal.note(f"the bundle's report stays as it was: {result.stale}")
-    terminal.record(**bundle_facts(result.bundle), deferred=list(result.commands))
+    terminal.record(**bundle_facts(result.bundle), deferred=list(result.commands), warnings=list(result.warnings))
     say_weights(terminal, result.bundle.manifest.weights, result.bundle.manifest.model)
     for one in result.built:
         terminal.say(f"engine     {result.bundle.path / one.entry.file}  ({one.engine.build_seconds:.1f} s)")
         terminal.verdict(one.verdict)
     _say_deferred(terminal, result.bundle.path, result.deferred)
+    terminal.warnings(result.warnings)
     raise_for_failed(result.verdicts)
 
 

@@ -34,6 +34,8 @@ def command(terminal: Terminal, wanted: str | None) -> None:
     _say_commands(terminal, diagnosis)
     for problem in diagnosis.problems:
         terminal.say(f"problem: {problem}", style="yellow")
+    for warning in diagnosis.warnings:
+        terminal.say(f"in some graphs: {warning}", style="yellow")
     if wanted is not None:
         require_command(diagnosis, wanted)
 

@@ -45,5 +45,7 @@ def command(terminal: Terminal, /, bundle: Path, **options: Any) -> None:
     if result.unrecorded:
         terminal.record(verdicts=plain(result.verdicts))
         terminal.note(f"the verdicts are not in the bundle: {result.unrecorded}")
+    terminal.record(warnings=list(result.warnings))
+    terminal.warnings(result.warnings)
     if not result.passed:
         raise GateFailed(result.reason)

@@ -14,6 +14,7 @@ from ftsf_export.doctor.commands import Readiness, needs_of_commands, readiness
 from ftsf_export.doctor.machine import Machine, this_machine
 from ftsf_export.doctor.packages import ONNX_RUNTIMES, Finding, VersionOf, conflicts, find_packages, required_packages
 from ftsf_export.errors import EnvironmentLacks, RunError, UsageError
+from ftsf_export.known_faults import Stack, warnings_for
 from ftsf_export.process.parent import Ending, run_in_child
 
 _PROBE_TIMEOUT_S = 60.0
@@ -57,6 +58,7 @@ class Diagnosis:
     probes: Mapping[str, ProbeResult]  #: The driver, and every library that is installed, by name.
     problems: tuple[str, ...]  #: Faults to mend, one sentence each; what merely is not there is none.
     commands: tuple[Readiness, ...]  #: Every command with what it lacks here.
+    warnings: tuple[str, ...] = ()  #: What others have met with this TensorRT on these GPUs, in some graphs.
 
     @property
     def gpus(self) -> tuple[Mapping[str, Any], ...]:
@@ -83,6 +85,7 @@ class Diagnosis:
             ],
             "libraries": {name: {"problem": p.problem, **p.answer} for name, p in self.probes.items()},
             "problems": list(self.problems),
+            "warnings": list(self.warnings),
             "commands": [{**asdict(c), "ready": c.ready} for c in self.commands],
         }
 
@@ -131,7 +134,17 @@ def examine(
         probes=results,
         problems=(*unfit.values(), *conflicts(version_of), *_broken(results)),
         commands=readiness(_abilities(packages, results), needs, {**unfit, **_unfit_abilities(unfit)}),
+        warnings=_warnings(results),
     )
+
+
+def _warnings(results: Mapping[str, ProbeResult]) -> tuple[str, ...]:
+    """By release and GPU alone: what is in the graphs is not known here."""
+    version = results["tensorrt"].answer.get("version", "") if "tensorrt" in results else ""
+    capabilities = tuple(dict.fromkeys(gpu["compute_capability"] for gpu in results["driver"].answer.get("gpus", ())))
+    if not capabilities:
+        return ()
+    return warnings_for(Stack(tensorrt=version, capabilities=capabilities))
 
 
 def _abilities(packages: tuple[Finding, ...], results: Mapping[str, ProbeResult]) -> set[str]:

@@ -12,6 +12,7 @@ from ftsf_export.disk import scratch_folder
 from ftsf_export.engine.builder import Engine, build_engine
 from ftsf_export.engine.choice import BuildPlanChoice, BuildTools, Deferred, EngineToBuild, resolve
 from ftsf_export.engine.request import USUAL_OPTIONS, BuildOptions, BuildRequest, GraphFacts
+from ftsf_export.engine.stacks import engine_warnings
 from ftsf_export.engine.types import judge_types
 from ftsf_export.errors import EnvironmentLacks, UsageError
 from ftsf_export.network.gates import engine_types
@@ -49,6 +50,9 @@ class BuildResult:
     built: tuple[BuiltEngine, ...]  #: What was built here.
     deferred: tuple[Deferred, ...]  #: What has to be built elsewhere.
     stale: str = ""  #: Why the bundle's report stays as it was; "" where it shows the engines.
+    #: What others have met with such engines: of those that were built, and of those that are left to machines whose
+    #: TensorRT is known.
+    warnings: tuple[str, ...] = ()
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -100,7 +104,22 @@ def build(
             bundle = record(bundle, engine=one.entry, files=files, verdicts=[one.verdict], by="build")
             built.append(one)
     bundle, stale = refresh_report(bundle, engines=figures_of(built))
-    return BuildResult(bundle=bundle, built=tuple(built), deferred=choice.deferred, stale=stale)
+    most = (batch or bundle.manifest.batch).maximum
+    warnings = build_warnings(bundle.manifest, built, choice.deferred, most)
+    return BuildResult(bundle=bundle, built=tuple(built), deferred=choice.deferred, stale=stale, warnings=warnings)
+
+
+def build_warnings(
+    manifest: Manifest, built: Iterable[BuiltEngine], deferred: Iterable[Deferred], most_clips: int
+) -> tuple[str, ...]:
+    """What others have met with such engines, whose largest batch is ``most_clips``."""
+    here = [(one.entry.builder, one.engine.builder_version, one.entry.compute_capabilities) for one in built]
+    there = [("tensorrt", one.target.tensorrt, one.target.capabilities) for one in deferred]
+    found = [
+        engine_warnings(manifest, builder=builder, version=version, capabilities=capabilities, most_clips=most_clips)
+        for builder, version, capabilities in (*here, *there)
+    ]
+    return tuple(dict.fromkeys(warning for warnings in found for warning in warnings))
 
 
 def planned_build(

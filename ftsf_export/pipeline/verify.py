@@ -13,6 +13,7 @@ from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle, EngineEntry
 from ftsf_export.bundle.golden import Golden
 from ftsf_export.config import RUNNERS, BatchRange
 from ftsf_export.doctor.packages import RUNS_GRAPHS, lacking_modules
+from ftsf_export.engine.stacks import engine_warnings
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks, OutputError, UsageError, install_command
 from ftsf_export.network.gates import parity_graph
 from ftsf_export.parity.engines import judge_engine
@@ -38,6 +39,7 @@ class VerifyResult:
     #: Why the verdicts could not be written into the bundle; "" when they were, or were not to be.
     unrecorded: str = ""
     stale: str = ""  #: Why the bundle's report stays as it was; "" where it shows the verdicts.
+    warnings: tuple[str, ...] = ()  #: What others have met with engines like the bundle's.
 
     @property
     def failing(self) -> tuple[Verdict, ...]:
@@ -92,7 +94,14 @@ def verify(
         bundle, problem = _recorded(bundle, verdicts)
         if not problem:
             bundle, stale = refresh_report(bundle)
-    return VerifyResult(bundle=bundle, verdicts=tuple(verdicts), unjudged=unjudged, unrecorded=problem, stale=stale)
+    return VerifyResult(
+        bundle=bundle,
+        verdicts=tuple(verdicts),
+        unjudged=unjudged,
+        unrecorded=problem,
+        stale=stale,
+        warnings=_warnings(bundle),
+    )
 
 
 def _not_judged_anew(bundle: Bundle, verdicts: list[Verdict]) -> tuple[Verdict, ...]:
@@ -172,13 +181,32 @@ def _engine_verdicts(
     ]
 
 
+def _sidecar(bundle: Bundle, engine: EngineEntry) -> Sidecar:
+    source = f"{bundle.path}: {engine.sidecar}"
+    return structured(json_from_bytes(bundle.read(engine.sidecar), source), Sidecar, source)
+
+
+def _warnings(bundle: Bundle) -> tuple[str, ...]:
+    found = [
+        engine_warnings(
+            bundle.manifest,
+            builder=engine.builder,
+            version=_sidecar(bundle, engine).builder_version,
+            capabilities=engine.compute_capabilities,
+            most_clips=_profile(bundle, engine).maximum,
+        )
+        for engine in bundle.engines
+    ]
+    return tuple(dict.fromkeys(warning for warnings in found for warning in warnings))
+
+
 def _profile(bundle: Bundle, engine: EngineEntry) -> BatchRange:
     """How many clips the engine takes in a call, which may be fewer or more than the bundle's own numbers."""
-    source = f"{bundle.path}: {engine.sidecar}"
-    sidecar = structured(json_from_bytes(bundle.read(engine.sidecar), source), Sidecar, source)
+    sidecar = _sidecar(bundle, engine)
     clips = [shape[0] for name in ("min", "opt", "max") if (shape := sidecar.profile.get(name))]
     if len(clips) != 3 or BatchRange(*clips).problem():
-        raise BundleError(f"{source}: profile: expected a shape as min, opt and max, got {dict(sidecar.profile)}")
+        where = f"{bundle.path}: {engine.sidecar}"
+        raise BundleError(f"{where}: profile: expected a shape as min, opt and max, got {dict(sidecar.profile)}")
     return BatchRange(*clips)
 
 

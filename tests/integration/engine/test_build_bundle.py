@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,18 @@ def test_an_engine_that_is_not_told_of_is_kept_with_an_open_verdict(
     sidecar = json.loads((bundle.path / entry.sidecar).read_bytes())
     assert sidecar["moved_bytes"] is None
     assert "takes no input of shape [2, 2, 1, 32, 64]" in sidecar["problem"]
+
+
+def test_what_others_met_on_the_machine_that_builds_is_a_warning(make_bundle: MakeBundle) -> None:
+    """JetPack 6 has TensorRT 10.3 on compute capability 8.7; what builds for RTX here is another compiler."""
+    bundle = make_bundle()
+    manifest = replace(bundle.manifest, model=replace(bundle.manifest.model, attn_mechanism="regular"))
+    (bundle.path / "manifest.json").write_bytes(manifest.to_bytes())
+    warnings = build(bundle.path, targets=["rtx-30", "jetson-orin"], tools=LAPTOP).warnings
+    assert len(warnings) == 1
+    assert "TensorRT 10.3, compute capability 8.7" in warnings[0]
+    assert "/issues/4558" in warnings[0]
+    assert build(bundle.path, targets=["rtx-30"], tools=LAPTOP).warnings == ()
 
 
 def test_a_target_that_builds_its_own_engine_leaves_the_bundle_as_it_is(make_bundle: MakeBundle) -> None:

@@ -111,6 +111,7 @@ def with_engine(
     builder: str = "tensorrt",
     capabilities: tuple[str, ...] = (HERE,),
     batch: tuple[int, int, int] = (1, 1, 1),
+    version: str = "11.4.0",
 ) -> EngineEntry:
     """Puts an engine into the bundle that only a played GPU can run."""
     engine = root.parent / "plan"
@@ -125,15 +126,15 @@ def with_engine(
         compute_capabilities=capabilities,
         sha256=sha256_of(engine),
     )
-    sidecar = bytes_from_json(plain(sidecar_of(entry, batch)))
+    sidecar = bytes_from_json(plain(sidecar_of(entry, batch, version)))
     record(Bundle.open(root), engine=entry, files={entry.file: engine, entry.sidecar: sidecar})
     return entry
 
 
-def sidecar_of(entry: EngineEntry, batch: tuple[int, int, int]) -> Sidecar:
+def sidecar_of(entry: EngineEntry, batch: tuple[int, int, int], version: str) -> Sidecar:
     """As ``ftsf build`` writes it, of an engine whose profile is ``batch``."""
     return Sidecar(
-        builder=entry.builder, builder_version="11.4.0", target=entry.target, precision=entry.precision,
+        builder=entry.builder, builder_version=version, target=entry.target, precision=entry.precision,
         compute_capabilities=entry.compute_capabilities, sha256=entry.sha256, size_bytes=4, input="clip",
         profile=dict(zip(("min", "opt", "max"), ((clips, 2, 3, 32, 32) for clips in batch), strict=True)),
         tf32=False, plugins="", kernels=0, layer_types={}, moved_bytes=None, fused_attentions=0,
@@ -221,6 +222,21 @@ def test_an_engine_is_judged_at_the_batches_of_its_own_profile(bundle: MakeBundl
     record(Bundle.open(root), engine=entry, files={entry.file: b"plan", entry.sidecar: b'{"profile": {}}'})
     with pytest.raises(BundleError, match=r"tensorrt-l4-fp16\.json: "):
         verify(root, runner="tensorrt", record=False)
+
+
+def test_an_engine_of_a_release_that_is_known_to_be_wrong_is_warned_of(
+    bundle: MakeBundle, gpu: Callable[..., None]
+) -> None:
+    root = bundle("regular", "fp16")
+    with_engine(root, version="10.7.0")
+    gpu(root)
+    result = verify(root, record=False)
+    assert result.passed
+    (warning,) = result.warnings
+    assert "TensorRT 10.7.0, compute capability 8.9" in warning
+    assert "issues/4333" in warning
+    with_engine(root)
+    assert verify(root, record=False).warnings == ()
 
 
 def test_with_an_engine_judged_onnx_runtime_may_be_missing(

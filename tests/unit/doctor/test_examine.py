@@ -97,6 +97,19 @@ def test_a_gpu_and_an_engine_library_make_bench_unlimited_but_for_nvml() -> None
     assert diagnosis.gpus[0]["name"] == "NVIDIA L4"
 
 
+def test_a_release_that_is_known_to_be_wrong_on_this_gpu_is_a_warning_and_no_fault() -> None:
+    bad = ProbeResult("tensorrt", "", {"version": "10.7.0.23"})
+    diagnosis, _ = diagnose({**CORE, **ONNX, "tensorrt": "10.7.0.23"}, L4, bad)
+    (warning,) = diagnosis.warnings
+    assert "TensorRT 10.7.0.23, compute capability 8.9" in warning
+    assert "https://github.com/NVIDIA/TensorRT/issues/4333" in warning
+    assert "prove the engine on that GPU with ftsf verify" in warning
+    assert diagnosis.as_dict()["warnings"] == [warning]
+    assert not any("4333" in problem for problem in diagnosis.problems)
+    other, _ = diagnose({**CORE, **ONNX, "tensorrt": "10.7.0.23"}, bad)
+    assert other.warnings == ()
+
+
 def test_a_driver_without_a_gpu_is_no_gpu() -> None:
     diagnosis, _ = diagnose(
         {**CORE, "tensorrt": "11.1"}, ProbeResult("driver", "", {"cuda_version": "13.0", "gpus": []})
@@ -113,7 +126,7 @@ def test_a_library_of_jetpack_has_no_metadata_and_still_counts() -> None:
 def test_json_form() -> None:
     diagnosis, _ = diagnose({**CORE, **ONNX}, L4)
     data = json.loads(json.dumps(diagnosis.as_dict()))
-    assert set(data) == {"machine", "packages", "libraries", "problems", "commands"}
+    assert set(data) == {"machine", "packages", "libraries", "problems", "commands", "warnings"}
     torch = next(package for package in data["packages"] if package["name"] == "torch")
     assert (torch["version"], torch["usable"], torch["install"]) == (None, False, "pip install 'ftsf-export[export]'")
     assert data["libraries"]["driver"]["gpus"][0]["compute_capability"] == "8.9"
