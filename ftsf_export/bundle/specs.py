@@ -85,12 +85,16 @@ class Preprocessing:
     #: ``frames`` equal parts of the video; "spread": evenly over ``frames * stride`` thirtieths of a second from the
     #: start.
     sampling: Annotated[str, choice(STRIDE, SEGMENTS, SPREAD)] = STRIDE
+    #: Height and width of a box at the centre, of which the crop is the upper left part; None: it is the crop itself.
+    box: tuple[Positive, Positive] | None = None
     color_order: Annotated[str, choice(RGB, BGR)] = RGB  #: Order of the channels of the clip.
     #: Whose arithmetic resizes and crops: "pillow" (antialiased, as Hugging Face), "torch" or "opencv" (neither is;
     #: as facebookresearch/TimeSformer and as mmaction2).
     resizer: Annotated[str, choice(PILLOW, TORCH, OPENCV)] = PILLOW
 
     def __post_init__(self) -> None:
+        if self.box is not None and min(self.box[0] - self.crop[0], self.box[1] - self.crop[1]) < 0:
+            raise ValueError(f"box: expected at least the crop {list(self.crop)}, got {list(self.box)}")
         if self.resizer != PILLOW and self.resample != "bilinear":
             raise ValueError(f"resample: {self.resizer} resizes bilinearly alone, got {self.resample!r}")
         if len(self.mean) != len(self.std):

@@ -19,7 +19,7 @@ from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.bundle.specs import SPREAD, TORCH
 from ftsf_export.checkpoint.dataset import names_something
-from ftsf_export.checkpoint.found import Found, check_bounds
+from ftsf_export.checkpoint.found import Found, check_bounds, mlp_fields
 from ftsf_export.checkpoint.huggingface import PRETRAINED
 from ftsf_export.checkpoint.names import facebook_origins
 from ftsf_export.checkpoint.stated import Stated
@@ -120,7 +120,7 @@ def _architecture(
 ) -> tuple[TimeSformerConfig, tuple[str, ...]]:
     dim, depth, patch, hidden, qkv_bias = _network(tensors)
     channels = _shape(tensors, _MARK, 4)[1]
-    rows = math.isqrt(_shape(tensors, "pos_embed", 3)[1] - 1)
+    rows, columns = _grid(tensors, config, patch)
     warnings: tuple[str, ...] = ()
     if "time_embed" in tensors.shapes:
         frames = _shape(tensors, "time_embed", 3)[1]
@@ -131,20 +131,19 @@ def _architecture(
         frames = stated or FRAMES
         if not stated:
             warnings = (f"{tensors.path.name} does not say for how many frames it was trained: {FRAMES} are taken",)
-    side = rows * patch
     try:
         model = TimeSformerConfig(
             frames=frames,
             channels=channels,
-            height=side,
-            width=side,
+            height=rows * patch,
+            width=columns * patch,
             num_classes=_shape(tensors, "head.weight", 2)[0],
             dim=dim,
             patch_size=patch,
             depth=depth,
             heads=untold.heads,
             dim_head=dim // untold.heads,
-            mlp_mult=max(1, hidden // dim),
+            **mlp_fields(hidden, dim),
             attn_type=attn_type,
             qkv_bias=qkv_bias,
             norm_eps=untold.norm_eps,
@@ -153,6 +152,21 @@ def _architecture(
     except ValueError as error:
         raise UsageError(f"checkpoint: {tensors.path}: its shapes are not those of a TimeSformer: {error}") from error
     return model, warnings
+
+
+def _grid(tensors: TensorFile, config: ExportConfig, patch: int) -> tuple[int, int]:
+    """Rows and columns of patches: square where the number of positions is, else those of the size that was given."""
+    patches = _shape(tensors, "pos_embed", 3)[1] - 1
+    side = math.isqrt(patches)
+    if side * side == patches:
+        return side, side
+    grid = (config.size.height // patch, config.size.width // patch)
+    if "size" not in config.given or grid[0] * grid[1] != patches:
+        raise UsageError(
+            f"checkpoint: {tensors.path}: positions of {patches} patches of {patch} px, which make no square: give the "
+            f"frames that it was trained with, --size HEIGHTxWIDTH of {patches} patches"
+        )
+    return grid
 
 
 def _shape(tensors: TensorFile, name: str, rank: int) -> tuple[int, ...]:

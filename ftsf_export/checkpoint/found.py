@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import CheckpointWeights, Preprocessing
@@ -16,7 +17,7 @@ _SHOWN = 3
 # What a configuration may ask for at most. Somebody else's file must not decide how much memory this process takes.
 MOST = {
     "frames": 4096, "channels": 64, "height": 8192, "width": 8192, "num_classes": 1_000_000, "dim": 16384,
-    "patch_size": 1024, "depth": 512, "num_heads": 1024, "dim_head": 4096, "mlp_mult": 64, "num_features": 65536,
+    "patch_size": 1024, "depth": 512, "num_heads": 1024, "dim_head": 4096, "hidden_dim": 2**20, "num_features": 65536,
 }  # fmt: skip
 # PIL.Image.Resampling, by number.
 FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
@@ -85,6 +86,11 @@ class Checkpoint:
 def said_field(model: TimeSformerConfig, name: str) -> str:
     """A field of ``model`` as people read it: "heads 3 of width 64", "norm_eps 1e-06"."""
     return f"heads {model.num_heads} of width {model.dim_head}" if name == "heads" else f"{name} {getattr(model, name)}"
+
+
+def mlp_fields(hidden: int, dim: int) -> dict[str, Any]:
+    """The fields of an architecture whose MLP is ``hidden`` wide."""
+    return {"mlp_dim": hidden} if hidden % dim else {"mlp_mult": hidden // dim}
 
 
 def check_bounds(config: TimeSformerConfig, path: Path) -> None:

@@ -6,13 +6,16 @@ moment is written down. ``huggingface_hub`` downloads them into its cache and go
 
 from __future__ import annotations
 
+import fnmatch
 import io
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftsf_export.checkpoint.huggingface import CONFIG_NAME, PROCESSOR_NAMES, WEIGHT_NAMES
+from ftsf_export.checkpoint.huggingface import CONFIG_NAME, PROCESSOR_NAMES, WEIGHT_NAMES, is_directory
+from ftsf_export.checkpoint.shards import SUFFIX
 from ftsf_export.checkpoint.tensors import MAX_FILE_BYTES
 from ftsf_export.errors import EnvironmentLacks, UsageError
 from ftsf_export.progress import OnProgress, silent
@@ -85,17 +88,31 @@ def fetch(hub_id: HubId, on_progress: OnProgress = silent) -> Snapshot:
 
 def _needed(hub_id: HubId, sizes: dict[str, int]) -> tuple[str, ...]:
     """Names of the files to fetch. Of the weights that is safetensors rather than a pickle."""
-    weights = next((name for name in WEIGHT_NAMES if name in sizes), None)
-    if weights is None or CONFIG_NAME not in sizes:
+    weights = next((files for name in WEIGHT_NAMES if (files := _files_of(name, sizes))), ())
+    if not weights or CONFIG_NAME not in sizes:
         raise UsageError(
             f"checkpoint: {hub_id.name}: expected {CONFIG_NAME} and {' or '.join(WEIGHT_NAMES)} on the hub, "
             f"got {', '.join(sorted(sizes)[:8]) or 'no files'}"
         )
-    if sizes[weights] > MAX_FILE_BYTES:
+    if (size := sum(sizes[name] for name in weights)) > MAX_FILE_BYTES:
         raise UsageError(
-            f"checkpoint: {hub_id.name}: {weights}: at most {MAX_FILE_BYTES} bytes are read, it has {sizes[weights]}"
+            f"checkpoint: {hub_id.name}: {weights[0]}: at most {MAX_FILE_BYTES} bytes are read, it has {size}"
         )
-    return (weights, *(name for name in _SMALL if name in sizes))
+    return (*weights, *(name for name in _SMALL if name in sizes))
+
+
+def _files_of(weights: str, there: Iterable[str]) -> tuple[str, ...]:
+    """The file of ``weights``, or the index of several and those; none where neither is there."""
+    known = set(there)
+    if weights in known or weights + SUFFIX not in known:
+        return (weights,) if weights in known else ()
+    return (weights + SUFFIX, *sorted(fnmatch.filter(known, _shards(weights))))
+
+
+def _shards(weights: str) -> str:
+    """The pattern of the names of several files in the place of ``weights``."""
+    stem, _, suffix = weights.rpartition(".")
+    return f"{stem}-*-of-*.{suffix}"
 
 
 def _cached(hub_id: HubId, reason: Exception) -> Snapshot:
@@ -108,13 +125,13 @@ def _cached(hub_id: HubId, reason: Exception) -> Snapshot:
                 huggingface_hub.snapshot_download(
                     hub_id.name,
                     revision=hub_id.revision,
-                    allow_patterns=[weights, *_SMALL],
+                    allow_patterns=[weights, weights + SUFFIX, _shards(weights), *_SMALL],
                     local_files_only=True,
                 )
             )
         except Exception:  # nothing cached, or half of it: as above, of many types
             continue
-        if (folder / weights).is_file() and (folder / CONFIG_NAME).is_file():
+        if is_directory(folder):
             return Snapshot(folder, folder.name, fetched=False)
     first = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
     raise EnvironmentLacks(

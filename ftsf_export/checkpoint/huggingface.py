@@ -5,6 +5,7 @@ The defaults are those of transformers' ``TimesformerConfig``: its files leave o
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.bundle.specs import MEAN_BOUNDS, STD_BOUNDS
-from ftsf_export.checkpoint.found import FILTERS, HUGGING_FACE, MOST, Found, check_bounds
+from ftsf_export.checkpoint.found import FILTERS, HUGGING_FACE, MOST, Found, check_bounds, mlp_fields
 from ftsf_export.checkpoint.names import huggingface_origins
 from ftsf_export.checkpoint.settings import Settings
+from ftsf_export.checkpoint.shards import SUFFIX, open_shards
+from ftsf_export.checkpoint.strangers import refuse_model_type
 from ftsf_export.checkpoint.tensors import TensorFile, open_tensors
 from ftsf_export.errors import UsageError
 
@@ -39,6 +42,16 @@ _FRACTIONS = {
     "layer_norm_eps": ("norm_eps", 1e-6, 1e-15, 1.0),
 }
 _LONGEST_LABEL = 512
+# transformers' names of the GELU by the error function; its others are approximations.
+EXACT_GELU = ("gelu", "gelu_python")
+# What a Trainer calls the states that it saves in its output folder.
+CHECKPOINT_NAME = re.compile(r"checkpoint-(\d{1,12})", re.ASCII)
+Pixels = tuple[int, int]
+
+
+def is_directory(folder: Path) -> bool:
+    """Whether a model of Hugging Face lies in ``folder``: its configuration and weights."""
+    return (folder / CONFIG_NAME).is_file() and weights_in(folder) is not None
 
 
 def open_directory(folder: Path, *, weights: Path | None = None) -> Found:
@@ -47,13 +60,15 @@ def open_directory(folder: Path, *, weights: Path | None = None) -> Found:
     Raises UsageError naming the file and what is wrong in it.
     """
     settings = Settings.of_file(folder / CONFIG_NAME)
-    if (kind := settings.raw("model_type")) != MODEL_TYPE:
-        raise UsageError(f"checkpoint: {folder / CONFIG_NAME}: model_type: expected {MODEL_TYPE!r}, got {kind!r}")
-    model = _architecture(settings, folder / CONFIG_NAME)
+    refuse_model_type(folder / CONFIG_NAME, settings.raw("model_type"), MODEL_TYPE)
+    model, box = _architecture(settings, folder / CONFIG_NAME)
     labels = _labels(settings)
     settings.finish()
-    how = _preprocessing(folder, model)
-    tensors = open_tensors(weights if weights is not None else _weights(folder))
+    how = _preprocessing(folder, model, box)
+    file = weights if weights is not None else weights_in(folder)
+    if file is None:
+        raise UsageError(f"checkpoint: {folder}: expected {' or '.join(WEIGHT_NAMES)}, found neither")
+    tensors = open_shards(file) if file.name.endswith(SUFFIX) else open_tensors(file)
     return Found(
         kind=HUGGING_FACE,
         name=folder.resolve().name,
@@ -63,33 +78,36 @@ def open_directory(folder: Path, *, weights: Path | None = None) -> Found:
         labels=labels,
         dataset="",
         preprocessing=Preprocessing.of_timesformer(model) if how is None else how,
-        warnings=_warnings(folder.name, model, how),
+        warnings=_warnings(folder.name, model, box, how),
     )
 
 
-def _warnings(name: str, model: TimeSformerConfig, how: Preprocessing | None) -> tuple[str, ...]:
+def _warnings(name: str, model: TimeSformerConfig, box: Pixels, how: Preprocessing | None) -> tuple[str, ...]:
+    said, size = [], f"{model.height}x{model.width}"
+    if box != (model.height, model.width):
+        said.append(f"{name} has frames of {_text(box)}, which patches of {model.patch_size} px do not fill: {size} is")
+        said[0] += " all that it sees, at the upper left"
     if how is None:
-        return (f"{name} has no {PROCESSOR_NAMES[0]}: frames are normalised and cropped as TimeSformer was trained",)
-    if how.crop != (model.height, model.width):
-        crop, size = "x".join(map(str, how.crop)), f"{model.height}x{model.width}"
-        return (f"the processor of {name} crops to {crop}, its model takes {size}: frames are resized for {size}",)
-    return ()
+        said.append(f"{name} has no {PROCESSOR_NAMES[0]}: frames are normalised and cropped as TimeSformer was trained")
+    elif how.crop != (model.height, model.width):
+        said.append(f"the processor of {name} crops to {_text(how.crop)}, its model takes {size}: frames are resized")
+        said[-1] += f" for {size}"
+    return tuple(said)
 
 
-def _weights(folder: Path) -> Path:
-    for name in WEIGHT_NAMES:
-        if (folder / name).is_file():
-            return folder / name
-        if (folder / f"{name}.index.json").is_file():
-            raise UsageError(
-                f"checkpoint: {folder}: its weights are in several files ({name}.index.json); expected one: save the "
-                "model again with a larger max_shard_size"
-            )
-    raise UsageError(f"checkpoint: {folder}: expected {' or '.join(WEIGHT_NAMES)}, found neither")
+def _text(pixels: Pixels) -> str:
+    return "x".join(map(str, pixels))
 
 
-def _architecture(settings: Settings, path: Path) -> TimeSformerConfig:
-    height, width = settings.pair("image_size", 224, most=MOST["height"])
+def weights_in(folder: Path) -> Path | None:
+    """The file of weights in ``folder``, or the index of several; None where there is neither."""
+    names = (name + suffix for name in WEIGHT_NAMES for suffix in ("", SUFFIX))
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _architecture(settings: Settings, path: Path) -> tuple[TimeSformerConfig, Pixels]:
+    """The network, and the size of its frames as the configuration says it: patches need not fill those."""
+    box = settings.pair("image_size", 224, most=MOST["height"])
     patch, patch_width = settings.pair("patch_size", 16, most=MOST["patch_size"])
     if patch != patch_width:
         settings.note("patch_size", "a square patch", [patch, patch_width])
@@ -99,21 +117,21 @@ def _architecture(settings: Settings, path: Path) -> TimeSformerConfig:
     for theirs, (ours, usual, least, most) in _FRACTIONS.items():
         values[ours] = settings.number(theirs, usual, least=least, most=most)
     dim, heads = values["dim"], values.pop("num_heads")
-    hidden = settings.whole("intermediate_size", 3072, most=MOST["dim"] * MOST["mlp_mult"])
+    hidden = settings.whole("intermediate_size", 3072, most=MOST["hidden_dim"])
     if dim % heads:
         settings.note("num_attention_heads", f"a divisor of hidden_size {dim}", heads)
-    if hidden % dim:
-        settings.note("intermediate_size", f"a multiple of hidden_size {dim}", hidden)
-    settings.choice("hidden_act", "gelu", ("gelu",))
+    if min(box) < patch:
+        settings.note("image_size", f"at least one patch of {patch}", list(box))
+    settings.choice("hidden_act", "gelu", EXACT_GELU)
     attention = settings.choice("attention_type", "divided_space_time", tuple(ATTENTION_TYPES))
     values |= {
-        "height": height,
-        "width": width,
+        "height": max(patch, box[0] // patch * patch),
+        "width": max(patch, box[1] // patch * patch),
         "num_classes": _classes(settings),
         "patch_size": patch,
         "heads": heads,
         "dim_head": max(1, dim // heads),
-        "mlp_mult": max(1, hidden // dim),
+        **mlp_fields(hidden, dim),
         "attn_type": ATTENTION_TYPES[attention],
         "qkv_bias": settings.flag("qkv_bias", True),
     }
@@ -123,7 +141,7 @@ def _architecture(settings: Settings, path: Path) -> TimeSformerConfig:
     except ValueError as error:
         raise UsageError(f"checkpoint: {path}: {error}") from error
     check_bounds(model, path)
-    return model
+    return model, box
 
 
 def huggingface_fields(model: TimeSformerConfig) -> dict[str, Any]:
@@ -133,7 +151,7 @@ def huggingface_fields(model: TimeSformerConfig) -> dict[str, Any]:
         **{theirs: getattr(model, ours) for theirs, (ours, _) in _COUNTS.items()},
         "image_size": model.height,
         "patch_size": model.patch_size,
-        "intermediate_size": model.mlp_mult * model.dim,
+        "intermediate_size": model.hidden_dim,
         "layer_norm_eps": model.norm_eps,
         "qkv_bias": model.qkv_bias,
         "attention_type": types[model.attn_type],
@@ -174,9 +192,13 @@ def _labels(settings: Settings) -> tuple[str, ...] | None:
     return None if stand_ins else tuple(labels)
 
 
-def _preprocessing(folder: Path, model: TimeSformerConfig) -> Preprocessing | None:
-    """What the processor's file says; None where there is none."""
-    path = next((folder / name for name in PROCESSOR_NAMES if (folder / name).is_file()), None)
+def _preprocessing(folder: Path, model: TimeSformerConfig, box: Pixels) -> Preprocessing | None:
+    """What the processor's file says, in the folder or, of a training's checkpoint, above it; None where there is none.
+
+    ``box``: the frames of the configuration. Of a crop of that size the model sees what its patches fill.
+    """
+    folders = (folder, folder.parent) if CHECKPOINT_NAME.fullmatch(folder.name) else (folder,)
+    path = next((one / name for one in folders for name in PROCESSOR_NAMES if (one / name).is_file()), None)
     if path is None:
         return None
     settings = Settings.of_file(path)
@@ -193,7 +215,8 @@ def _preprocessing(folder: Path, model: TimeSformerConfig) -> Preprocessing | No
     return replace(
         Preprocessing.of_timesformer(model),
         resize_short_side=resize,
-        crop=crop,
+        crop=(model.height, model.width) if crop == box else crop,
+        box=box if crop == box != (model.height, model.width) else None,
         mean=mean,
         std=std,
         resample=FILTERS[resample],

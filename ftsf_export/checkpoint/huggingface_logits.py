@@ -12,6 +12,7 @@ Letters: n clips, F frames, C channels, H height, W width.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -30,9 +31,10 @@ def lacking(checkpoint: Checkpoint) -> str:
     trained, model = checkpoint.found.model, checkpoint.model
     if checkpoint.weights.need_fine_tuning_in(checkpoint.model):
         return f"Hugging Face has no TimeSformer with {model.attn_mechanism} attention"
-    if model != trained:
+    reshaped = replace(trained, height=model.height, width=model.width)
+    if model != trained and (model != reshaped or model.num_patches != trained.num_patches):
         return "learned positions are interpolated, which Hugging Face's model does for another size only in part"
-    if model.height != model.width:
+    if trained.height != trained.width:
         return "Hugging Face's TimeSformer takes square frames only"
     if find_spec("transformers") is None:
         return f"transformers: not installed; install it with: {install_command('hub')}"

@@ -154,14 +154,15 @@ def _positioned(name: str, value: Tensor, trained: TimeSformerConfig, wanted: Ti
     """Learned positions for the frames and the size that are wanted; other tensors as they are.
 
     Nearest neighbour, over time along the frames and over space on the grid of patches, as the original's forward pass
-    does it (facebookresearch/TimeSformer, ``vit.py``, ``forward_features``) and Hugging Face's after it. The original's
-    loader (``helpers.py``, ``load_pretrained``) stretches the flattened grid instead, which tears rows apart; it is not
-    followed.
+    does it (facebookresearch/TimeSformer, ``vit.py``, ``forward_features``) and Hugging Face's after it. Like theirs,
+    it leaves the positions as they are where there are as many patches: a frame of another shape has them row by row
+    in its own grid. The original's loader (``helpers.py``, ``load_pretrained``) stretches the flattened grid instead,
+    which tears rows apart; it is not followed.
     """
     if name == "pos_time" and trained.frames != wanted.frames:
         return time_from_time(value, wanted.frames)
     grids = (trained.rows, trained.columns), (wanted.rows, wanted.columns)
-    if name == "pos_space" and grids[0] != grids[1]:
+    if name == "pos_space" and trained.num_patches != wanted.num_patches:
         return space_from_space(value, *grids)
     return value
 
@@ -185,7 +186,8 @@ def _fitted(trained: Preprocessing, model: TimeSformerConfig) -> Preprocessing:
     if trained.crop != crop and side is not None:
         side = max(max(crop), round(side * max(crop) / max(trained.crop)))
     stride = max(1, round(trained.stride * trained.frames / model.frames))
-    return replace(trained, frames=model.frames, stride=stride, crop=crop, resize_short_side=side)
+    box = trained.box if trained.crop == crop else None
+    return replace(trained, frames=model.frames, stride=stride, crop=crop, box=box, resize_short_side=side)
 
 
 def _assumptions(found: Found) -> tuple[str, ...]:
@@ -207,6 +209,8 @@ def _warnings(trained: TimeSformerConfig, model: TimeSformerConfig, fresh: tuple
         out.append(f"{how}: trained with {trained.frames} frames, asked for {model.frames}; accuracy may drop")
     if (model.height, model.width) != (trained.height, trained.width):
         how = "space embeddings are interpolated (nearest)" if learned else "rotary positions lie closer or wider"
+        if learned and model.num_patches == trained.num_patches:
+            how = "space embeddings stay as they are, row by row in a grid of another shape"
         asked = f"{model.height}x{model.width}"
         out.append(f"{how}: trained with {trained.height}x{trained.width} px, asked for {asked}; accuracy may drop")
     if model.attn_mechanism != trained.attn_mechanism:

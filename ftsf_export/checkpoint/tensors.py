@@ -6,11 +6,13 @@ safetensors holds tensors and text. A pickle (``.bin``, ``.pyth``, ``.pt``) can 
 
 from __future__ import annotations
 
+import json
 import pickle
+import shlex
 import struct
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from io import FileIO
@@ -24,7 +26,9 @@ from torch import Tensor
 
 from ftsf_export.bundle.files import sha256_of_stream
 from ftsf_export.checkpoint.names import Shape
+from ftsf_export.checkpoint.plain_numbers import STAND_INS
 from ftsf_export.checkpoint.stated import Stated
+from ftsf_export.checkpoint.wrapping import GROUPS, group_in, prefix_of
 from ftsf_export.errors import UsageError
 from ftsf_export.user_file import path_of, regular_file
 
@@ -36,7 +40,6 @@ _ZIP = b"PK\x03\x04"
 # Protocol 2 to 5, and torch's format before 1.6, which starts with a pickled number.
 _PICKLE = b"\x80"
 _EXPECTED = "a safetensors file or one that torch.save wrote"
-_GROUPS = ("model_state", "state_dict", "model")
 
 
 @dataclass(frozen=True)
@@ -56,19 +59,19 @@ class TensorFile:
 
     def sha256(self) -> str:
         """SHA-256 of the file, hexadecimal. Raises UsageError where it is another one by now."""
-        with self._again() as file, _reading(self.path):
+        with self._again() as file, reading(self.path):
             return sha256_of_stream(file)
 
     def read(self) -> dict[str, Tensor]:
         """Every tensor, on the CPU, as it is in the file. Raises UsageError where one is no finite float, and where the
         file is another one by now."""
-        with self._again() as opened:
-            if is_safetensors(opened, self.path):
-                with _reading(self.path), _safetensors(opened, self.path) as file:
+        with self._again() as source:
+            if is_safetensors(source, self.path):
+                with reading(self.path), _safetensors(source, self.path) as file:
                     tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
             else:
-                tensors = _tensors_of(self.path, _unpickled(opened, self.path), self.group)
-        named = {name[len(self.prefix) :]: tensor for name, tensor in tensors.items()}
+                tensors = tensors_of(self.path, unpickled(source, self.path), self.group)
+        named = {name.removeprefix(self.prefix): tensor for name, tensor in tensors.items()}
         for name, tensor in named.items():
             if not tensor.is_floating_point():
                 raise UsageError(f"checkpoint: {self.path}: {name}: expected a floating type, got {tensor.dtype}")
@@ -78,7 +81,7 @@ class TensorFile:
 
     @contextmanager
     def _again(self) -> Iterator[FileIO]:
-        with _opened(self.path) as file:
+        with opened(self.path) as file:
             if _identity(file) != self.identity:
                 raise UsageError(
                     f"checkpoint: {self.path}: the file changed while it was in use; run the command again"
@@ -91,22 +94,24 @@ def open_tensors(path: Path) -> TensorFile:
 
     Raises UsageError for a file that is neither, too large, damaged, or a pickle that holds anything but data.
     """
-    with _opened(path) as opened:
-        identity = _identity(opened)
-        if is_safetensors(opened, path):
-            with _reading(path), _safetensors(opened, path) as file:
+    with opened(path) as source:
+        identity = _identity(source)
+        if is_safetensors(source, path):
+            with reading(path), _safetensors(source, path) as file:
                 shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a dict
-                return TensorFile(path, shapes, identity, dict(file.metadata() or {}))
-        if not _first_bytes(opened, path, 4).startswith((_ZIP, _PICKLE)):
+                prefix = prefix_of(shapes, path)
+                shapes = {name.removeprefix(prefix): shape for name, shape in shapes.items()}
+                return TensorFile(path, shapes, identity, dict(file.metadata() or {}), prefix=prefix)
+        if not _first_bytes(source, path, 4).startswith((_ZIP, _PICKLE)):
             raise UsageError(f"checkpoint: {path}: expected {_EXPECTED}, got neither by its content")
-        content = _unpickled(opened, path)
-        size = fstat(opened.fileno()).st_size
-    group = next((key for key in _GROUPS if isinstance(content.get(key), Mapping)), "")
-    tensors = _tensors_of(path, content, group)
+        content = unpickled(source, path)
+        size = fstat(source.fileno()).st_size
+    group = group_in(content)
+    tensors = tensors_of(path, content, group)
     _check_numbers(path, tensors, size)
-    prefix = _prefix(tensors)
+    prefix = prefix_of(tensors, path)
     beside = {str(key): _described(value) for key, value in content.items() if group and key != group}
-    shapes = {name[len(prefix) :]: tuple(tensor.shape) for name, tensor in tensors.items()}
+    shapes = {name.removeprefix(prefix): tuple(tensor.shape) for name, tensor in tensors.items()}
     stated = Stated.beside(content) if group else Stated()
     return TensorFile(path, shapes, identity, group=group, prefix=prefix, beside=beside, stated=stated)
 
@@ -124,7 +129,8 @@ def is_safetensors(file: FileIO, path: Path) -> bool:
     return True
 
 
-def _opened(path: Path) -> AbstractContextManager[FileIO]:
+def opened(path: Path) -> AbstractContextManager[FileIO]:
+    """The file of tensors at ``path``, open. Raises UsageError for what is no regular file, or too large."""
     return regular_file(path, expected=_EXPECTED, most=MAX_FILE_BYTES, about="checkpoint: ")
 
 
@@ -138,17 +144,25 @@ def _safetensors(file: FileIO, path: Path) -> Any:
 
 
 def _first_bytes(file: FileIO, path: Path, count: int) -> bytes:
-    with _reading(path):
+    with reading(path):
         file.seek(0)
         return file.read(count)
 
 
-def _unpickled(file: FileIO, path: Path) -> Mapping[Any, Any]:
-    """The content of a pickle of tensors and plain containers; a zip archive is mapped, not read."""
+def unpickled(file: FileIO, path: Path, *, also: Iterable[Any] = (), mend: str = "") -> Mapping[Any, Any]:
+    """The content of a pickle of tensors, numbers and plain containers; a zip archive is mapped, not read.
+
+    ``also``: what else stands in for a name in it, as ``torch.serialization.safe_globals`` takes it. ``mend``: the end
+    of the message where it holds more; "": the line that takes the tensors out.
+    """
     archive = _first_bytes(file, path, 4).startswith(_ZIP)
     if archive:
         _check_archive(file, path)
-    with _reading(path), warnings.catch_warnings():
+    with (
+        reading(path, mend or _take_out_line(path)),
+        warnings.catch_warnings(),
+        torch.serialization.safe_globals([*STAND_INS, *also]),
+    ):
         # torch warns of a pickle protocol that it did not write; what it then cannot read it refuses.
         warnings.simplefilter("ignore", UserWarning)
         content = torch.load(path_of(file, path), map_location="cpu", weights_only=True, mmap=archive or None)
@@ -159,7 +173,7 @@ def _unpickled(file: FileIO, path: Path) -> Mapping[Any, Any]:
 
 def _check_archive(file: FileIO, path: Path) -> None:
     """torch stores without compression: what unpacks to more than the file is made to harm."""
-    with _reading(path), zipfile.ZipFile(file) as archive:
+    with reading(path), zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise UsageError(f"checkpoint: {path}: expected an archive without compression, as torch.save writes it")
@@ -178,24 +192,16 @@ def _check_numbers(path: Path, tensors: Mapping[str, Tensor], size: int) -> None
         raise UsageError(f"checkpoint: {path}: declares tensors of {numbers} numbers in a file of {size} bytes")
 
 
-def _tensors_of(path: Path, content: Mapping[Any, Any], group: str) -> dict[str, Tensor]:
+def tensors_of(path: Path, content: Mapping[Any, Any], group: str) -> dict[str, Tensor]:
+    """Name -> tensor of what a pickle holds under ``group``. Raises UsageError where other things lie there."""
     tensors = content[group] if group else content
     strays = [str(name) for name, value in tensors.items() if not isinstance(value, Tensor)]
     if strays or not tensors:
         raise UsageError(
-            f"checkpoint: {path}: expected tensors by name, alone or under one of {', '.join(_GROUPS)}; "
+            f"checkpoint: {path}: expected tensors by name, alone or under one of {', '.join(GROUPS)}; "
             f"got {', '.join(strays[:8]) if strays else 'none'}"
         )
     return {str(name): value for name, value in tensors.items()}
-
-
-def _prefix(tensors: Mapping[str, Tensor]) -> str:
-    """What wrappers put before every name: DistributedDataParallel "module.", the original's own class "model."."""
-    prefix = ""
-    for wrapper in ("module.", "model."):
-        if all(name.startswith(prefix + wrapper) for name in tensors):
-            prefix += wrapper
-    return prefix
 
 
 def _described(value: object) -> str:
@@ -213,16 +219,23 @@ _DAMAGED = (
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path, mend: str = "the file is damaged") -> Iterator[None]:
     """Turns what the libraries raise for a damaged or dangerous file into one UsageError."""
     try:
         yield
     except pickle.UnpicklingError as error:
         raise UsageError(
             f"checkpoint: {path}: a pickle that holds more than tensors and plain values is not read, since reading it "
-            "would run code; save the tensors alone, best as safetensors",
+            f"would run code; {mend}",
             details=str(error),
         ) from error
     except _DAMAGED as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(f"checkpoint: {path}: does not read: {first}", details=str(error)) from error
+
+
+def _take_out_line(path: Path) -> str:
+    """What to type so that ``checkpoint/take_out.py`` does it."""
+    names = json.dumps(str(path)), json.dumps(str(path.with_suffix(".safetensors")))
+    code = f"from ftsf_export.checkpoint import take_out; take_out({names[0]}, {names[1]})"
+    return f"this takes its tensors out and runs nothing: {shlex.join(['python', '-c', code])}"

@@ -79,7 +79,7 @@ def free_memory_bytes() -> int | None:
 def _parameters(model: TimeSformerConfig) -> int:
     width = model.num_heads * model.dim_head
     attentions = 2 if model.attn_type == "divided" else 1
-    hidden = model.mlp_mult * model.dim
+    hidden = model.hidden_dim
     mlp = (3 if model.mlp_act == "geglu" else 2) * hidden * model.dim
     block = attentions * 4 * model.dim * width + mlp
     patches = model.channels * model.patch_size**2 * model.dim
@@ -88,7 +88,7 @@ def _parameters(model: TimeSformerConfig) -> int:
 
 def _mlp_values(model: TimeSformerConfig) -> int:
     """Numbers that live at once in an MLP: its input, its hidden layer before and after the gate, its output."""
-    hidden = (3 if model.mlp_act == "geglu" else 2) * model.mlp_mult * model.dim
+    hidden = (3 if model.mlp_act == "geglu" else 2) * model.hidden_dim
     return model.num_tokens * (2 * model.dim + hidden)
 
 

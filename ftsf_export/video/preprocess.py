@@ -81,11 +81,12 @@ def _bilinear(values: Frame | Floats, wanted: int, *, axis: int) -> Floats:
 
 
 def _crop(frame: Frame | Floats, how: Preprocessing) -> Frame | Floats:
-    """The centre, (height, width)."""
+    """The centre, (height, width); of a box that is larger than the crop the upper left part."""
     height, width = frame.shape[:2]
-    beside = (height - how.crop[0], width - how.crop[1])
+    box = how.box or how.crop
+    beside = (height - box[0], width - box[1])
     if min(beside) < 0:
-        raise VideoError(f"a frame of {height}x{width} pixels is smaller than the crop of {how.crop[0]}x{how.crop[1]}")
+        raise VideoError(f"a frame of {height}x{width} pixels is smaller than the crop of {box[0]}x{box[1]}")
     top, left = ((more + (how.resizer == TORCH)) // 2 for more in beside)
     return frame[top : top + how.crop[0], left : left + how.crop[1]]
 

@@ -79,7 +79,7 @@ class JointBranch(AttentionBranch):
 
 
 class MlpBranch(nn.Module):
-    """Two linear maps a token, (B, N, D) -> (B, N, D), R = mlp_mult * D.
+    """Two linear maps a token, (B, N, D) -> (B, N, D), R the hidden width.
 
     ``geglu`` (Shazeer 2020, GLU Variants): (a, g) = fc1(x), each R wide; fc2(a * gelu(g)). ``gelu``: fc2(gelu(fc1(x))).
     The GELU is the exact one (erf).
@@ -87,7 +87,7 @@ class MlpBranch(nn.Module):
 
     def __init__(self, config: TimeSformerConfig) -> None:
         super().__init__()
-        hidden = config.mlp_mult * config.dim
+        hidden = config.hidden_dim
         self.gated = config.mlp_act == "geglu"
         self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
         self.fc1 = linear(config.dim, 2 * hidden if self.gated else hidden)

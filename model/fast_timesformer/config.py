@@ -53,7 +53,7 @@ class TimeSformerConfig:
         depth: number of blocks.
         heads: H; None means ``dim // dim_head``.
         dim_head: K, width of a head.
-        mlp_mult: the MLP's hidden width R is ``mlp_mult * dim``.
+        mlp_mult: the MLP's hidden width R is ``mlp_mult * dim``, where ``mlp_dim`` does not say it.
         drop_path: probability of dropping a branch in the last block; grows linearly from 0 in the first one
             (a single block drops nothing), as in the original TimeSformer.
         attn_dropout: probability of dropping an attention weight; ``performer`` forms none, so it takes 0 only.
@@ -65,6 +65,7 @@ class TimeSformerConfig:
         qkv_bias: the query, key and value map has a bias.
         mlp_act: ``geglu`` (Shazeer 2020) or ``gelu``.
         norm_eps: epsilon of every LayerNorm.
+        mlp_dim: the MLP's hidden width R; None means ``mlp_mult * dim``.
         learned_emb: without rotary positions, one embedding a ``token``, or ``factored`` into space and time.
         performer_features: M, random features of FAVOR+; None means ``int(K ln K)``.
         performer_kernel: ``softmax`` or ``relu``.
@@ -92,6 +93,7 @@ class TimeSformerConfig:
     qkv_bias: bool = field(default=False, kw_only=True)
     mlp_act: str = field(default="geglu", kw_only=True)
     norm_eps: float = field(default=1e-5, kw_only=True)
+    mlp_dim: int | None = field(default=None, kw_only=True)
     learned_emb: str = field(default="token", kw_only=True)
     performer_features: int | None = field(default=None, kw_only=True)
     performer_kernel: str = field(default="softmax", kw_only=True)
@@ -116,6 +118,11 @@ class TimeSformerConfig:
     def num_heads(self) -> int:
         """H."""
         return self.heads if self.heads is not None else self.dim // self.dim_head
+
+    @property
+    def hidden_dim(self) -> int:
+        """R, width of the MLP's hidden layer."""
+        return self.mlp_dim if self.mlp_dim is not None else self.mlp_mult * self.dim
 
     @property
     def num_features(self) -> int:
@@ -178,7 +185,7 @@ def _rules() -> dict[str, Rule]:
     """Field -> what it has to be by itself. A function, since mechanisms are registered later too."""
     return {
         **dict.fromkeys(_COUNTS, whole(1)),
-        **dict.fromkeys(("heads", "performer_features"), optional(whole(1))),
+        **dict.fromkeys(("heads", "mlp_dim", "performer_features"), optional(whole(1))),
         **dict.fromkeys(("drop_path", "attn_dropout", "proj_dropout"), _PROBABILITY),
         "norm_eps": POSITIVE,
         "attn_mechanism": choice(*MECHANISMS),

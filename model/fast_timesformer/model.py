@@ -134,7 +134,7 @@ class FastTimeSformer(nn.Module):
         """About what all blocks keep for the backward pass."""
         config = self.config
         inner = config.num_heads * config.dim_head
-        hidden = config.mlp_mult * config.dim
+        hidden = config.hidden_dim
         # An attention keeps its input, the norm's and the projection's results, q, k and v twice (split and turned);
         # a gated MLP keeps both halves, the activation and the product.
         attention = 4 * config.dim + 6 * inner

@@ -28,7 +28,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "space": {"frames": 4, "grid": (3, 3), "attn_type": "space"},
     "K400": {"frames": 8, "grid": (4, 4), "classes": 400},
     "K600": {"frames": 8, "grid": (4, 4), "classes": 600},
-    "SSv2": {"frames": 8, "grid": (4, 4), "classes": 174},
+    "SSv2": {"frames": 8, "grid": (4, 4), "classes": 174, "hidden": 449},
     "96 frames": {"frames": 96, "grid": (2, 2)},
 }
 # The others differ in their number of classes alone.

@@ -124,6 +124,7 @@ def test_the_model_takes_every_field_and_keeps_it() -> None:
         "qkv_bias": True,
         "mlp_act": "gelu",
         "norm_eps": 1e-6,
+        "mlp_dim": 77,
         "learned_emb": "factored",
         "performer_features": 5,
         "performer_kernel": "relu",

@@ -240,13 +240,21 @@ def test_logits_are_those_of_the_equations(mechanism: str, attn_type: str, posit
 @pytest.mark.parametrize(
     "options",
     [
-        {"mlp_act": "gelu", "qkv_bias": True, "norm_eps": 1e-2},
+        {"mlp_act": "gelu", "qkv_bias": True, "norm_eps": 1e-2, "mlp_dim": 13},
+        {"mlp_dim": 7},
         {"attn_mechanism": "fastformer", "qkv_bias": True, "mlp_mult": 2},
         {"attn_mechanism": "performer", "heads": 1, "performer_features": 5},
         {"attn_mechanism": "performer", "performer_kernel": "relu", "ortho_scaling": 1},
         {"heads": 3, "attn_type": "joint"},
     ],
-    ids=("gelu-bias-eps", "fastformer-bias", "performer-5-features", "performer-relu", "heads-wider-than-dim"),
+    ids=(
+        "gelu-bias-eps-13",
+        "geglu-7",
+        "fastformer-bias",
+        "performer-5-features",
+        "performer-relu",
+        "heads-wider-than-dim",
+    ),
 )
 def test_options_are_those_of_the_equations(options: dict[str, object]) -> None:
     _check(wide_model(**options))
