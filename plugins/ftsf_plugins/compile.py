@@ -49,7 +49,7 @@ TARGETS: dict[int, Multiprocessor] = {
 }
 # The version of PTX that each target's kernels are written in, 80 for 8.0: what CUDA 12.0 takes, or the oldest that
 # knows the GPU (PTX ISA, "Release Notes"). Left alone, Triton writes its own assembler's, which a driver older than
-# that refuses. The code below the heading is the same.
+# that refuses. The code below the heading is the same, but for a maximum of three values, which sm_120 has in PTX 8.8.
 PTX_VERSIONS: dict[int, int] = {**dict.fromkeys(TARGETS, 80), 110: 90, 120: 87}
 
 
