@@ -23,12 +23,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ftsf_export.jetson import install_advice
+
 EXIT_DONE = 0
 EXIT_BUG = 70
 
 
 def install_command(extra: str) -> str:
-    """What brings the packages of one of our extras; of the package itself for ""."""
+    """What brings the packages of one of our extras to this machine; of the package itself for ""."""
+    return install_advice(extra) or _pip(extra)
+
+
+def _pip(extra: str) -> str:
     return f"pip install 'ftsf-export[{extra}]'" if extra else "pip install ftsf-export"
 
 

@@ -49,6 +49,7 @@ class GpuTrace:
     after: GpuSample  #: Read when the last call has ended.
     lowest: GpuSample  #: Each figure's least between the timed calls, and every throttle reason that was seen.
     highest: GpuSample  #: Each figure's most, and the same reasons.
+    power_mode: str = ""  #: Of a Jetson, as ``nvpmodel -q`` names it ("MAXN"); empty where there is none.
 
 
 @dataclass(frozen=True, kw_only=True)

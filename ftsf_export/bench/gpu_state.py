@@ -1,8 +1,8 @@
 """The GPU's state while it works, through NVML: clocks, temperature, power, memory, and why it slowed down.
 
 A figure measured on a GPU that throttled, or that another process shared, is another figure. NVML is optional
-(package ``nvidia-ml-py``), and a device may answer some questions and not others (a Jetson answers few): what is
-not known is None.
+(package ``nvidia-ml-py``), a Jetson's state is read without it (``jetson_state``), and a device may answer some
+questions and not others: what is not known is None.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
+from ftsf_export.bench.jetson_state import JetsonReader, power_mode
+from ftsf_export.jetson import jetson
 from ftsf_export.runners.driver import Gpu
 from ftsf_export.timing import GpuSample, GpuTrace
 
@@ -38,17 +40,12 @@ def throttling(trace: GpuTrace) -> list[str]:
     return [f"the GPU throttled while it was measured: {', '.join(seen)}"] if seen else []
 
 
-class GpuMonitor:
+class NvmlReader:
     """Reads one GPU. ``nvml`` is the module pynvml, initialised; ``handle`` is its handle of the device."""
 
-    def __init__(self, gpu: Gpu, nvml: Any, handle: Any, clock_ns: Callable[[], int] = time.perf_counter_ns) -> None:
-        self._gpu = gpu
+    def __init__(self, nvml: Any, handle: Any) -> None:
         self._nvml = nvml
         self._handle = handle
-        self._clock_ns = clock_ns
-        self._next_ns = 0
-        self._readings: list[GpuSample] = []
-        self._before = self.read()
 
     def read(self) -> GpuSample:
         nvml, handle = self._nvml, self._handle
@@ -64,6 +61,32 @@ class GpuMonitor:
             throttle_reasons=None if mask is None else tuple(name for bit, name in _REASONS.items() if mask & bit),
         )
 
+    def _ask(self, function: str, *arguments: Any) -> Any:
+        """The answer, or None where this device or driver has none."""
+        try:
+            return getattr(self._nvml, function)(*arguments)
+        except (self._nvml.NVMLError, AttributeError):
+            return None
+
+
+class GpuMonitor:
+    """Reads one GPU between timed calls. ``power_mode``: of a Jetson."""
+
+    def __init__(
+        self,
+        gpu: Gpu,
+        reader: NvmlReader | JetsonReader,
+        clock_ns: Callable[[], int] = time.perf_counter_ns,
+        power_mode: str = "",
+    ) -> None:
+        self._gpu = gpu
+        self._read = reader.read
+        self._clock_ns = clock_ns
+        self._power_mode = power_mode
+        self._next_ns = 0
+        self._readings: list[GpuSample] = []
+        self._before = self._read()
+
     def restart(self) -> None:
         """Forget what was read between timed calls; ``before`` stays."""
         self._readings.clear()
@@ -73,11 +96,11 @@ class GpuMonitor:
         """Read the state if the last reading is old enough; between two timed calls."""
         now = self._clock_ns()
         if now >= self._next_ns:
-            self._readings.append(self.read())
+            self._readings.append(self._read())
             self._next_ns = now + _INTERVAL_NS
 
     def trace(self) -> GpuTrace:
-        after = self.read()
+        after = self._read()
         readings = [*self._readings, after]
         return GpuTrace(
             device=self._gpu.name,
@@ -87,22 +110,20 @@ class GpuMonitor:
             after=after,
             lowest=_extreme(readings, min),
             highest=_extreme(readings, max),
+            power_mode=self._power_mode,
         )
-
-    def _ask(self, function: str, *arguments: Any) -> Any:
-        """The answer, or None where this device or driver has none."""
-        try:
-            return getattr(self._nvml, function)(*arguments)
-        except (self._nvml.NVMLError, AttributeError):
-            return None
 
 
 @contextmanager
 def gpu_monitor(gpu: Gpu, pci_bus_id: str) -> Iterator[GpuMonitor | None]:
-    """Watch ``gpu``, which is at this PCI address; None without NVML.
+    """Watch ``gpu``, which is at this PCI address; None without NVML, but on a Jetson, which needs none.
 
     The address, not the ordinal: CUDA_VISIBLE_DEVICES renumbers CUDA's devices and not NVML's.
     """
+    if (board := jetson()) is not None:
+        known = replace(gpu, driver_version=gpu.driver_version or f"L4T {board.l4t}".strip())
+        yield GpuMonitor(known, JetsonReader(), power_mode=power_mode())
+        return
     try:
         import pynvml
     except ImportError:
@@ -118,7 +139,7 @@ def gpu_monitor(gpu: Gpu, pci_bus_id: str) -> Iterator[GpuMonitor | None]:
             handle = pynvml.nvmlDeviceGetHandleByPciBusId(pci_bus_id.encode())
         except pynvml.NVMLError:
             handle = None
-        yield None if handle is None else GpuMonitor(gpu, pynvml, handle)
+        yield None if handle is None else GpuMonitor(gpu, NvmlReader(pynvml, handle))
     finally:
         pynvml.nvmlShutdown()
 

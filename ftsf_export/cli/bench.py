@@ -81,6 +81,8 @@ def _latency(summary: LatencySummary) -> str:
 def _say_gpu(terminal: Terminal, timing: Timing) -> None:
     if timing.gpu is None:
         return
+    if timing.gpu.power_mode:
+        terminal.say(f"  power mode  {timing.gpu.power_mode}")
     low, high, before = timing.gpu.lowest, timing.gpu.highest, timing.gpu.before
     ranges = (
         ("SM clock", low.sm_clock_mhz, high.sm_clock_mhz, "MHz"),

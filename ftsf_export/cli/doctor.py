@@ -45,6 +45,8 @@ def _say_machine(terminal: Terminal, diagnosis: Diagnosis) -> None:
     memory = "" if machine.memory_bytes is None else f", {machine.memory_bytes / _GIB:.1f} GiB"
     terminal.say(f"Python   {machine.python} ({machine.executable})")
     terminal.say(f"System   {machine.system}")
+    if machine.jetson is not None:
+        terminal.say(f"Jetson   {machine.jetson.model}, L4T {machine.jetson.l4t or 'unknown'}")
     terminal.say(f"CPU      {machine.processor}, {machine.cpus} usable{memory}")
     versions = f"{driver.answer.get('driver_version', '')} CUDA {driver.answer.get('cuda_version', '')}".strip()
     terminal.say(f"Driver   {driver.problem or versions}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ftsf_export.doctor.packages import CORE, ONNX_RUNTIMES, RUNS_GRAPHS, Package
 from ftsf_export.errors import install_command
+from ftsf_export.jetson import jetson
 from ftsf_export.precision import HALVES
 
 # What a machine can do, beside the usable packages, by name.
@@ -16,12 +17,7 @@ ONNX_RUNTIME = "ONNX Runtime"
 TENSORRT = "TensorRT"
 TENSORRT_RTX = "TensorRT for RTX"
 
-_MENDS = {
-    GPU: "a machine with an NVIDIA GPU and driver",
-    ONNX_RUNTIME: install_command("onnx"),
-    TENSORRT: install_command("tensorrt"),
-    TENSORRT_RTX: install_command("rtx"),
-}
+_GPU_MEND = "a machine with an NVIDIA GPU and driver"
 
 
 @dataclass(frozen=True)
@@ -69,17 +65,22 @@ class Readiness:
         return not self.lacks
 
 
-_BUILDER_WAYS = ((TENSORRT_RTX,), (TENSORRT, GPU))
-_BUILDER_MEND = f"{_MENDS[TENSORRT_RTX]}, or on a machine with a GPU {_MENDS[TENSORRT]}"
-_ENGINE_WAYS = ((TENSORRT, GPU), (TENSORRT_RTX, GPU))
-_ENGINE_MEND = f"{_MENDS[GPU]}, with {_MENDS[TENSORRT]} or {_MENDS[TENSORRT_RTX]}"
+def _compilers(packages: tuple[Package, ...]) -> tuple[Need, Need]:
+    """What building an engine needs, and what running one does. TensorRT for RTX counts where it has a package."""
+    tensorrt = install_command("tensorrt")
+    if not any(package.extra == "rtx" for package in packages):
+        need = Need(((TENSORRT, GPU),), f"{_GPU_MEND}, with {tensorrt}")
+        return need, need
+    rtx = install_command("rtx")
+    builder = Need(((TENSORRT_RTX,), (TENSORRT, GPU)), f"{rtx}, or on a machine with a GPU {tensorrt}")
+    return builder, Need(((TENSORRT, GPU), (TENSORRT_RTX, GPU)), f"{_GPU_MEND}, with {tensorrt} or {rtx}")
 
 
 def needs_of_commands(packages: tuple[Package, ...]) -> dict[str, tuple[Need, ...]]:
     """Command -> what it needs, the packages of an extra as setup.py lists them."""
     of = partial(_needs_of, packages)
-    runtime = Need(((ONNX_RUNTIME,),), _MENDS[ONNX_RUNTIME])
-    builder = Need(_BUILDER_WAYS, _BUILDER_MEND)
+    builder, engine = _compilers(packages)
+    runtime = Need(((ONNX_RUNTIME,),), install_command("onnx"))
     core = of(CORE)
     return {
         "export": (
@@ -87,22 +88,23 @@ def needs_of_commands(packages: tuple[Package, ...]) -> dict[str, tuple[Need, ..
             *of("export"),
             *of("onnx"),
             runtime,
-            Need(_BUILDER_WAYS, _BUILDER_MEND, "to build an engine (without it: --builder none)"),
+            replace(builder, purpose="to build an engine (without it: --builder none)"),
             *of("video", "to read a --video"),
         ),
         "verify": (
             *core,
-            Need((("onnx", ONNX_RUNTIME), *_ENGINE_WAYS), _MENDS[ONNX_RUNTIME]),
+            replace(runtime, ways=(("onnx", ONNX_RUNTIME), *engine.ways)),
             *of("onnx", f"to judge an {' or '.join(HALVES)} graph", but=RUNS_GRAPHS),
-            Need(_ENGINE_WAYS, _ENGINE_MEND, "to judge an engine"),
+            replace(engine, purpose="to judge an engine"),
         ),
         "build": (*core, builder),
         "plan": (*core, builder),
         "bench": (
             *core,
-            Need(((ONNX_RUNTIME,), *_ENGINE_WAYS), _MENDS[ONNX_RUNTIME]),
-            Need(_ENGINE_WAYS, _ENGINE_MEND, "to measure an engine"),
-            *of("nvml", "to read the GPU's clocks, temperature and memory"),
+            replace(runtime, ways=((ONNX_RUNTIME,), *engine.ways)),
+            replace(engine, purpose="to measure an engine"),
+            # A Jetson's kernel tells them without NVML.
+            *(of("nvml", "to read the GPU's clocks, temperature and memory") if jetson() is None else ()),
         ),
         "finetune": (
             *core,

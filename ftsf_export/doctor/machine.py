@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from ftsf_export.jetson import Jetson, jetson
+
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _CPU_INFO = Path("/proc/cpuinfo")
 
@@ -23,6 +25,7 @@ class Machine:
     cpus: int  #: How many logical processors this process may run on.
     #: Physical memory, or the container's limit where that is less; None where it cannot be read.
     memory_bytes: int | None
+    jetson: Jetson | None = None  #: Model and version of a Jetson; None on other machines.
 
 
 def this_machine() -> Machine:
@@ -33,6 +36,7 @@ def this_machine() -> Machine:
         processor=processor_name(),
         cpus=usable_cpus(),
         memory_bytes=_memory_bytes(),
+        jetson=jetson(),
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 
 from ftsf_export.bundle import ENGINES_FOLDER
@@ -11,7 +12,7 @@ from ftsf_export.config import BUILDERS
 from ftsf_export.engine.targets import DEFAULT_RTX_TARGET, Target, target_named, target_of_capability
 from ftsf_export.errors import EnvironmentLacks, UsageError
 from ftsf_export.runners.driver import first_gpu
-from ftsf_export.runners.flavour import MODULES
+from ftsf_export.runners.flavour import MODULES, RTX_MACHINES
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,12 @@ class BuildTools:
     gpu_capability: str | None  #: Compute capability of the first GPU ("8.6"); None without a usable driver and GPU.
     rtx_installed: bool  #: Whether TensorRT for RTX is there.
     tensorrt_installed: bool  #: Whether TensorRT is there.
+    machine: str = field(default_factory=platform.machine)  #: Its processor's architecture, as in "x86_64".
+
+    @property
+    def extra(self) -> str:
+        """The extra that brings a compiler: TensorRT for RTX, which needs no GPU, where it has a package."""
+        return "rtx" if self.machine in RTX_MACHINES else "tensorrt"
 
 
 def build_tools_here() -> BuildTools:
@@ -105,6 +112,11 @@ def _with_rtx(wanted: list[Target], tools: BuildTools) -> BuildPlanChoice:
     ]
     if problems:
         raise UsageError("; ".join(problems))
+    if not tools.rtx_installed and tools.extra != "rtx":
+        raise EnvironmentLacks(
+            f"builder rtx: TensorRT for RTX has no package for {tools.machine}; run this on an x86-64 machine, or "
+            "build on the GPU itself with --builder tensorrt"
+        )
     if not tools.rtx_installed:
         raise EnvironmentLacks("builder rtx: the package tensorrt_rtx is not installed", extra="rtx")
     return BuildPlanChoice(tuple(EngineToBuild("rtx", target) for target in wanted))
@@ -149,6 +161,6 @@ def _with_either(wanted: list[Target], tools: BuildTools) -> BuildPlanChoice:
             raise EnvironmentLacks(
                 f"target {target.name}: no builder: neither tensorrt with a GPU nor tensorrt_rtx is here "
                 "(--builder none writes the bundle without an engine)",
-                extra="rtx",
+                extra=tools.extra,
             )
     return BuildPlanChoice(tuple(to_build), tuple(deferred))

@@ -55,7 +55,7 @@ def require_compiler() -> None:
     if not here.rtx_installed and not (here.tensorrt_installed and here.gpu_capability is not None):
         raise EnvironmentLacks(
             "plugins auto: reads a compiled plan, and no compiler is here (--plugins all and none need none)",
-            extra="rtx",
+            extra=here.extra,
         )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsf_export.errors import EnvironmentLacks
+from ftsf_export.jetson import CUDA, apt_command, jetson
 
 _PACKAGES = ("nvidia/cu*/lib", "nvidia/cuda_runtime/lib") if sys.platform != "win32" else (
     "nvidia/cu*/bin", "nvidia/cu*/bin/x86_64", "nvidia/cuda_runtime/bin",
@@ -43,10 +44,11 @@ def cuda_runtime() -> Any:
         _tell_polygraphy(library)
         return library
     package = "nvidia-cuda-runtime-cu12" if newest == 12 else "nvidia-cuda-runtime"
+    install = f"pip install {package}" if jetson() is None else apt_command(CUDA)
     raise EnvironmentLacks(
         "CUDA runtime library (libcudart) not found, or none that this driver runs: expected it on LD_LIBRARY_PATH, in "
         "/usr/local/cuda or in a Python package",
-        install=f"pip install {package}",
+        install=install,
         details="\n".join(tried),
     )
 

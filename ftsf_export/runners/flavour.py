@@ -12,6 +12,8 @@ import sys
 from ftsf_export.errors import ConfigError, RunError
 
 MODULES = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
+# Architectures that TensorRT for RTX has packages for, as ``platform.machine`` names them; setup.py has the same.
+RTX_MACHINES = ("x86_64", "AMD64")
 
 
 def choose_flavour(builder: str) -> None:

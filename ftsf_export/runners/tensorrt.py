@@ -6,6 +6,7 @@ was not run here, since neither library runs without a GPU.
 
 from __future__ import annotations
 
+import platform
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,7 +21,7 @@ from ftsf_export.errors import ConfigError, EnvironmentLacks, RunError
 from ftsf_export.network.scope import LOGITS
 from ftsf_export.runners.cuda_runtime import cuda_runtime
 from ftsf_export.runners.driver import Gpu, require_gpu
-from ftsf_export.runners.flavour import MODULES, choose_flavour
+from ftsf_export.runners.flavour import MODULES, RTX_MACHINES, choose_flavour
 from ftsf_export.runners.polygraphy_log import quiet_polygraphy
 from ftsf_export.runners.specialised import specialised_context
 from ftsf_plugins.register import register_for_runtime
@@ -31,6 +32,8 @@ Array = NDArray[Any]
 def require_tensorrt(builder: str) -> Gpu:
     """The GPU that runs the builder's engines. Raises EnvironmentLacks without it or without their library."""
     if find_spec(MODULES[builder]) is None:
+        if builder == "rtx" and (machine := platform.machine()) not in RTX_MACHINES:
+            raise EnvironmentLacks(f"{MODULES[builder]} has no package for {machine}; build an engine of TensorRT here")
         raise EnvironmentLacks(f"{MODULES[builder]} is not installed", extra=builder)
     return require_gpu(f"to run an engine of {MODULES[builder]}")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ftsf_export.bench.gpu_state import GpuMonitor, gpu_monitor, throttling
+from ftsf_export.bench.gpu_state import GpuMonitor, NvmlReader, gpu_monitor, throttling
 from ftsf_export.runners.driver import Gpu, gpu_problem
 from ftsf_export.timing import GpuSample
 
@@ -69,7 +69,7 @@ class FakeNvml:
 
 def test_extremes_lie_between_the_timed_calls(clock: Any) -> None:
     nvml = FakeNvml()
-    monitor = GpuMonitor(L4, nvml, "handle", clock)
+    monitor = GpuMonitor(L4, NvmlReader(nvml, "handle"), clock)
     for sm, temperature, mask, used in ((2040, 50, 0x4, 3 << 30), (900, 71, 0x40, 5 << 30), (1800, 60, 0, 4 << 30)):
         nvml.sm, nvml.temperature, nvml.mask, nvml.used = sm, temperature, mask, used
         monitor.tick()
@@ -88,7 +88,7 @@ def test_extremes_lie_between_the_timed_calls(clock: Any) -> None:
 
 
 def test_readings_are_at_least_a_fifth_of_a_second_apart(clock: Any) -> None:
-    monitor = GpuMonitor(L4, FakeNvml(), "handle", clock)
+    monitor = GpuMonitor(L4, NvmlReader(FakeNvml(), "handle"), clock)
     for _ in range(100):
         monitor.tick()
         clock.pass_ms(10)  # one second in all
@@ -97,7 +97,7 @@ def test_readings_are_at_least_a_fifth_of_a_second_apart(clock: Any) -> None:
 
 def test_restart_forgets_the_calls_and_keeps_before(clock: Any) -> None:
     nvml = FakeNvml()
-    monitor = GpuMonitor(L4, nvml, "handle", clock)
+    monitor = GpuMonitor(L4, NvmlReader(nvml, "handle"), clock)
     nvml.temperature = 90
     monitor.tick()
     monitor.restart()
@@ -111,7 +111,7 @@ def test_what_a_device_does_not_answer_is_unknown(clock: Any) -> None:
     nvml = FakeNvml(
         unsupported=("nvmlDeviceGetPowerUsage", "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetCurrentClocksThrottleReasons")
     )
-    trace = GpuMonitor(L4, nvml, "handle", clock).trace()
+    trace = GpuMonitor(L4, NvmlReader(nvml, "handle"), clock).trace()
     assert trace.highest == GpuSample(sm_clock_mhz=1500, memory_clock_mhz=6251, temperature_c=40)
     assert throttling(trace) == []
 
@@ -119,7 +119,7 @@ def test_what_a_device_does_not_answer_is_unknown(clock: Any) -> None:
 def test_an_idle_gpu_is_no_throttle(clock: Any) -> None:
     nvml = FakeNvml()
     nvml.mask = 0x1 | 0x2
-    trace = GpuMonitor(L4, nvml, "handle", clock).trace()
+    trace = GpuMonitor(L4, NvmlReader(nvml, "handle"), clock).trace()
     assert trace.highest.throttle_reasons == ("gpu idle", "applications clocks setting")
     assert throttling(trace) == []
 
