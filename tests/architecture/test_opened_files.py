@@ -42,11 +42,13 @@ OURS = {
 }
 # Of the system, and of this package.
 SYSTEM = {
+    "bench/jetson_state.py": 1,
     "bench/memory.py": 1,
     "cli/main.py": 1,
     "cli/supervised.py": 1,
     "directory_lock.py": 2,
     "doctor/machine.py": 2,
+    "jetson.py": 1,
     "pipeline/room.py": 5,
     "process/child.py": 1,
     "report/render.py": 1,

@@ -77,7 +77,7 @@ def test_advice_for_tensorrt_is_apt_and_for_the_rest_pip(monkeypatch: pytest.Mon
 
 @pytest.mark.usefixtures("on_a_jetson")
 def test_an_environment_that_does_not_see_the_systems_packages_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", ["/home/user/.venv/lib/python3.10/site-packages"])
+    monkeypatch.setattr(sys, "path", ["/opt/own/lib/python3.10/site-packages"])
     assert install_command("tensorrt").startswith(f"{APT}, and make the virtual environment with: {VENV}")
 
 

@@ -21,6 +21,7 @@ CORE_DISTRIBUTIONS = (
     "ftsf-export",
     *(package.name for package in required_packages() if package.extra == CORE),
     *("attrs", "markdown-it-py", "mdurl", "pygments", "typing-extensions"),
+    *(("exceptiongroup",) if sys.version_info < (3, 11) else ()),
 )
 
 
