@@ -24,6 +24,7 @@ from ftsf_export.plan_record import KINDS, KernelGroup, KernelTotals, Memory, Pl
 from ftsf_export.precision import FP32
 
 ELSEWHERE = Scope("(no ONNX node)")
+OUTSIDE = Scope("(no module)")
 # Operations that move values and change none of them, as the compiler abbreviates them in a kernel's name. A cast is
 # one: it exists because two neighbours disagree about a type.
 _MOVES = {"Resh", "Tran", "Slic", "Conc", "Move", "Repl", "Cast", "Gath", "Expa", "Squ", "Unsq", "Pad", "Copy", "Perm"}
@@ -265,4 +266,4 @@ def scope_served(kernel: Kernel, products: Iterable[str] = (), names: NodeNames 
     known = set(products)
     nodes = [node for node in kernel.nodes if node in known] or list(kernel.nodes)
     modules = Counter(map(names.module, nodes))
-    return modules.most_common(1)[0][0] if modules else ELSEWHERE
+    return (modules.most_common(1)[0][0] or OUTSIDE) if modules else ELSEWHERE

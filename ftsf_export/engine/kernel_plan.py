@@ -46,7 +46,8 @@ _INLINED = re.compile(r"(.*) \| (.*)/[^/ ]+ \([^()]*\)")
 # Fused kernels are named after their operations, abbreviated: __myl_FcDivCastErf...; Fc and Dot are products.
 _FUSED_NAME = re.compile(r"__myl_([A-Za-z]+)_")
 PRODUCT_WORDS = {"Fc", "Dot", "Gemm", "Conv", "Matmul", "Bmm"}
-_PRODUCT_KIND = re.compile(r"gemm|conv|matrixmultiply|matmul|attention|mha", re.IGNORECASE)
+# TensorRT for RTX calls its convolutions correlations.
+_PRODUCT_KIND = re.compile(r"gemm|conv|correlation|matrixmultiply|matmul|attention|mha", re.IGNORECASE)
 _ATTENTION_NAME = re.compile(r"mha|fused_attention|flash", re.IGNORECASE)
 _MEMORY_LINES = {
     "activation_bytes": re.compile(r"Total Activation Memory: (\d+)"),

@@ -151,3 +151,20 @@ def test_a_file_that_the_compiler_refuses_exits_4(say: Say, tmp_path: Path) -> N
     said = say("plan", tmp_path / "odd.onnx")
     assert said.code == 4
     assert "refused odd.onnx" in said.err
+
+
+def test_a_convolutional_network_is_read_as_well(say: Say, tmp_path: Path) -> None:
+    """transformers' ResNet: no attention, and products that the compiler calls correlations."""
+    config = transformers.ResNetConfig(embedding_size=16, hidden_sizes=[16, 32], depths=[1, 1], layer_type="basic")
+    model = transformers.ResNetForImageClassification(config).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model, (torch.rand(1, 3, 32, 32),), tmp_path / "resnet.onnx", dynamo=False)
+    said = say("plan", tmp_path / "resnet.onnx", "--json")
+    assert said.code == 0, said.err
+    plan = said.json["plan"]
+    convolutions = [kernel for kernel in plan["kernel_list"] if any("Conv" in node for node in kernel["nodes"])]
+    assert len(convolutions) == 6
+    assert {kernel["kind"] for kernel in convolutions} == {"product"}
+    assert (plan["precision"], plan["expected_attentions"]) == ("fp32", [])
+    assert "" not in {group["name"] for group in plan["by_module"]}

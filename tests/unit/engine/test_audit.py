@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from ftsf_export.engine.audit import ELSEWHERE, Audit, audit, kind_of, scope_served
+from ftsf_export.engine.audit import ELSEWHERE, Audit, NodeNames, audit, kind_of, scope_served
 from ftsf_export.engine.cards import Card, card_of
 from ftsf_export.engine.kernel_plan import Kernel, Plan, Tensor
 from ftsf_export.engine.request import Product
 from ftsf_export.engine.targets import TARGETS, stand_in, target_named
 from ftsf_export.engine.trtexec import trtexec_command
 from ftsf_export.errors import BuildError
+from ftsf_export.network.scope import Scope
 from ftsf_export.plan_record import KINDS, VIEWS
 
 CARD = Card("a card", bytes_per_s=1e9, flops_per_s={"fp32": 1e12, "fp16": 4e12})
@@ -157,3 +158,18 @@ def test_trtexec_is_told_a_shape_only_where_the_graph_is_dynamic() -> None:
     assert "--shapes=clip:2x8x3x32x32" in line(True)
     assert "--shapes" not in line(False)
     assert "--noTF32" in line(False)
+
+
+def test_nodes_of_somebody_elses_graph_are_placed_by_what_is_known_of_them() -> None:
+    half = Tensor("x", (4, 4), "fp16")
+    nodes = (("node_linear_3",), ("node_layer_norm",), ("node_add",))
+    kernels = tuple(Kernel(f"k{i}", "kgen", (half,), (), (half,), named, "") for i, named in enumerate(nodes))
+    names = NodeNames(
+        {"node_linear_3": Scope("encoder.layer.0.fc"), "node_layer_norm": Scope("encoder.norm"), "node_add": Scope()},
+        {"node_layer_norm": "LayerNormalization"},
+    )
+    read = audit(Plan(kernels), (), card=None, names=names)
+    assert [one.module for one in read.kernels] == ["encoder.layer.0.fc", "encoder.norm", "(no module)"]
+    assert [one.kind for one in read.kernels] == ["pointwise", "norm", "pointwise"]
+    assert {group.name for group in read.groups("block")} == {"encoder.layer.0", "encoder", "(no module)"}
+    assert read.kernels[0].group("module") == "encoder.layer.*.fc"
