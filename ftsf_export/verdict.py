@@ -72,6 +72,7 @@ class Measure:
         limit: the limit, in ``unit``; None for a figure that is reported and not judged.
         bound: on which side of the limit the value has to stay.
         worst_index: where in the output the figure was met, clip first; None where it belongs to no place.
+        inconclusive: why the figure speaks neither for nor against, although it has a limit; "" where it decides.
     """
 
     output: str
@@ -81,17 +82,24 @@ class Measure:
     limit: float | None = None
     bound: Bound = Bound.AT_MOST
     worst_index: tuple[Count, ...] | None = None
+    inconclusive: str = ""
 
     def __post_init__(self) -> None:
         if self.limit is not None and not math.isfinite(self.limit):
             raise ValueError(f"{self.output}: {self.metric}: the limit {self.limit} is no number")
 
     @property
+    def judged(self) -> bool:
+        """Whether it decides: it has a limit and is not inconclusive."""
+        return self.limit is not None and not self.inconclusive
+
+    @property
     def passed(self) -> bool:
-        """Whether the value is a number, and on the right side of its limit where it has one."""
+        """Whether nothing speaks against it: the value is a number, and on the right side of its limit where it is
+        judged."""
         if not math.isfinite(self.value):
             return False
-        if self.limit is None:
+        if self.limit is None or self.inconclusive:
             return True
         return self.value >= self.limit if self.bound is Bound.AT_LEAST else self.value <= self.limit
 
@@ -99,7 +107,8 @@ class Measure:
         """The measure as a user reads it: output, metric, value, limit, worst index."""
         limit = "" if self.limit is None else f", limit {self.bound.value.replace('_', ' ')} {self.limit:.3g}"
         where = "" if self.worst_index is None else f", worst at {list(self.worst_index)}"
-        return f"{self.output}: {self.metric} {self.value:.3g}{limit}{where}"
+        decides = f", inconclusive: {self.inconclusive}" if self.inconclusive else ""
+        return f"{self.output}: {self.metric} {self.value:.3g}{limit}{where}{decides}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +146,7 @@ class Verdict:
             if not self.reason:
                 raise ValueError(f"verdict {self.gate!r} is {self.status.value} without a reason")
             return
-        if all(measure.limit is None for measure in self.measures):
+        if not any(measure.judged for measure in self.measures):
             raise ValueError(f"verdict {self.gate!r} passed with no evidence")
         if outside := [measure for measure in self.measures if not measure.passed]:
             raise ValueError(f"verdict {self.gate!r} passed against its evidence: {outside[0].sentence()}")

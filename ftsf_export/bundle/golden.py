@@ -24,11 +24,25 @@ from ftsf_export.network.scope import CLIP, LOGITS
 MAX_SAMPLES = 4096
 TAP_PREFIX = "tap/"
 WEIGHT_ARRAYS = ("weight_names", "weight_sha256")
+CONTRAST_PREFIX = "contrast/"
+# Field of the contrast -> NumPy's kind of its array, and the number of dimensions.
+_CONTRAST_KINDS = {"spread": ("f", 1), "clips": ("i", 0), "best_classes": ("i", 0), "untrained": ("U", 0)}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # What zipfile and NumPy raise for a file that is cut short, altered, encrypted, packed otherwise or of absurd size.
 _UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, MemoryError, zlib.error, zipfile.BadZipFile)
 
 Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """How the reference answers clips of different content, more of them than are kept."""
+
+    spread: Floats  #: (classes,) float32: the standard deviation of each logit over the clips.
+    clips: int  #: How many clips.
+    best_classes: int  #: How many different classes are the best one of a clip.
+    #: Why the class scores mean nothing yet ("the weights are as they were drawn"); "" where they may mean something.
+    untrained: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,7 @@ class Golden:
     #: exported; empty when none were recorded. Reference outputs alone cannot tell a weight whose part in them is
     #: smaller than half precision rounds.
     weights: Mapping[str, str] = field(default_factory=dict)
+    contrast: Contrast | None = None  #: None in reference values that nobody made so.
 
     def __post_init__(self) -> None:
         if problem := _golden_problem(self):
@@ -75,6 +90,7 @@ def write_golden(
     labels: Sequence[str] | None = None,
     taps: Mapping[str, npt.NDArray[Any]],
     weights: Mapping[str, str] | None = None,
+    contrast: Contrast | None = None,
 ) -> Golden:
     """Writes the file, the same bytes for the same values; gives what was written.
 
@@ -88,6 +104,7 @@ def write_golden(
         labels=None if labels is None else tuple(labels),
         taps={name: np.asarray(values) for name, values in taps.items()},
         weights=dict(weights or {}),
+        contrast=contrast,
     )
     arrays: dict[str, Any] = {CLIP: golden.clip, LOGITS: golden.logits}
     arrays["sources"] = np.asarray(golden.sources, dtype=np.str_)
@@ -97,6 +114,8 @@ def write_golden(
     if golden.weights:
         texts = (list(golden.weights), list(golden.weights.values()))
         arrays.update({key: np.asarray(text, dtype=np.str_) for key, text in zip(WEIGHT_ARRAYS, texts, strict=True)})
+    if contrast is not None:
+        arrays.update({CONTRAST_PREFIX + name: np.asarray(value) for name, value in vars(contrast).items()})
     # An entry that NumPy writes has no time of its own: the same values give the same bytes.
     np.savez(path, **arrays)
     return golden
@@ -121,6 +140,7 @@ def read_golden(source: str | Path | IO[bytes], name: str = GOLDEN_NAME) -> Gold
             sources=_texts("sources", arrays.pop("sources")),
             labels=_texts("labels", arrays.pop("labels")) if "labels" in arrays else None,
             weights=_weights(arrays),
+            contrast=_contrast(arrays),
             taps={_tap_name(key): values for key, values in arrays.items()},
         )
     except ValueError as error:
@@ -146,6 +166,20 @@ def _weights(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, str]:
     if len(names) != len(digests) or len(set(names)) != len(names):
         raise ValueError(f"weights: expected one digest for each of {len(names)} different names, got {len(digests)}")
     return dict(zip(names, digests, strict=True))
+
+
+def _contrast(arrays: dict[str, npt.NDArray[Any]]) -> Contrast | None:
+    """Takes the arrays of the contrast out of ``arrays``."""
+    if not any(key.startswith(CONTRAST_PREFIX) for key in arrays):
+        return None
+    fields: dict[str, Any] = {}
+    for name, (kind, rank) in _CONTRAST_KINDS.items():
+        value = arrays.pop(CONTRAST_PREFIX + name, None)
+        if value is None or value.dtype.kind != kind or value.ndim != rank:
+            got = "nothing" if value is None else f"{value.dtype} of shape {value.shape}"
+            raise ValueError(f"{CONTRAST_PREFIX}{name}: expected type {kind!r} of {rank} dimensions, got {got}")
+        fields[name] = value if rank else value.item()
+    return Contrast(**fields)
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[Any]:
@@ -180,7 +214,22 @@ def _golden_problem(golden: Golden) -> str:
         if not np.isfinite(values).all():
             worst = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
             return f"{name}: not finite at {list(worst)}: a reference with NaN or infinity proves nothing"
+    if golden.contrast is not None and (problem := _contrast_problem(golden.contrast, golden.logits.shape[1])):
+        return CONTRAST_PREFIX + problem
     for name, digest in golden.weights.items():
         if not name or not _SHA256.fullmatch(digest):
             return f"weight {name!r}: expected a name and 64 hexadecimal digits, got {digest!r}"
+    return ""
+
+
+def _contrast_problem(contrast: Contrast, classes: int) -> str:
+    spread = contrast.spread
+    if spread.dtype != np.float32 or spread.shape != (classes,):
+        return f"spread: expected float32 of shape ({classes},), got {spread.dtype} of shape {spread.shape}"
+    if not (np.isfinite(spread) & (spread >= 0)).all():
+        return "spread: expected finite numbers of at least 0"
+    if contrast.clips < 2:
+        return f"clips: expected at least 2, got {contrast.clips}"
+    if not 1 <= contrast.best_classes <= min(classes, contrast.clips):
+        return f"best_classes: expected 1 to {min(classes, contrast.clips)}, got {contrast.best_classes}"
     return ""

@@ -180,6 +180,31 @@ def _cosine(reference: Array, candidate: Array) -> float:
     return float(np.clip(np.sum((reference / norms[0]) * (candidate / norms[1])), -1.0, 1.0))
 
 
+def clip_spread(logits_nL: Array) -> Array:
+    """(L,) float64: the standard deviation of each logit over the clips, two at least. Values are finite."""
+    spread: Array = np.asarray(logits_nL, np.float64).std(axis=0, ddof=1)
+    return spread
+
+
+def clip_spread_error(reference_nL: Array, candidate_nL: Array, spread_L: Array) -> WorstCase:
+    """The error of a logit over its own spread between clips, root mean square over the logits of the worst clip.
+
+    At 1 the error is as large as what tells clips apart, which is also what a candidate has that ignores its clip. A
+    logit of almost no spread counts with a tenth of the root mean square of all. Infinite where nothing has a spread
+    and there is an error. Values are finite.
+    """
+    check_comparable(LOGITS, reference_nL, candidate_nL)
+    error_nL = np.abs(np.asarray(candidate_nL, np.float64) - np.asarray(reference_nL, np.float64))
+    spread_L = np.asarray(spread_L, np.float64)
+    scale_L = np.maximum(spread_L, np.sqrt(np.mean(spread_L**2)) / 10)
+    if not scale_L.any():
+        return WorstCase(0.0 if not error_nL.any() else math.inf, _place(error_nL))
+    parts_nL = error_nL / scale_L
+    each_n = np.sqrt(np.mean(parts_nL**2, axis=1))
+    worst = int(each_n.argmax())
+    return WorstCase(float(each_n[worst]), (worst, int(parts_nL[worst].argmax())))
+
+
 def clips_apart(values_nL: Array) -> float:
     """The largest relative L2 distance between the values of the first clip and those of another, relative to the
     larger of the two; 0 where there is one clip, and where all values are 0. Values are finite."""

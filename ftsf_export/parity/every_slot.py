@@ -21,7 +21,7 @@ from ftsf_export.network.gates import Gate
 from ftsf_export.network.scope import LOGITS
 from ftsf_export.parity.compare import outputs_of_calls, paired
 from ftsf_export.parity.distances import Array, distance, nonfinite
-from ftsf_export.parity.golden import failed_where_vacuous
+from ftsf_export.parity.golden import told_apart
 from ftsf_export.parity.judge import Limits, Pair, judge
 from ftsf_export.verdict import Measure, Status, Subject, Verdict
 
@@ -60,17 +60,19 @@ def judge_every_slot(
     """
     calls = calls_of(len(golden.clip), batch)
     rows = np.array([clip for call in calls for clip in call.clips])
+    compared = None
     try:
         outputs = outputs_of_calls(runner, [golden.clip[list(call.clips)] for call in calls])
         pair = paired({LOGITS: golden.logits[rows]}, outputs)[LOGITS]
         verdict = judge({LOGITS: pair}, gate=gate, subject=subject, limits=limits)
         verdict = replace(verdict, measures=(*verdict.measures, *_each_batch(pair, calls, limits)))
-        verdict = _placed(verdict, calls)
+        compared = pair
     except GateFailed as error:
         verdict = gate.verdict(subject, Status.FAILED, error.message)
+    verdict = _placed(told_apart(verdict, golden, compared, limits), calls)
     sizes = " and ".join(map(str, batch.sizes)) if len(batch.sizes) < 3 else "{}, {} and {}".format(*batch.sizes)
     said = f"batch {sizes}, every slot, twice on one context"
-    return replace(failed_where_vacuous(verdict, golden.logits), own_limits=limits.own, conditions=said)
+    return replace(verdict, conditions=said)
 
 
 def _each_batch(pair: Pair, calls: Sequence[Call], limits: Limits) -> list[Measure]:

@@ -14,6 +14,7 @@ from ftsf_export.config import BatchRange
 from ftsf_export.errors import GateFailed
 from ftsf_export.network.gates import LABELS, Gate
 from ftsf_export.network.scope import LOGITS, Scope
+from ftsf_export.parity.between_clips import judged_between_clips
 from ftsf_export.parity.compare import Outputs, outputs_of, paired
 from ftsf_export.parity.distances import Array, clips_apart, nonfinite
 from ftsf_export.parity.judge import Limits, Pair, judge
@@ -36,12 +37,23 @@ def judge_golden(
     Outputs that are missing, too many or of another shape make a failed verdict, and so do reference values that cannot
     tell one clip from another; what the runner raises passes through.
     """
+    logits = None
     try:
-        outputs = outputs_of(runner, golden.clip, batch=batch)
-        verdict = judge(golden_pairs(golden, outputs, taps), gate=gate, subject=subject, limits=limits, taps=taps)
+        pairs = golden_pairs(golden, outputs_of(runner, golden.clip, batch=batch), taps)
+        verdict = judge(pairs, gate=gate, subject=subject, limits=limits, taps=taps)
+        logits = pairs[LOGITS]
     except GateFailed as error:
         verdict = gate.verdict(subject, Status.FAILED, error.message)
-    return replace(failed_where_vacuous(verdict, golden.logits), own_limits=limits.own)
+    return told_apart(verdict, golden, logits, limits)
+
+
+def told_apart(verdict: Verdict, golden: Golden, logits: Pair | None, limits: Limits) -> Verdict:
+    """``verdict`` at ``limits``, with what the reference and the ``logits`` (None where they could not be compared) say
+    of one clip against another."""
+    verdict = failed_where_vacuous(verdict, golden.logits)
+    if logits is not None:
+        verdict = judged_between_clips(verdict, golden.contrast, logits, limits)
+    return replace(verdict, own_limits=limits.own)
 
 
 def failed_where_vacuous(verdict: Verdict, logits_nL: Array) -> Verdict:
@@ -69,9 +81,12 @@ def failed_where_vacuous(verdict: Verdict, logits_nL: Array) -> Verdict:
     return replace(verdict, status=Status.FAILED, reason=reason, measures=measures)
 
 
-def doubted_without_taps(verdict: Verdict, taps: Sequence[str], depth: int) -> Verdict:
+def doubted_where_unproven(verdict: Verdict, golden: Golden, taps: Sequence[str], depth: int) -> Verdict:
     """The verdict on a graph of ``depth`` blocks: no pass where a block has no value among the ``taps`` that were
-    compared, for a fault in it may not show in the logits."""
+    compared, for a fault in it may not show in the logits; nor where nothing says how far clips are apart."""
+    if verdict.passed and golden.contrast is None:
+        reason = "the reference values do not hold how far apart the logits of different clips are; export again"
+        return replace(verdict, status=Status.INCONCLUSIVE, reason=reason)
     blocks = {block for tap in taps if (block := Scope(tap).block) is not None}
     if not verdict.passed or len(blocks) >= depth:
         return verdict

@@ -28,6 +28,8 @@ from ftsf_export.parity.distances import (
 from ftsf_export.precision import Precision
 from ftsf_export.verdict import SHARE, Bound, Measure, Status, Subject, Verdict
 
+TOP1 = "top1_agreement"
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -157,7 +159,7 @@ def top1_measure(flipped: Sequence[Flip], clips: int, *, least: float) -> Measur
     """The share of ``clips`` whose best class is the same on both sides, held against ``least``."""
     return Measure(
         output=LOGITS,
-        metric="top1_agreement",
+        metric=TOP1,
         value=1 - len(flipped) / clips,
         unit=SHARE,
         limit=least,
@@ -176,7 +178,7 @@ def _conclusion(measures: Sequence[Measure], taps: Sequence[str], tied: bool) ->
     failing = [m for m in measures if not m.passed]
     if not failing:
         return Status.PASSED, ""
-    if tied and all(m.output == LOGITS and m.metric == "top1_agreement" for m in failing):
+    if tied and all(m.output == LOGITS and m.metric == TOP1 for m in failing):
         return Status.INCONCLUSIVE, (
             f"{failing[0].sentence()}: the reference holds these classes closer together than the precision resolves; "
             "judge on other clips"

@@ -1,12 +1,16 @@
-"""The clips that an export is judged on: seeded noise, and frames of each video.
+"""The clips that an export is judged on: seeded noise, frames of each video, and what is made of them.
+
+Those of videos and two at least are judged, in every module; two of them are kept in the bundle. The others are
+different in content: the reference alone answers them, which tells how far apart the logits of different clips are.
 
 Letters: n clips, F frames, C channels, H height, W width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,30 +19,72 @@ import numpy.typing as npt
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.video.clip import clip_from_video
 
-# Two at least: an exchange of two classes hides where one clip happens to score them alike.
-LEAST_CLIPS = 2
+# Two at least: an exchange of two classes hides where one clip happens to score them alike. Two at most: with them the
+# reference values of 8 frames of 224 px take 11 MB.
+KEPT_CLIPS = 2
+LEAST_CLIPS = 8
+# Side in pixels of the squares of one value, of which noise is made.
+_GRAIN, _COARSE_GRAINS = 4, (16, 64)
+_DARK = 0.25
+
+Clip = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class OtherClip:
+    """A clip that is made when it is needed: all of them at once would be gigabytes of a large model."""
+
+    source: str  #: What it is, in words.
+    make: Callable[[], Clip]  #: Gives x_FCHW float32.
 
 
 @dataclass(frozen=True)
 class JudgedClips:
     """The clips, and what they are."""
 
-    values: npt.NDArray[np.float32]  #: (n, F, C, H, W) float32.
+    values: Clip  #: (n, F, C, H, W) float32, the judged ones; the first ``KEPT_CLIPS`` are kept.
     sources: tuple[str, ...]  #: What each of the n clips is, in words.
+    others: tuple[OtherClip, ...] = ()  #: Clips of other content, which the reference alone answers.
 
 
 def judged_clips(how: Preprocessing, *, seed: int, videos: Sequence[Path] = ()) -> JudgedClips:
-    """One noise clip and one clip a video; noise alone where there is no video. Raises VideoError."""
-    taken = [clip_from_video(path, how) for path in videos]
-    count = max(1, LEAST_CLIPS - len(taken))
-    noise = [noise_clip(how, seed=seed + index) for index in range(count)]
-    return JudgedClips(
-        values=np.stack([*noise, *(clip.values for clip in taken)]),
-        sources=(*(f"noise seed {seed + index}" for index in range(count)), *(clip.source for clip in taken)),
+    """Noise and every video are judged (noise of another grain, where there is none); noise of several scales, and the
+    second clip reversed, shifted and standing still are beside them. Raises VideoError."""
+    judged = [(_noise_source(seed), noise_clip(how, seed=seed))]
+    judged += [(clip.source, clip.values) for clip in (clip_from_video(path, how) for path in videos)]
+    if not videos:
+        judged.append((_noise_source(seed + 1, _GRAIN), noise_clip(how, seed=seed + 1, grain=_GRAIN)))
+    others = _moved(*judged[1])
+    for index, grain in enumerate(_COARSE_GRAINS, start=2):
+        make = partial(noise_clip, how, seed=seed + index, grain=grain)
+        others.append(OtherClip(_noise_source(seed + index, grain), make))
+    others.append(OtherClip(f"noise seed {seed}, dark", lambda: noise_clip(how, seed=seed, most=_DARK)))
+    for index in range(seed + 4, seed + 4 + LEAST_CLIPS - len(judged) - len(others)):
+        others.append(OtherClip(_noise_source(index), partial(noise_clip, how, seed=index)))
+    sources, values = zip(*judged, strict=True)
+    return JudgedClips(np.stack(values), sources, tuple(others))
+
+
+def noise_clip(how: Preprocessing, *, seed: int, grain: int = 1, most: float = 1.0) -> Clip:
+    """x_FCHW of independent squares of ``grain`` pixels, uniform over the range that a video's pixels have, or over its
+    part up to ``most``, normalised alike."""
+    height, width = how.crop
+    cells = (how.frames, len(how.mean), -(-height // grain), -(-width // grain))
+    pixels = np.random.default_rng(seed).random(cells, dtype=np.float32) * np.float32(most)
+    return how.normalisation.of(pixels.repeat(grain, axis=2).repeat(grain, axis=3)[:, :, :height, :width])
+
+
+def _moved(source: str, clip_FCHW: Clip) -> list[OtherClip]:
+    """The clip played backwards, half a frame aside, and standing still; one frame has no order."""
+    height, width = clip_FCHW.shape[2:]
+    shifted = OtherClip(
+        f"{source}, shifted by half a frame", lambda: np.roll(clip_FCHW, (height // 2, width // 2), axis=(2, 3))
     )
+    if len(clip_FCHW) == 1:
+        return [shifted]
+    still = OtherClip(f"{source}, its first frame alone", lambda: np.repeat(clip_FCHW[:1], len(clip_FCHW), axis=0))
+    return [OtherClip(f"{source}, reversed", lambda: clip_FCHW[::-1]), shifted, still]
 
 
-def noise_clip(how: Preprocessing, *, seed: int) -> npt.NDArray[np.float32]:
-    """x_FCHW of independent pixels, uniform over the range that a video's pixels have, normalised alike."""
-    pixels = np.random.default_rng(seed).random((how.frames, len(how.mean), *how.crop), dtype=np.float32)
-    return how.normalisation.of(pixels)
+def _noise_source(seed: int, grain: int = 1) -> str:
+    return f"noise seed {seed}" + (f", squares of {grain} px" if grain > 1 else "")

@@ -10,7 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, AppliedRewrite, GraphRecord, PluginNodes, TapSpec, sha256_of
+from ftsf_export.bundle import (
+    GOLDEN_NAME,
+    ONNX_NAME,
+    AppliedRewrite,
+    CheckpointWeights,
+    GraphRecord,
+    PluginNodes,
+    TapSpec,
+    sha256_of,
+)
 from ftsf_export.bundle.golden import Golden, write_golden
 from ftsf_export.config import ExportConfig
 from ftsf_export.network.gates import parity_graph
@@ -18,7 +27,7 @@ from ftsf_export.parity.agreement import judge_agreement
 from ftsf_export.parity.golden import judge_golden
 from ftsf_export.parity.judge import Limits
 from ftsf_export.parity.weights import weight_digests
-from ftsf_export.pipeline.clips import JudgedClips
+from ftsf_export.pipeline.clips import KEPT_CLIPS, JudgedClips
 from ftsf_export.pipeline.graph_runner import graph_runner
 from ftsf_export.pipeline.held_out import HeldOut
 from ftsf_export.pipeline.reference import Opinion, Reference, eager_logits, run_eager, second_opinion
@@ -75,16 +84,16 @@ def make_graph(
     with stages("check and write the graph"):
         path, record = _written(graph, precision, record, folder)
         del graph
-        golden = judge.write_golden(folder / GOLDEN_NAME, path)
+        kept = judge.write_golden(folder / GOLDEN_NAME, path)
     with stages("compare the graph with PyTorch"):
         subject = Subject(ONNX_NAME, sha256_of(path))
         verdicts = [_about_the_bundles_graph(verdict, subject) for verdict in before]
-        verdicts += judge.verdicts(path, precision, golden, record.taps)
+        verdicts += judge.verdicts(path, precision, record.taps)
     return GraphMade(
         subject=subject,
         record=record,
         model=architecture,
-        golden=golden,
+        golden=kept,
         reference=reference.whom,
         verdicts=(*([] if opinion is None else [opinion.verdict(eager, subject)]), *verdicts),
     )
@@ -114,11 +123,19 @@ def _traced(
         )
         graph = export_onnx(module, options)
     with stages("run eager PyTorch"):
-        reference = run_eager(module, graph.taps, clips, resolved.normalisation)
+        reference = run_eager(module, graph.taps, clips, resolved.normalisation, untrained=_untrained(resolved, model))
     if held_out is not None:
         with stages("run eager PyTorch on the held-out videos"):
             reference = replace(reference, held_out=eager_logits(module, held_out, resolved.normalisation))
     return graph, reference, module.config
+
+
+def _untrained(resolved: ResolvedExport, model: FastTimeSformer | None) -> str:
+    """Why a checkpoint's class scores mean nothing yet; "" where they may mean something."""
+    weights = resolved.weights
+    if model is None and isinstance(weights, CheckpointWeights) and weights.need_fine_tuning_in(resolved.model):
+        return "the attention was replaced and not trained on"
+    return ""
 
 
 def _record(resolved: ResolvedExport, config: TimeSformerConfig, plugins: PluginNodes, graph: OnnxModel) -> GraphRecord:
@@ -177,7 +194,7 @@ def _converted(
         check(graph)
         written = graph.save(folder / _FP32_NAME)
         try:
-            verdicts = judge.verdicts(folder / _FP32_NAME, FP32, judge.golden(), graph.taps)
+            verdicts = judge.verdicts(folder / _FP32_NAME, FP32, graph.taps)
         finally:
             for file in written:
                 file.unlink()
@@ -207,20 +224,27 @@ class _Judge:
     held_out: HeldOut | None
 
     def golden(self) -> Golden:
-        return Golden(self.clips.values, self.reference.logits, self.clips.sources, taps=self.reference.taps)
-
-    def write_golden(self, path: Path, onnx_path: Path) -> Golden:
-        """With the digest of every weight of the graph, so that ``verify`` can name one that was altered."""
-        return write_golden(
-            path,
-            clip=self.clips.values,
-            logits=self.reference.logits,
-            sources=self.clips.sources,
+        return Golden(
+            self.clips.values,
+            self.reference.logits,
+            self.clips.sources,
             taps=self.reference.taps,
-            weights=weight_digests(onnx_path),
+            contrast=self.reference.contrast,
         )
 
-    def verdicts(self, path: Path, precision: Precision, golden: Golden, taps: tuple[TapSpec, ...]) -> list[Verdict]:
+    def write_golden(self, path: Path, onnx_path: Path) -> Golden:
+        """The kept clips, with the digest of every weight of the graph: ``verify`` can name one that was altered."""
+        return write_golden(
+            path,
+            clip=self.clips.values[:KEPT_CLIPS],
+            logits=self.reference.logits[:KEPT_CLIPS],
+            sources=self.clips.sources[:KEPT_CLIPS],
+            taps={name: values[:KEPT_CLIPS] for name, values in self.reference.taps.items()},
+            weights=weight_digests(onnx_path),
+            contrast=self.reference.contrast,
+        )
+
+    def verdicts(self, path: Path, precision: Precision, taps: tuple[TapSpec, ...]) -> list[Verdict]:
         """The verdicts of parity, and of agreement where there are held-out clips."""
         # The user's limits are for what was asked for; the FP32 graph on the way is held to its own.
         own = precision.name == self.config.precision
@@ -230,7 +254,7 @@ class _Judge:
         with graph_runner(path, precision, names) as runner:
             parity = judge_golden(
                 runner,
-                golden,
+                self.golden(),
                 gate=parity_graph(precision),
                 subject=subject,
                 limits=Limits.for_precision(precision, **asked),

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftsf_export.bundle import Normalisation, TapSpec
-from ftsf_export.bundle.golden import sample_tap
+from ftsf_export.bundle.golden import Contrast, sample_tap
 from ftsf_export.config import BatchRange
 from ftsf_export.network.gates import PARITY_HUGGINGFACE, PARITY_ORIGINAL, Gate
 from ftsf_export.network.scope import LOGITS
 from ftsf_export.parity.compare import outputs_of
+from ftsf_export.parity.distances import clip_spread
 from ftsf_export.parity.second_opinion import judge_second_opinion
 from ftsf_export.pipeline.clips import JudgedClips
 from ftsf_export.pipeline.held_out import HeldOut
@@ -37,6 +38,7 @@ class Reference:
     taps: dict[str, Any]  #: Name -> (n, S) float32, the modules' outputs at their sampled positions.
     held_out: Any = None  #: Logits of the held-out clips; None where there are none.
     whom: str = _OURS  #: Whose logits these are.
+    contrast: Contrast | None = None  #: How far apart the answers to clips of different content are.
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,14 @@ def run_eager(
     taps: tuple[TapSpec, ...],
     clips: JudgedClips,
     normalisation: Normalisation | None,
+    *,
+    untrained: str = "",
 ) -> Reference:
-    """One clip at a time, sampled at once: a tap of one clip is megabytes, and there is one a module."""
+    """One clip at a time, sampled at once: a tap of one clip is megabytes, and there is one a module.
+
+    ``untrained``: why the class scores mean nothing yet, where that is known of the weights' origin.
+    """
+    from fast_timesformer.initial import as_drawn
     from ftsf_export.runners.eager import EagerRunner
 
     runner = EagerRunner(module, taps=taps, normalisation=normalisation)
@@ -72,7 +80,24 @@ def run_eager(
         outputs = outputs_of(runner, clips.values[index : index + 1])
         each.append({name: value if name == LOGITS else sample_tap(value) for name, value in outputs.items()})
     stacked = {name: np.concatenate([outputs[name] for outputs in each]) for name in each[0]}
-    return Reference(stacked.pop(LOGITS), stacked)
+    logits = stacked.pop(LOGITS)
+    if not untrained and as_drawn(module):
+        untrained = "the weights are as they were drawn"
+    alone = EagerRunner(module, normalisation=normalisation)
+    others = [outputs_of(alone, other.make()[None])[LOGITS] for other in clips.others]
+    return Reference(logits, stacked, contrast=contrast_of(np.concatenate([logits, *others]), untrained))
+
+
+def contrast_of(logits_nL: Any, untrained: str) -> Contrast | None:
+    """What is kept of the answers to all n clips; None where one of them is not a number, which is judged elsewhere."""
+    if not np.isfinite(logits_nL).all():
+        return None
+    return Contrast(
+        spread=clip_spread(logits_nL).astype(np.float32),
+        clips=len(logits_nL),
+        best_classes=len(set(logits_nL.argmax(axis=1).tolist())),
+        untrained=untrained,
+    )
 
 
 def eager_logits(module: FastTimeSformer, held_out: HeldOut, normalisation: Normalisation | None) -> Any:

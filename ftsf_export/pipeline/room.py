@@ -12,12 +12,12 @@ from pathlib import Path
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
-from ftsf_export.pipeline.clips import LEAST_CLIPS
+from ftsf_export.pipeline.clips import KEPT_CLIPS
 
 _FLOAT_BYTES = 4
 # The eager model, the graph made of it, and the runtime's own: these live at the same time.
 _WEIGHT_COPIES = 3
-# The clips as they are made, stacked, and in the reference values.
+# The judged clips as they are made, stacked, and in the reference values.
 _CLIP_COPIES = 3
 # Counted for divided fastformer attention in FP16 without rewrites: 138 a block. The other mechanisms were not counted.
 _NODES_A_BLOCK = 140
@@ -42,7 +42,7 @@ class Needs:
 
 def export_needs(model: TimeSformerConfig, batch: int, videos: int = 0) -> Needs:
     """What an export of ``model`` needs with ``batch`` clips in one call, judged on noise and ``videos``."""
-    clips = max(LEAST_CLIPS, videos + 1)
+    clips = max(KEPT_CLIPS, videos + 1)
     clip_bytes = model.frames * model.channels * model.height * model.width * _FLOAT_BYTES
     return Needs(
         weight_bytes=_parameters(model) * _FLOAT_BYTES * _WEIGHT_COPIES,

@@ -17,7 +17,7 @@ from ftsf_export.engine.stacks import engine_warnings
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks, OutputError, UsageError, install_command
 from ftsf_export.network.gates import parity_graph
 from ftsf_export.parity.engines import judge_engine
-from ftsf_export.parity.golden import doubted_without_taps, judge_golden, judge_labels
+from ftsf_export.parity.golden import doubted_where_unproven, judge_golden, judge_labels
 from ftsf_export.parity.judge import Limits
 from ftsf_export.pipeline.graph_runner import graph_runner
 from ftsf_export.pipeline.refresh import refresh_report
@@ -154,7 +154,7 @@ def _onnx_verdicts(
                 batch=manifest.batch,
                 taps=taps,
             )
-    return [weights, doubted_without_taps(outputs, taps, manifest.model.depth)]
+    return [weights, doubted_where_unproven(outputs, golden, taps, manifest.model.depth)]
 
 
 def _engine_verdicts(

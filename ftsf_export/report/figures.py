@@ -16,6 +16,8 @@ _NAMES = {
     "top1_agreement": "top-1 equal",
     "top5_agreement": "top-5 shared",
     "clips_apart": "clips apart",
+    "clip_spread_error": "error / clips' spread",
+    "best_classes": "best classes",
 }
 _NON_FINITE = {"nan": "NaN", "inf": "∞", "-inf": "−∞"}
 _NONE = "–"

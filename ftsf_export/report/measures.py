@@ -52,7 +52,7 @@ def table_from_measures(measures: Sequence[Measure]) -> MeasureTable:
 def share_of_limit(measure: Measure) -> float:
     """Value over limit; infinite for a value that is not finite or breaks a limit of zero. Where more is better, or
     where there is no limit, the share has no sense: 0 for what passed, infinite for what did not."""
-    if measure.limit is None or measure.bound is Bound.AT_LEAST or measure.limit <= 0:
+    if measure.limit is None or measure.inconclusive or measure.bound is Bound.AT_LEAST or measure.limit <= 0:
         return 0.0 if measure.passed else math.inf
     return measure.value / measure.limit if math.isfinite(measure.value) else math.inf
 

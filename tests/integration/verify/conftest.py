@@ -103,6 +103,7 @@ def rewrite_golden() -> Callable[..., None]:
             labels=golden.labels,
             taps=golden.taps,
             weights=golden.weights,
+            contrast=golden.contrast,
         )
         rehash(root)
         return golden

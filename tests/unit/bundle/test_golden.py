@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftsf_export.bundle.golden import read_golden, sample_positions, sample_tap, write_golden
+from ftsf_export.bundle.golden import Contrast, read_golden, sample_positions, sample_tap, write_golden
 from ftsf_export.errors import BundleError
+
+CONTRAST = Contrast(spread=np.arange(5, dtype=np.float32), clips=8, best_classes=3, untrained="drawn")
 
 
 def parts(clips: int = 2) -> dict[str, Any]:
@@ -63,9 +66,42 @@ def test_round_trip_and_deterministic_bytes(tmp_path: Path) -> None:
         assert set(stored.files) == {"clip", "logits", "sources", "labels", "tap/norm"}
 
 
+def test_the_contrast_comes_back_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "golden.npz"
+    write_golden(path, **parts(), contrast=CONTRAST)
+    back = read_golden(path).contrast
+    assert back is not None
+    np.testing.assert_array_equal(back.spread, CONTRAST.spread)
+    assert (back.clips, back.best_classes, back.untrained) == (8, 3, "drawn")
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    for name, value in (("spread", None), ("clips", np.float32(8)), ("untrained", np.asarray(["drawn"]))):
+        changed = {**arrays, f"contrast/{name}": value} if value is not None else dict(arrays)
+        if value is None:
+            del changed[f"contrast/{name}"]
+        np.savez(path, **changed)
+        with pytest.raises(BundleError, match=f"contrast/{name}: expected"):
+            read_golden(path)
+
+
+def test_two_clips_of_the_documented_size_are_below_25_mb(tmp_path: Path) -> None:
+    """8 frames of 224 px, 12 blocks of three branches, 400 classes."""
+    taps = {f"tap {index}": np.zeros((2, 4096), np.float32) for index in range(3 * 12 + 2)}
+    known = replace(CONTRAST, spread=np.zeros(400, np.float32))
+    clip, logits = np.zeros((2, 8, 3, 224, 224), np.float32), np.zeros((2, 400), np.float32)
+    write_golden(tmp_path / "golden.npz", clip=clip, logits=logits, sources=["a", "b"], taps=taps, contrast=known)
+    assert (tmp_path / "golden.npz").stat().st_size < 12e6
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"contrast": replace(CONTRAST, spread=np.zeros(4, np.float32))}, r"contrast/spread: .*\(5,\)"),
+        ({"contrast": replace(CONTRAST, spread=np.full(5, np.nan, np.float32))}, "contrast/spread: expected finite"),
+        ({"contrast": replace(CONTRAST, spread=np.full(5, -1, np.float32))}, "contrast/spread: expected finite"),
+        ({"contrast": replace(CONTRAST, clips=1)}, "contrast/clips: expected at least 2"),
+        ({"contrast": replace(CONTRAST, best_classes=6)}, "contrast/best_classes: expected 1 to 5, got 6"),
+        ({"contrast": replace(CONTRAST, best_classes=0)}, "contrast/best_classes: expected 1 to 5, got 0"),
         ({"clip": np.zeros((0, 2, 3, 4, 4), np.float32)}, "at least one clip"),
         ({"clip": np.float32(1.0)}, "at least one clip"),
         ({"clip": np.zeros((2, 2, 3, 4, 4))}, "clip: expected float32"),

@@ -65,9 +65,9 @@ def video() -> Path:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory, video: Path) -> Path:
-    """An FP16 bundle without an engine, judged on noise and on a video. To be copied, not changed."""
+    """An FP16 bundle without an engine, judged on noise and on two videos. To be copied, not changed."""
     output = tmp_path_factory.mktemp("exported") / "bundle"
-    args = ["export", *TINY, "--builder", "none", "--video", str(video), "-o", str(output), "-q"]
+    args = ["export", *TINY, "--builder", "none", *["--video", str(video)] * 2, "-o", str(output), "-q"]
     assert run(ftsf, args, "ftsf") == 0
     return output
 

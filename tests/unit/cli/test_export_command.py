@@ -127,7 +127,7 @@ def test_a_video_that_is_none_leaves_nothing_behind(say: Any, tiny: tuple[str, .
 def test_the_same_export_twice_gives_the_same_files(
     say: Any, exported: Path, tiny: tuple[str, ...], video: Path, tmp_path: Path
 ) -> None:
-    args = ["export", *tiny, "--builder", "none", "--video", video, "-o", tmp_path / "again"]
+    args = ["export", *tiny, "--builder", "none", *["--video", video] * 2, "-o", tmp_path / "again"]
     assert say(*args).code == 0
     for name in ("model.onnx", "golden.npz"):
         assert (tmp_path / "again" / name).read_bytes() == (exported / name).read_bytes(), name

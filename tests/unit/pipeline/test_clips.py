@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ftsf_export.bundle import Preprocessing
-from ftsf_export.pipeline.clips import judged_clips, noise_clip
+from ftsf_export.pipeline.clips import LEAST_CLIPS, judged_clips, noise_clip
 from ftsf_export.pipeline.stages import Stages
 from ftsf_export.strict_json import plain
 
@@ -23,9 +24,9 @@ def carphone() -> Path:
     return Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "carphone_pristine.mp4"
 
 
-def test_without_a_video_there_are_two_clips_of_noise() -> None:
+def test_without_a_video_two_clips_of_noise_are_kept() -> None:
     clips = judged_clips(HOW, seed=3)
-    assert clips.sources == ("noise seed 3", "noise seed 4")
+    assert clips.sources == ("noise seed 3", "noise seed 4, squares of 4 px")
     assert (clips.values.shape, clips.values.dtype) == ((2, 4, 3, 32, 48), np.float32)
     assert not np.array_equal(clips.values[0], clips.values[1])
 
@@ -33,8 +34,26 @@ def test_without_a_video_there_are_two_clips_of_noise() -> None:
 def test_each_video_is_judged_beside_noise() -> None:
     how = Preprocessing(4, 8, 48, (32, 48), (0.4, 0.45, 0.5), (0.2, 0.225, 0.25))
     clips = judged_clips(how, seed=0, videos=(carphone(), carphone()))
-    assert clips.sources == ("noise seed 0", *["carphone_pristine.mp4 frames 47..71 step 8"] * 2)
+    video = "carphone_pristine.mp4 frames 47..71 step 8"
+    assert clips.sources == ("noise seed 0", video, video)
+    assert len(clips.sources) + len(clips.others) == LEAST_CLIPS + 1
+    assert {other.source for other in clips.others} >= {f"{video}, reversed", f"{video}, shifted by half a frame"}
     np.testing.assert_array_equal(clips.values[1], clips.values[2])
+    np.testing.assert_array_equal(clips.values[1, ::-1], clips.others[0].make())
+
+
+@pytest.mark.parametrize("frames", [1, 2, 4])
+@pytest.mark.parametrize("size", [(32, 48), (112, 112)])
+def test_eight_clips_differ_in_content(frames: int, size: tuple[int, int]) -> None:
+    how = replace(HOW, frames=frames, crop=size)
+    clips = judged_clips(how, seed=3)
+    values = [*clips.values, *(other.make() for other in clips.others)]
+    assert len(values) == LEAST_CLIPS == 8
+    assert {value.shape for value in values} == {(frames, 3, *size)}
+    assert len({value.tobytes() for value in values}) == 8
+    assert len({*clips.sources, *(other.source for other in clips.others)}) == 8
+    again = judged_clips(how, seed=3).others
+    assert all(np.array_equal(one.make(), other.make()) for one, other in zip(clips.others, again, strict=True))
 
 
 def test_noise_is_repeatable_and_covers_the_range_of_pixels() -> None:

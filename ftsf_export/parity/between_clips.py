@@ -1,0 +1,77 @@
+"""Do the logits still tell clips apart? An error that is small beside the logits may be large beside what a clip
+changes in them.
+
+Large channels of the residual stream, as trained transformers have them, make most of every logit the same for all
+clips. Half precision rounds the whole of it, so the relative error stays small while nothing of the answer is left.
+
+Letters: n clips, L classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ftsf_export.bundle.golden import Contrast
+from ftsf_export.network.scope import LOGITS
+from ftsf_export.parity.distances import clip_spread_error, nonfinite
+from ftsf_export.parity.judge import TOP1, Limits, Pair
+from ftsf_export.verdict import Measure, Status, Verdict
+
+# Of the error over the spread between clips: half of what tells clips apart. A candidate that ignores its clip is at
+# about 1; docs/gates.md has what was measured on either side.
+LIMIT = 0.5
+# In ties of four units of roundoff: rounding every tensor of a network moved its logits by 1.5 to 6.5 units.
+_ROUNDING = 2
+
+
+def judged_between_clips(verdict: Verdict, contrast: Contrast | None, logits: Pair, limits: Limits) -> Verdict:
+    """``verdict`` with the error of the ``logits`` over their spread between clips, failed where that is too large.
+
+    The number of best classes is reported; where there is but one, agreement on it is inconclusive. So is the error of
+    weights that mean nothing yet where their scores of different clips lie closer together than the type rounds.
+    """
+    if contrast is None or nonfinite(logits.reference, logits.candidate) is not None:
+        # What is not finite has failed already, and has no distance.
+        return verdict
+    error = _error(contrast, logits, limits)
+    measures = [_one_answer(measure, contrast) for measure in verdict.measures]
+    measures += [error, Measure(output=LOGITS, metric="best_classes", value=contrast.best_classes)]
+    failed = verdict.status is Status.FAILED or not error.passed
+    reason = verdict.reason
+    if verdict.status is not Status.FAILED and not error.passed:
+        reason = f"{error.sentence()}: too little is left of what tells clips apart; take a wider precision"
+    elif verdict.passed:
+        undecided = [f"{m.output}: {m.metric} is inconclusive: {m.inconclusive}" for m in measures if m.inconclusive]
+        reason = "; ".join([*([reason] if reason else []), *undecided])
+    return replace(verdict, status=Status.FAILED if failed else verdict.status, reason=reason, measures=tuple(measures))
+
+
+def _one_answer(measure: Measure, contrast: Contrast) -> Measure:
+    if measure.metric != TOP1 or contrast.best_classes > 1 or not measure.passed:
+        return measure
+    why = f"the reference puts one class first in all of its {contrast.clips} clips"
+    return replace(measure, inconclusive=why)
+
+
+def _error(contrast: Contrast, logits: Pair, limits: Limits) -> Measure:
+    found = clip_spread_error(logits.reference, logits.candidate, contrast.spread)
+    inconclusive = ""
+    if contrast.untrained and _below_rounding(contrast, logits, limits):
+        inconclusive = f"{contrast.untrained}, and the scores of different clips are as close as the precision rounds"
+    return Measure(
+        output=LOGITS,
+        metric="clip_spread_error",
+        value=found.value,
+        limit=LIMIT,
+        worst_index=found.index,
+        inconclusive=inconclusive,
+    )
+
+
+def _below_rounding(contrast: Contrast, logits: Pair, limits: Limits) -> bool:
+    """Whether honest rounding alone would take the limit, or more of it."""
+    values = logits.reference, contrast.spread
+    size, spread = (float(np.sqrt(np.mean(np.square(value, dtype=np.float64)))) for value in values)
+    return _ROUNDING * limits.tie * size > LIMIT * spread
