@@ -5,6 +5,8 @@
     bundle = export(ExportConfig(attn="fastformer", frames=8), output="out")
     bundle.verdicts; bundle.onnx_path; Bundle.open("out")
 
+``verify``, ``build``, ``plan`` and ``benchmark`` do what their commands do.
+
 Importing the package is cheap: the names below are loaded on first use, and torch, onnx, ONNX Runtime and
 TensorRT by the stage that needs them.
 """
@@ -31,7 +33,11 @@ if TYPE_CHECKING:
         UsageError,
         VideoError,
     )
+    from ftsf_export.pipeline.bench import benchmark
+    from ftsf_export.pipeline.build_bundle import build
     from ftsf_export.pipeline.export import export
+    from ftsf_export.pipeline.plan_file import plan
+    from ftsf_export.pipeline.verify import verify
     from ftsf_export.sizes import BatchRange, Size
     from ftsf_export.verdict import Measure, Status, Verdict
 
@@ -58,7 +64,11 @@ __all__ = [
     "Verdict",
     "VideoError",
     "__version__",
+    "benchmark",
+    "build",
     "export",
+    "plan",
+    "verify",
 ]
 
 _HOME = {
@@ -69,7 +79,11 @@ _HOME = {
     "Size": "ftsf_export.sizes",
     "Status": "ftsf_export.verdict",
     "Verdict": "ftsf_export.verdict",
+    "benchmark": "ftsf_export.pipeline.bench",
+    "build": "ftsf_export.pipeline.build_bundle",
     "export": "ftsf_export.pipeline.export",
+    "plan": "ftsf_export.pipeline.plan_file",
+    "verify": "ftsf_export.pipeline.verify",
 }
 
 

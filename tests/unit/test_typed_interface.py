@@ -26,7 +26,7 @@ from pathlib import Path
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export import (
     BatchRange, Bundle, BundleError, ConfigError, ExportConfig, FtsfError, GateFailed, Measure, Size, Status, Verdict,
-    __version__, export,
+    __version__, benchmark, build, export, plan, verify,
 )
 
 config = ExportConfig(size="240x320", batch="1:2:4", targets=["rtx-30"], videos=("a.mp4",), checkpoint="w.pth")
@@ -47,6 +47,11 @@ opened: Bundle = Bundle.open("out")
 passed: bool = bundle.passed and all(bundle.verdicts)
 verdicts: tuple[Verdict, ...] = bundle.verdicts
 measures: list[Measure] = [measure for verdict in verdicts for measure in verdict.measures]
+judged = verify("out", runner="onnxruntime", rtol=1e-2, record=False)
+measured = benchmark("out").timings
+built = build("out", targets=["rtx-40"])
+read = plan("out", target="rtx-40")
+print(judged.passed, measured[0].latency.p50_ms, len(built.built), read.record.kernels)
 print(__version__, passed, size.height, batch.maximum, verdicts[0].status is Status.PASSED, measures[0].value)
 """
 WRONG = """
