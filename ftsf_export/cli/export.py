@@ -18,6 +18,7 @@ from ftsf_export.cli.options import (
     video_option,
 )
 from ftsf_export.cli.terminal import Terminal
+from ftsf_export.cli.torch_cache import torch_cache_thrown_away
 from ftsf_export.config import ExportConfig
 from ftsf_export.strict_json import plain
 from ftsf_export.verdict import outcome, raise_for_failed
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @video_option
 @output_options
 @dry_run_option
+@torch_cache_thrown_away()
 def command(
     terminal: Terminal,
     /,

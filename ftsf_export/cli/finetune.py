@@ -13,6 +13,7 @@ from fast_timesformer.finetune import Distillation, SettingsError, TrainingSetti
 from fast_timesformer.finetune.settings import DIRECTION_COUNTS, PRECISIONS
 from ftsf_export.cli.options import field_option, ftsf_command, model_options, typed
 from ftsf_export.cli.terminal import Terminal
+from ftsf_export.cli.torch_cache import torch_cache_thrown_away
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import ConfigError, EnvironmentLacks, UsageError
 
@@ -90,6 +91,7 @@ _TEACHING = ("temperature", "distill", "hidden_weight")
 )
 @click.option("--clips", type=int, default=4096, show_default=True, help="Clips of synthetic data to train on.")
 @click.option("--held-out-clips", type=int, default=500, show_default=True, help="Synthetic clips to judge on.")
+@torch_cache_thrown_away()
 def command(
     terminal: Terminal, /, data: Path | None, make_motion: Path | None, demo: int | None, **options: Any
 ) -> None:

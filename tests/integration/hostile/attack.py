@@ -1,0 +1,138 @@
+"""``scripts/attack``: thousands of damaged and forged inputs against the commands that read them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from tests.integration.hostile import worker
+from tests.integration.hostile.case import Finding, Outcome
+from tests.integration.hostile.clean import make_clean
+
+# Of a hundred inputs.
+SHARES = {"bundle": 27, "graph": 27, "golden": 13, "sidecar": 8, "checkpoint": 13, "labels": 4, "video": 8}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    asked = _parser().parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="ftsf-attack-") as folder:
+        clean = asked.clean or Path(folder, "clean")
+        if not clean.exists():
+            make_clean(clean)
+        if asked.replay:
+            kind, _, seed = asked.replay.partition(":")
+            found = [_replayed(clean, Path(folder), kind, int(seed))]
+        else:
+            order = list(inputs(asked.count, asked.seed, asked.only))
+            found = list(attacked(order, clean, Path(folder), jobs=asked.jobs))
+    for line in table(found):
+        print(line)
+    if asked.output:
+        asked.output.write_text(json.dumps([one.row() for one in sorted(found, key=_key)], indent=1) + "\n")
+    return int(any(one.faults and not one.known for one in found))
+
+
+def inputs(count: int, seed: int, only: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
+    """Kind and seed of each input; the kinds mixed, by their shares."""
+    shares = {kind: share for kind, share in SHARES.items() if not only or kind in only}
+    due = dict.fromkeys(shares, 0.0)
+    for number in range(count):
+        for kind, share in shares.items():
+            due[kind] += share / sum(shares.values())
+        kind = max(due, key=lambda one: due[one])
+        due[kind] -= 1
+        yield kind, seed + number
+
+
+def attacked(order: Sequence[tuple[str, int]], clean: Path, root: Path, *, jobs: int) -> Iterator[Finding]:
+    """The findings, as they come; a fault is printed at once."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, initializer=worker.start, initargs=(str(clean), str(root))) as pool:
+        futures = [pool.submit(worker.attack, kind, seed) for kind, seed in order]
+        for number, future in enumerate(as_completed(futures), 1):
+            finding = future.result()
+            if finding.faults:
+                print(_told(finding), file=sys.stderr, flush=True)
+            if number % 100 == 0:
+                print(f"{number} of {len(order)}", file=sys.stderr, flush=True)
+            yield finding
+
+
+def table(found: Sequence[Finding]) -> Iterator[str]:
+    """A line a kind: inputs, endings, the slowest, the most memory."""
+    outcomes = list(Outcome)
+    yield (
+        f"{'':<11}{'inputs':>8}"
+        + "".join(f"{one.value:>19}" for one in outcomes)
+        + f"{'slowest s':>11}{'peak MiB':>10}"
+    )
+    kinds = sorted({one.kind for one in found})
+    for kind in [*kinds, "all"]:
+        rows = [one for one in found if kind in (one.kind, "all")]
+        counts = Counter(one.outcome for one in rows)
+        yield (
+            f"{kind:<11}{len(rows):>8}" + "".join(f"{counts[one]:>19}" for one in outcomes)
+            + f"{max(one.run.seconds for one in rows):>11.1f}{max(one.run.peak_bytes for one in rows) >> 20:>10}"
+        )  # fmt: skip
+    commands = Counter(one.case.command for one in found)
+    yield "commands: " + ", ".join(f"{name} {count}" for name, count in commands.most_common())
+    yield f"the installed program, on the same input: {sum(one.console for one in found)} times"
+    reasons = Counter(one.why.partition(":")[0] for one in found if one.outcome is Outcome.HARMLESS)
+    for reason, count in reasons.most_common():
+        yield f"harmless, {count} times: {reason}"
+    unexpected = sum(bool(one.faults) and not one.known for one in found)
+    yield f"faults: {unexpected}, and {sum(bool(one.known) for one in found)} that are known"
+
+
+def _replayed(clean: Path, root: Path, kind: str, seed: int) -> Finding:
+    finding = worker.Worker(clean, root / "replay").attack(kind, seed)
+    print(_told(finding), finding.run.out, finding.run.err, sep="\n", file=sys.stderr)
+    return finding
+
+
+def _told(finding: Finding) -> str:
+    known = f" (known: {finding.known})" if finding.known else ""
+    return (
+        (
+            f"{finding.kind}:{finding.seed} {finding.case.what}\n    ftsf {' '.join(finding.case.args)}\n    exit "
+            f"{finding.run.code}, {finding.outcome.value}: {'; '.join(finding.faults) or finding.why}{known}"
+        )
+        .encode("utf-8", "backslashreplace")
+        .decode()
+    )
+
+
+def _key(finding: Finding) -> tuple[str, int]:
+    return finding.kind, finding.seed
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("attack", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="of the first input (default 0)")
+    parser.add_argument("--count", type=int, default=5000, help="how many inputs (default 5000)")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        choices=SHARES,
+        metavar="KIND",
+        help=f"one of {', '.join(SHARES)}; repeatable",
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="workers (default 2)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="a JSON of every input with its ending")
+    parser.add_argument(
+        "--clean", type=Path, metavar="DIR", help="keep the clean inputs there, and take them from there"
+    )
+    parser.add_argument("--replay", metavar="KIND:SEED", help="one input again, with all that it said")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
