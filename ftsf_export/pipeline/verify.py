@@ -80,6 +80,8 @@ def verify(
     _check_options(runner, atol, rtol)
     bundle = Bundle.open(path)
     golden = bundle.golden()
+    # Reads every sidecar: one that does not read is refused before anything is recorded.
+    warnings = _warnings(bundle)
     limits = Limits.for_precision(precision_named(bundle.manifest.precision), atol=atol, rtol=rtol)
     labels = bundle.manifest.labels
     verdicts = [] if labels is None else [judge_labels(labels, golden, _subject(bundle, GOLDEN_NAME))]
@@ -100,7 +102,7 @@ def verify(
         unjudged=unjudged,
         unrecorded=problem,
         stale=stale,
-        warnings=_warnings(bundle),
+        warnings=warnings,
     )
 
 
