@@ -7,19 +7,13 @@ two are joined by name.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, Literal
+from typing import Literal
 
 from fast_timesformer.mechanism import Mechanism
+from fast_timesformer.mechanism import loaded as loaded
 from fast_timesformer.mechanism import mechanism_named as module_named
 
 Algebra = Literal["softmax", "favor", "additive", "other"]
-
-
-def loaded(place: str) -> Any:
-    """What is at ``package.module:name``, imported now."""
-    home, _, name = place.partition(":")
-    return getattr(import_module(home), name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,8 @@ _FIGURE = Rule(
 )
 # A measured number. JSON has no NaN and no infinity, so those three are written as the texts "nan", "inf" and "-inf".
 Figure = Annotated[float, _FIGURE]
-Sha256 = Annotated[str, matching("[0-9a-f]{64}", "64 hexadecimal digits")]
+SHA256 = matching("[0-9a-f]{64}", "64 hexadecimal digits")
+Sha256 = Annotated[str, SHA256]
 Count = Annotated[int, whole(0)]
 Positive = Annotated[int, whole(1)]
 

@@ -6,7 +6,6 @@ Values only: ``network.gates`` names the gates, ``parity`` and ``engine`` judge.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,13 +14,12 @@ from typing import Annotated
 
 from fast_timesformer.rules import choice
 from ftsf_export.errors import GateFailed
-from ftsf_export.strict_json import Count, Figure, Sha256
+from ftsf_export.strict_json import SHA256, Count, Figure, Sha256
 
 # The unit of a measure that is a part of a whole, from 0 to 1.
 SHARE = "share"
 # The commands that record verdicts in a bundle.
 RECORDERS = ("export", "verify", "build")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Status(str, Enum):
@@ -56,7 +54,7 @@ class Subject:
     sha256: Sha256
 
     def __post_init__(self) -> None:
-        if not self.file or not _SHA256.fullmatch(self.sha256):
+        if not self.file or not SHA256.holds(self.sha256):
             raise ValueError(f"a subject is a file and its SHA-256, got {self.file!r} and {self.sha256!r}")
 
 

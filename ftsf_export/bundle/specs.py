@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-TOKENS = ("all", "class")
+# How many tokens of a tap are compared.
+TOKENS = choice("all", "class")
 BATCH = "batch"
 # The rewrite that leaves only the class token of the last block to compute: costs are counted by it.
 CLASS_TAIL = "class-tail"
@@ -160,11 +161,11 @@ class TapSpec:
     name: str  #: The module whose result it is.
     #: "all" that the model's own value holds or, with "class", that the graph computes only the class token of it: the
     #: reference is then sliced to ``[:, :1]`` by name, never trimmed to fit.
-    tokens: Annotated[str, choice(*TOKENS)] = "all"
+    tokens: Annotated[str, TOKENS] = "all"
 
     def __post_init__(self) -> None:
-        if self.tokens not in TOKENS:
-            raise ValueError(f"tokens: tap {self.name!r}: expected one of {', '.join(TOKENS)}, got {self.tokens!r}")
+        if not TOKENS.holds(self.tokens):
+            raise ValueError(f"tokens: tap {self.name!r}: expected {TOKENS.expected}, got {self.tokens!r}")
 
 
 @dataclass(frozen=True)

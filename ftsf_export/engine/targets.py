@@ -51,7 +51,7 @@ class Target:
     @property
     def offered_precisions(self) -> tuple[str, ...]:
         """Those of them that an export can make."""
-        return tuple(name for name in self.precisions if name in offered() and not precision_named(name).lacking)
+        return tuple(name for name in self.precisions if name in offered())
 
     @property
     def is_capability(self) -> bool:

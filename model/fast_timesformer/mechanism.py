@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fast_timesformer.attention import Attention
+
+
+def loaded(place: str) -> Any:
+    """What is at ``package.module:name``, imported now."""
+    home, _, name = place.partition(":")
+    return getattr(import_module(home), name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +35,7 @@ class Mechanism:
     @property
     def attention(self) -> type[Attention]:
         """The module itself. Imports torch."""
-        home, _, name = self.module.partition(":")
-        kind: type[Attention] = getattr(import_module(home), name)
+        kind: type[Attention] = loaded(self.module)
         return kind
 
 

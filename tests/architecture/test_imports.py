@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tomllib
 from importlinter.cli import lint_imports
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,13 @@ def test_every_module_is_under_a_contract(tmp_path: Path, capfd: pytest.CaptureF
     config.write_text(layers.replace('    "strict_json",\n', ""), encoding="utf-8")
     assert lint(config) == 1
     assert "not listed as layers:\n\n- ftsf_export.strict_json\n" in capfd.readouterr().out
+
+
+def test_every_prohibition_is_of_a_whole_package() -> None:
+    """A list of rooms would forget the next one; a contract names who is free of it instead."""
+    linted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    forbidden = [one for one in linted["contracts"] if one["type"] == "forbidden"]
+    assert {name for one in forbidden for name in one["source_modules"]} == set(linted["root_packages"])
 
 
 def heavy_modules_after(code: str) -> list[str]:

@@ -17,8 +17,8 @@ from ftsf_export.network.gates import Gate
 from ftsf_export.precision import PRECISIONS, offered
 
 ROOT = Path(__file__).parents[2]
-# Options of others that the pages name: click's own, those of scripts, and of Python's venv.
-# Of scripts, of pip's venv, and of trtexec, whose names have capitals.
+# Options of others that the pages name: click's own, those of scripts, of Python's venv, and of trtexec, whose names
+# have capitals.
 OTHERS_OPTIONS = {"--help", "--sweep", "--bundle", "--system-site-packages", "--export", "--profiling", "--shapes"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
