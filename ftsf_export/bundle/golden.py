@@ -6,7 +6,6 @@ Letters: n clips, F frames, C channels, H height, W width, S sampled values of o
 from __future__ import annotations
 
 import os
-import re
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from ftsf_export.bundle.manifest import GOLDEN_NAME
 from ftsf_export.errors import BundleError
 from ftsf_export.network.scope import CLIP, LOGITS
+from ftsf_export.strict_json import SHA256
 
 MAX_SAMPLES = 4096
 TAP_PREFIX = "tap/"
@@ -27,7 +27,6 @@ WEIGHT_ARRAYS = ("weight_names", "weight_sha256")
 CONTRAST_PREFIX = "contrast/"
 # Field of the contrast -> NumPy's kind of its array, and the number of dimensions.
 _CONTRAST_KINDS = {"spread": ("f", 1), "clips": ("i", 0), "best_classes": ("i", 0), "untrained": ("U", 0)}
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 # What zipfile and NumPy raise for a file that is cut short, altered, encrypted, packed otherwise or of absurd size.
 _UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, MemoryError, zlib.error, zipfile.BadZipFile)
 
@@ -217,7 +216,7 @@ def _golden_problem(golden: Golden) -> str:
     if golden.contrast is not None and (problem := _contrast_problem(golden.contrast, golden.logits.shape[1])):
         return CONTRAST_PREFIX + problem
     for name, digest in golden.weights.items():
-        if not name or not _SHA256.fullmatch(digest):
+        if not name or not SHA256.holds(digest):
             return f"weight {name!r}: expected a name and 64 hexadecimal digits, got {digest!r}"
     return ""
 

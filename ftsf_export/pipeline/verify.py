@@ -83,13 +83,7 @@ def verify(
     # Reads every sidecar: one that does not read is refused before anything is recorded.
     warnings = _warnings(bundle)
     limits = Limits.for_precision(precision_named(bundle.manifest.precision), atol=atol, rtol=rtol)
-    labels = bundle.manifest.labels
-    verdicts = [] if labels is None else [judge_labels(labels, golden, _subject(bundle, GOLDEN_NAME))]
-    engines = _engine_verdicts(bundle, golden, limits, runner, on_progress)
-    if runner in ("auto", "onnxruntime"):
-        required = runner == "onnxruntime" or not any(verdict.status is not Status.NOT_RUN for verdict in engines)
-        verdicts += _onnx_verdicts(bundle, golden, limits, required=required, on_progress=on_progress)
-    verdicts += engines
+    verdicts = _verdicts(bundle, golden, limits, runner, on_progress)
     unjudged = _not_judged_anew(bundle, verdicts)
     problem = stale = ""
     if record:
@@ -104,6 +98,17 @@ def verify(
         stale=stale,
         warnings=warnings,
     )
+
+
+def _verdicts(bundle: Bundle, golden: Golden, limits: Limits, runner: str, on_progress: OnProgress) -> list[Verdict]:
+    """Labels, graph and engines, as ``runner`` asks."""
+    labels = bundle.manifest.labels
+    verdicts = [] if labels is None else [judge_labels(labels, golden, _subject(bundle, GOLDEN_NAME))]
+    engines = _engine_verdicts(bundle, golden, limits, runner, on_progress)
+    if runner in ("auto", "onnxruntime"):
+        required = runner == "onnxruntime" or not any(verdict.status is not Status.NOT_RUN for verdict in engines)
+        verdicts += _onnx_verdicts(bundle, golden, limits, required=required, on_progress=on_progress)
+    return [*verdicts, *engines]
 
 
 def _not_judged_anew(bundle: Bundle, verdicts: list[Verdict]) -> tuple[Verdict, ...]:
