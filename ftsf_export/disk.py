@@ -110,12 +110,22 @@ def _locked_folder(prefix: str) -> tuple[Path, DirectoryLock]:
 
 
 @contextmanager
-def scratch_refusals_translated() -> Iterator[None]:
-    """A refusal of the disk that holds temporary files -> OutputError that names it."""
+def scratch_refusals_translated(place: Path | None = None) -> Iterator[None]:
+    """A refusal of the disk that holds temporary files -> OutputError that names it, or ``place``."""
     try:
         yield
     except OSError as error:
-        raise output_error(error, "write temporary files", _scratch_place(), _SCRATCH_MEND) from error
+        raise output_error(error, "write temporary files", place or _scratch_place(), _SCRATCH_MEND) from error
+
+
+@contextmanager
+def refusals_translated_at(path: Path, doing: str) -> Iterator[None]:
+    """A refusal of the disk at ``path`` -> OutputError: of temporary files where it lies among them, else of the place
+    that the user gave."""
+    # The name of their place is not asked of tempfile: from a full one it goes on to another.
+    scratch = next((one.parent for one in (path, *path.parents) if is_scratch(one)), None)
+    with disk_refusals_translated(doing, path) if scratch is None else scratch_refusals_translated(scratch):
+        yield
 
 
 def _scratch_place() -> Path:

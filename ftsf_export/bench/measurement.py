@@ -22,7 +22,8 @@ from ftsf_export.bench.statistics import timing_from_samples
 from ftsf_export.errors import RunError
 from ftsf_export.process.channel import Message
 from ftsf_export.process.child import Tell
-from ftsf_export.process.parent import run_in_child
+from ftsf_export.process.parent import Child, Ending
+from ftsf_export.process.quota import OVER_QUOTA, Quota
 from ftsf_export.strict_json import plain, structured
 from ftsf_export.timing import TimedFile, Timing
 
@@ -48,38 +49,56 @@ class Measurement:
             raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {self.backend!r}")
 
 
-def measure_in_child(measurement: Measurement, feed: Mapping[str, Array]) -> tuple[Timing, ...]:
+def measure_in_child(
+    measurement: Measurement, feed: Mapping[str, Array], quota: Quota | None = None
+) -> tuple[Timing, ...]:
     """The timings of one measurement of a call with the inputs ``feed``.
 
-    Raises what ``measure`` raises, and RunError when the process dies.
+    One timing, or for an engine two (CUDA graphs off and on). ``quota``: what opening an ONNX file and its first call
+    may take. Raises EnvironmentLacks without the library or GPU, RunError when the file does not run, gives what it
+    should not or takes more than its quota, and when the process dies.
     """
-    what = f"{measurement.file.name}: measuring it with {measurement.backend}"
-    answer = run_in_child(
-        "ftsf_export.bench.measurement:serve",
-        plain(measurement),
-        feed,
-        failed=lambda ending: RunError(f"{what} {ending.how}: {ending.said}", details=ending.details),
-    )
+
+    def failed(ending: Ending) -> RunError:
+        said = OVER_QUOTA if ending.over_quota else ending.said
+        what = f"{measurement.file.name}: measuring it with {measurement.backend}"
+        return RunError(f"{what} {ending.how}: {said}", details=ending.details)
+
+    with Child("ftsf_export.bench.measurement:Measuring", failed=failed) as child:
+        child.call(plain(measurement))
+        child.call(arrays=feed, quota=quota)
+        answer = child.call()
     return structured(answer.value, tuple[Timing, ...], "the measuring process")
 
 
-def serve(request: Message, _tell: Tell) -> Message:
-    """The child's side of ``measure_in_child``."""
-    measurement = structured(request.value, Measurement, "the request to measure")
-    return Message(plain(measure(measurement, request.arrays)))
+class Measuring:
+    """The child's side of ``measure_in_child``. Three requests: what to measure, upon which the library is loaded; what
+    to feed, upon which an ONNX file is opened and run once; and to measure."""
 
+    def __init__(self) -> None:
+        self._measurement: Measurement | None = None
+        self._feed: Mapping[str, Array] = {}
+        self._runner: Any = None
 
-def measure(measurement: Measurement, feed: Mapping[str, Array]) -> tuple[Timing, ...]:
-    """One timing, or for an engine two (CUDA graphs off and on).
+    def __call__(self, request: Message, _tell: Tell) -> Message:
+        asked = self._measurement
+        if asked is None:
+            self._measurement = asked = structured(request.value, Measurement, "the request to measure")
+            if asked.backend == "onnxruntime":
+                from ftsf_export.runners.onnxruntime import OnnxRuntimeRunner, onnxruntime
 
-    Raises EnvironmentLacks without the library or GPU, RunError when the file does not run or gives what it should not.
-    """
-    if measurement.backend == "onnxruntime":
-        from ftsf_export.runners.onnxruntime import OnnxRuntimeRunner
-
-        runner = OnnxRuntimeRunner(measurement.file, threads=measurement.threads)
-        return (time_runner(runner, feed, measurement.shapes, measurement.subject, measurement.schedule),)
-    return _measure_engine(measurement, feed)
+                onnxruntime()
+                self._runner = OnnxRuntimeRunner(asked.file, threads=asked.threads)
+            return Message()
+        if not self._feed:
+            self._feed = request.arrays
+            if self._runner is not None:
+                self._runner.activate()
+                check_outputs(self._runner.infer(self._feed), asked.shapes, asked.subject.file)
+            return Message()
+        if self._runner is None:
+            return Message(plain(_measure_engine(asked, self._feed)))
+        return Message(plain((time_calls(self._runner, self._feed, asked.subject, asked.schedule),)))
 
 
 def _measure_engine(measurement: Measurement, feed: Mapping[str, Array]) -> tuple[Timing, ...]:
@@ -103,25 +122,19 @@ def _measure_engine(measurement: Measurement, feed: Mapping[str, Array]) -> tupl
         )
 
 
-def time_runner(
+def time_calls(
     runner: Any,
     feed: Mapping[str, Array],
-    shapes: Shapes,
     subject: TimedFile,
     schedule: Schedule,
     *,
     clock_ns: Clock = time.perf_counter_ns,
 ) -> Timing:
-    """Activate the runner, look at its outputs once, then time ``infer`` with the same inputs.
-
-    Outputs are in host memory when ``infer`` returns. Raises RunError when they are not of ``shapes``, or not finite.
-    """
+    """Time ``infer`` of an active runner with the same inputs; outputs are in host memory when it returns."""
 
     def call() -> None:
-        # Polygraphy's check of the feed is not part of a server's work; the first call below has done it.
+        # Polygraphy's check of the feed is not part of a server's work; the first call has done it.
         runner.infer(feed, check_inputs=False)
 
-    with runner:
-        check_outputs(runner.infer(feed), shapes, subject.file)
-        samples = collect(call, schedule, clock_ns=clock_ns)
+    samples = collect(call, schedule, clock_ns=clock_ns)
     return timing_from_samples(subject, samples, peak_rss_bytes=peak_rss_bytes())

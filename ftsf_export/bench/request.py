@@ -27,6 +27,9 @@ class BenchRequest:
     seconds: float = Schedule.seconds  #: The least time of the timed calls.
     iterations: int = Schedule.iterations  #: The least number of timed calls.
     warmup: int = Schedule.warmup  #: The least number of calls before them.
+    #: Whether the graph's first call may take no more time and memory than a model of its size does, many times over;
+    #: False is for a bundle that is trusted.
+    limited: bool = True
 
     def __post_init__(self) -> None:
         problems = [f"{name}: {said}" for name, said in wrong_fields(self, _RULES)]

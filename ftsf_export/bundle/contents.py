@@ -45,7 +45,7 @@ _LOCATION = re.compile(r"[A-Za-z0-9._+-]+(/[A-Za-z0-9._+-]+)*")
 @contextmanager
 def opened_bundle(root: Path) -> Iterator[Folder]:
     """The directory of a bundle. Raises BundleError where there is none, EnvironmentLacks as ``opened``."""
-    if _UNFINISHED_NAME.fullmatch(root.absolute().name):
+    if any(map(_UNFINISHED_NAME.fullmatch, root.absolute().parts)):
         raise BundleError(f"{root}: the leftover of an export that did not end; delete it and export again")
     with ExitStack() as stack:
         try:
@@ -194,7 +194,9 @@ def _precision_problem(content: GraphContent, manifest: Manifest) -> str:
     for product in content.products:
         if any(island.holds(product.name) for island in islands):
             continue
-        judged += bool(product.types)
+        if "" in product.types:
+            return f"precision: the graph does not tell the type of an operand of {product.name!r}"
+        judged += 1
         if other := next((one for one in product.types if one != asked.onnx), ""):
             names = {one.onnx: name for name, one in PRECISIONS.items()}
             return (

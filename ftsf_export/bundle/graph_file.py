@@ -47,7 +47,7 @@ class ProductNode:
     """A node that multiplies."""
 
     name: str  #: Of the node.
-    types: tuple[str, ...]  #: Element types of its operands by their ONNX names, as far as the file tells them.
+    types: tuple[str, ...]  #: Element types of its operands by their ONNX names; "" where the file does not tell it.
 
 
 @dataclass(frozen=True)
@@ -91,20 +91,6 @@ def read_graph(reader: HashedReader) -> GraphContent:
 
 
 @dataclass
-class _Names:
-    """The values that one graph, or one function, makes: each of another name."""
-
-    made: set[str] = field(default_factory=set)
-
-    def make(self, name: str) -> None:
-        if name in self.made:
-            raise ForeignGraph(f"the value {name[:200]!r} is made twice")
-        # An output that a node leaves out has no name.
-        if name:
-            self.made.add(name)
-
-
-@dataclass
 class Walker(Wire):
     """Walks the messages below a ModelProto, one method a message."""
 
@@ -126,25 +112,26 @@ class Walker(Wire):
                 f"{nodes} nodes with those of the functions that it calls; at most {_MAX_NODES} are read"
             )
         known = {name: _TYPES.get(number, str(number)) for name, number in self._types.items()}
-        products = (ProductNode(name, tuple(known[i] for i in inputs if i in known)) for name, inputs in self._products)
+        products = (ProductNode(name, tuple(known.get(i, "") for i in inputs)) for name, inputs in self._products)
         return GraphContent(tuple(self.external), tuple(products), tuple(self.inputs), tuple(self.outputs), nodes)
 
     def graph(self, end: int) -> None:
         """GraphProto: nodes, initializers, inputs, outputs, and the types of values."""
-        names, given = _Names(), _Names()
+        names: set[str] = set()
+        given: set[str] = set()
         for number, value in self.contents(end):
             if number == 1:
                 self.node(value, names)
             elif number == 5:
                 name, element = self.tensor(value)
-                names.make(name)
+                _make(names, name)
                 self._typed(name, element)
             elif number == 11:
                 self.inputs.append(self.value_info(value))
-                names.make(self.inputs[-1].name)
+                _make(names, self.inputs[-1].name)
             elif number == 12:
                 self.outputs.append(self.value_info(value))
-                given.make(self.outputs[-1].name)
+                _make(given, self.outputs[-1].name)
             elif number == 13:
                 self.value_info(value)
             elif number == 15:
@@ -154,12 +141,13 @@ class Walker(Wire):
         """FunctionProto: its nodes, and the defaults of its attributes. Its values are its own, so none is kept."""
         types, products, calls, nodes = self._types, self._products, self._calls, self._nodes
         self._types, self._products, self._calls, self._nodes = {}, [], Counter(), 0
-        names, name, domain = _Names(), "", ""
+        names: set[str] = set()
+        name = domain = ""
         for number, value in self.contents(end):
             if number == 1:
                 name = self.text(value)
             elif number == 4:
-                names.make(self.text(value))
+                _make(names, self.text(value))
             elif number == 7:
                 self.node(value, names)
             elif number == 10:
@@ -175,7 +163,7 @@ class Walker(Wire):
         self._functions[name] = self._nodes
         self._types, self._products, self._calls, self._nodes = types, products, calls, nodes
 
-    def node(self, end: int, names: _Names) -> None:
+    def node(self, end: int, names: set[str]) -> None:
         """NodeProto."""
         inputs, outputs, made, refers = [], [], 0, False
         said = {3: "", 4: "", 7: ""}
@@ -184,7 +172,7 @@ class Walker(Wire):
                 inputs.append(self.text(value))
             elif number == 2:
                 outputs.append(self.text(value))
-                names.make(outputs[-1])
+                _make(names, outputs[-1])
             elif number in said:
                 said[number] = self.text(value)
             elif number == 5:
@@ -288,6 +276,15 @@ class Walker(Wire):
     def _without_overload(self, stop: int) -> None:
         if self.text(stop):
             raise ForeignGraph("it holds a function that shares its name with another (an overload)")
+
+
+def _make(names: set[str], name: str) -> None:
+    """``name`` joins the values that one graph, or one function, makes: each of another name."""
+    if name in names:
+        raise ForeignGraph(f"the value {name[:200]!r} is made twice")
+    # An output that a node leaves out has no name.
+    if name:
+        names.add(name)
 
 
 def _external(tensor: str, entries: list[tuple[str, str]]) -> ExternalData:

@@ -99,6 +99,17 @@ def clear_leftovers(output: Path) -> None:
         lock.release()
 
 
+def moved_whole(staging: Path, top: Path) -> bool:
+    """Renames ``staging`` to ``top``; False where another put something there meanwhile."""
+    try:
+        os.rename(staging, top)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
+
+
 def take_place(staging: Path, output: Path, overwrite: bool) -> None:
     """``staging`` becomes ``output`` in one step; an old bundle there is removed. Raises OSError and OutputError."""
     check_free(output, overwrite)

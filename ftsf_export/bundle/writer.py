@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ from ftsf_export.bundle.contents import check_file, check_listed
 from ftsf_export.bundle.files import entry_of, files_under, flush, flush_folders, write_flushed
 from ftsf_export.bundle.folder import opened
 from ftsf_export.bundle.manifest import GOLDEN_NAME, MANIFEST_NAME, ONNX_NAME, REQUIRED_FILES, Manifest
-from ftsf_export.bundle.place import check_free, clear_leftovers, make_staging, take_place
+from ftsf_export.bundle.place import check_free, clear_leftovers, make_staging, moved_whole, take_place
 from ftsf_export.bundle.update import check_engines, check_verdicts
 from ftsf_export.disk import DISK_FULL, disk_refusals_translated, output_error
 from ftsf_export.errors import BundleError
@@ -29,14 +30,17 @@ class BundleWriter:
             bundle = writer.commit(manifest)
 
     Entering raises OutputError, before any long work, when the place is taken or cannot be written. The staging
-    directory is a hidden sibling of ``output``, on the same file system, and has no manifest until the end. A refusal
-    of the disk inside the block (no space, no permission) leaves it as OutputError.
+    directory is a hidden sibling of ``output``, on the same file system, and has no manifest until the end. Where
+    directories above ``output`` are missing, they are staged with it, so that a process that is killed leaves none of
+    them empty. A refusal of the disk inside the block (no space, no permission) leaves it as OutputError.
     """
 
     def __init__(self, output: str | Path, *, overwrite: bool = False) -> None:
         self._output = Path(output)
         self._target = self._output.resolve()
         self._overwrite = overwrite
+        # What is staged: the target, or the first directory above it that is missing.
+        self._top = next((one for one in reversed(self._target.parents) if not os.path.lexists(one)), self._target)
         self._staging: Path | None = None
         self._undo = ExitStack()
 
@@ -45,17 +49,17 @@ class BundleWriter:
         """The staging directory."""
         if self._staging is None:
             raise RuntimeError("BundleWriter: the staging directory exists inside the `with` block, until commit")
-        return self._staging
+        return self._staging / self._target.relative_to(self._top)
 
     def __enter__(self) -> BundleWriter:
         # Whatever ends the block, Ctrl-C too, leaves the disk as it was found.
         with disk_refusals_translated(_WRITING, self._output), ExitStack() as undo:
             check_free(self._target, self._overwrite)
-            self._make_parents(undo)
-            clear_leftovers(self._target)
-            self._staging, lock = make_staging(self._target)
+            clear_leftovers(self._top)
+            self._staging, lock = make_staging(self._top)
             undo.callback(lock.release)
             undo.callback(shutil.rmtree, self._staging, ignore_errors=True)
+            self.path.mkdir(parents=True, exist_ok=True)
             self._undo = undo.pop_all()
         return self
 
@@ -88,10 +92,14 @@ class BundleWriter:
             for name in manifest.files:
                 flush(staging / name)
             write_flushed(staging / MANIFEST_NAME, data)
-            flush_folders(staging)
-            take_place(staging, self._target, self._overwrite)
-            flush(self._target.parent)
-        # What is left to undo finds nothing: the staging directory has moved, and its parents are not empty.
+            assert self._staging is not None
+            flush_folders(self._staging)
+            if self._top == self._target or not moved_whole(self._staging, self._top):
+                self._target.parent.mkdir(parents=True, exist_ok=True)
+                take_place(staging, self._target, self._overwrite)
+            for above in (self._target.parent, self._top.parent):
+                flush(above)
+        # What is left to undo finds nothing, or what is left of the directories above.
         self._staging = None
         return Bundle(self._output, Manifest.from_bytes(data))
 
@@ -109,14 +117,3 @@ class BundleWriter:
         if error.filename is None:
             return error.errno in DISK_FULL
         return self._staging is not None and str(self._staging) in str(error.filename)
-
-    def _make_parents(self, undo: ExitStack) -> None:
-        missing = [folder for folder in self._target.parents if not folder.exists()]
-        for folder in reversed(missing):
-            folder.mkdir(exist_ok=True)
-            undo.callback(_remove_if_empty, folder)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with suppress(OSError):
-        folder.rmdir()

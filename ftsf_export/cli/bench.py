@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ftsf_export.bench.request import BenchRequest
-from ftsf_export.cli.options import bundle_argument, field_option, ftsf_command, usual_batch_option
+from ftsf_export.cli.options import bundle_argument, field_option, ftsf_command, limits_option, usual_batch_option
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.config import RUNNERS
 from ftsf_export.strict_json import plain
@@ -35,6 +35,7 @@ _MB = 1e6
 @field_option(BenchRequest, "--warmup", "warmup", int, "Calls before that, for at least half a second.")
 @click.option("--threads", type=int, help="Threads of ONNX Runtime.  [default: its own choice]")
 @field_option(BenchRequest, "--source-fps", "source_fps", float, "Frame rate of the videos that clips are cut from.")
+@limits_option
 def command(terminal: Terminal, /, bundle: Path, **request: Any) -> None:
     """Measure how fast BUNDLE runs: latency percentiles, throughput, memory, the GPU's clocks and temperature."""
     from ftsf_export.pipeline.bench import benchmark

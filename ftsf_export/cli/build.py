@@ -13,6 +13,7 @@ from ftsf_export.cli.options import (
     bundle_argument,
     dry_run_option,
     ftsf_command,
+    limits_option,
     target_option,
     workspace_option,
 )
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     help="Plugins' kernels from scripts/build-plugins, for TensorRT 10.3 where Triton is not installed.",
 )
 @dry_run_option
+@limits_option
 def command(
     terminal: Terminal,
     /,
@@ -51,6 +53,7 @@ def command(
     targets: tuple[str, ...],
     batch: str | None,
     dry_run: bool,
+    limited: bool,
     **options: Any,
 ) -> None:
     """Compile engines for BUNDLE and add them to it; exits 1 when a type came out lower than asked.
@@ -71,7 +74,7 @@ def command(
         terminal.warnings(build_warnings(opened.manifest, (), choice.deferred, most))
         return
     with terminal.progress() as on_progress:
-        result = build(bundle, **asked, options=BuildOptions(**options), on_progress=on_progress)
+        result = build(bundle, **asked, options=BuildOptions(**options), limited=limited, on_progress=on_progress)
     if result.stale:
         terminal.note(f"the bundle's report stays as it was: {result.stale}")
     terminal.record(**bundle_facts(result.bundle), deferred=list(result.commands), warnings=list(result.warnings))

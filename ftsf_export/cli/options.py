@@ -176,4 +176,12 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be
 usual_batch_option = click.option(
     "--batch", type=int, metavar="CLIPS", help="Clips in one call.  [default: the bundle's usual number]"
 )
+limits_option = click.option(
+    "--limits/--no-limits",
+    "limited",
+    default=True,
+    show_default=True,
+    help="Stop a graph that takes many times the time or memory of a model of its size; without limits is for a bundle "
+    "that you trust.",
+)
 bundle_argument = click.argument("bundle", type=click.Path(path_type=Path), metavar="BUNDLE")

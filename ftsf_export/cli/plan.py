@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ftsf_export.cli.options import ftsf_command, usual_batch_option
+from ftsf_export.cli.options import ftsf_command, limits_option, usual_batch_option
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.plan_record import VIEWS
 from ftsf_export.precision import FP32
@@ -60,6 +60,7 @@ class InputShape(click.ParamType[tuple[str, tuple[int, ...]]]):
     metavar="OTHER",
     help="Another bundle or file: tell the differences.",
 )
+@limits_option
 def command(
     terminal: Terminal,
     path: Path,
@@ -68,6 +69,7 @@ def command(
     shapes: tuple[tuple[str, tuple[int, ...]], ...],
     by: str,
     other: Path | None,
+    limited: bool,
 ) -> None:
     """Compile for a target and say what became of it: kernels, bytes, work, fused attentions, least time.
 
@@ -87,7 +89,7 @@ def command(
         for one in paths:
             options = fitting(one, paths, batch=batch, shapes=dict(shapes))
             target = found[0].record.target if found else target
-            found.append(plan(one, target=target, **options, on_progress=on_progress))
+            found.append(plan(one, target=target, **options, limited=limited, on_progress=on_progress))
     mine, theirs = found[0], found[1] if other is not None else None
     kernels = [one.as_dict() for one in mine.audit.kernels]
     record = {**plain(mine.record), "kernel_list": kernels}

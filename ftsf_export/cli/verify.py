@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ftsf_export.cli.options import bundle_argument, ftsf_command, parity_options
+from ftsf_export.cli.options import bundle_argument, ftsf_command, limits_option, parity_options
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.config import RUNNERS
 from ftsf_export.errors import GateFailed
@@ -24,6 +24,7 @@ from ftsf_export.strict_json import plain
     help="What to run; auto: the engines where a GPU is there, and the ONNX file.",
 )
 @parity_options
+@limits_option
 def command(terminal: Terminal, /, bundle: Path, **options: Any) -> None:
     """Prove BUNDLE against its own reference values; exits 1 when a gate fails."""
     from ftsf_export.cli.summary import bundle_facts, say_weights

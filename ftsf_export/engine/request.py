@@ -90,6 +90,10 @@ class BuildOptions:
     plugin_kernels: Path | None = None
     tf32: bool = False  #: Whether FP32 products may round their operands to TF32; off means true FP32.
 
+    #: Whether TensorRT for RTX, which compiles on the processor alone, may take no more time and memory than graphs of
+    #: this size do, many times over: for a graph that somebody else made.
+    limited: bool = False
+
     def __post_init__(self) -> None:
         if problems := wrong_fields(self, {"workspace_mib": WORKSPACE_MIB}):
             raise ConfigError([f"{name}: {said}" for name, said in problems])

@@ -14,12 +14,14 @@ import time
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from ftsf_export.disk import refusals_translated_at
+from ftsf_export.engine.compiler_log import CompilerLog, compiler_log
 from ftsf_export.engine.network import layers_of, products_of
 from ftsf_export.engine.onnx_functions import without_functions
 from ftsf_export.engine.request import BuildRequest, Built, CompilerRefusal
-from ftsf_export.errors import EnvironmentLacks, OutputError, UsageError
+from ftsf_export.errors import EnvironmentLacks, UsageError
 from ftsf_export.process.channel import Message
 from ftsf_export.process.child import Tell
 from ftsf_export.runners.flavour import MODULES, choose_flavour
@@ -41,7 +43,7 @@ def build(request: Message, tell: Tell) -> Message:
     trt = _compiler(order.builder)
     from polygraphy.exception import PolygraphyException
 
-    with order.log_path.open("w", encoding="utf-8", buffering=1) as log:
+    with compiler_log(order.log_path) as log:
         _install_logger(trt, log)
         try:
             plugins = _registered(trt, order)
@@ -73,7 +75,7 @@ def _compiler(builder: str) -> Any:
         ) from error
 
 
-def _install_logger(trt: Any, log: TextIO) -> None:
+def _install_logger(trt: Any, log: CompilerLog) -> None:
     """Everything the compiler says goes to the log, nothing to the terminal.
 
     TensorRT keeps the first logger that a process gives it, and Polygraphy makes one of its own unless its slot is
@@ -260,15 +262,14 @@ def _compiled(order: BuildRequest, builder: Any, network: Any, config: Any) -> b
 
 
 def _written(order: BuildRequest, engine: bytes) -> int:
-    try:
-        with order.output.open("wb") as file:
-            file.write(engine)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            order.output.unlink()
-        raise OutputError(
-            f"{order.title}: the engine of {len(engine)} bytes cannot be written: {error.strerror}"
-        ) from error
+    with refusals_translated_at(order.output, f"write the engine of {len(engine)} bytes"):
+        try:
+            with order.output.open("wb") as file:
+                file.write(engine)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):
+                order.output.unlink()
+            raise
     return len(engine)

@@ -103,11 +103,16 @@ def _collected(runners: Sequence[Any], calls: Sequence[Array], clips: int) -> li
     return [_stacked(name, runs, feeds, clips) for name, runs in results.items()]
 
 
+def clips_a_call(clips: int, batch: BatchRange) -> int:
+    """How many of ``clips`` clips, filled up where there are too few, go into one call."""
+    return min(max(clips, batch.minimum), batch.optimum)
+
+
 def _calls(clips: Array, batch: BatchRange) -> Iterator[Array]:
     """The clips of each call, in order, filled up with the first ones where the least number asks for more."""
     if clips.ndim == 0 or not len(clips):
         raise GateFailed("no clips to compare on; no evidence is a failure")
-    size = min(max(len(clips), batch.minimum), batch.optimum)
+    size = clips_a_call(len(clips), batch)
     for start in range(0, len(clips), size):
         stop = max(min(start + size, len(clips)), start + batch.minimum)
         yield clips[np.arange(start, stop) % len(clips)]

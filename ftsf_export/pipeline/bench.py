@@ -15,6 +15,7 @@ from ftsf_export.doctor.machine import processor_name, usable_cpus
 from ftsf_export.doctor.packages import ONNX_RUNTIMES
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks
 from ftsf_export.network.gates import Gate, parity_engine, parity_graph
+from ftsf_export.pipeline.graph_quota import graph_quota, require_room_for_calls
 from ftsf_export.pipeline.refresh import refresh_report
 from ftsf_export.precision import OnCpu, precision_named
 from ftsf_export.progress import OnProgress, silent
@@ -210,7 +211,11 @@ def _measure(
         schedule=request.schedule(),
         threads=request.threads,
     )
-    return measure_in_child(measurement, _feed(bundle, subject.batch))
+    quota = None
+    if request.limited and backend == "onnxruntime":
+        require_room_for_calls(bundle.manifest, subject.batch)
+        quota = graph_quota(bundle.manifest, subject.batch)
+    return measure_in_child(measurement, _feed(bundle, subject.batch), quota)
 
 
 def _cpu_conditions(request: BenchRequest) -> dict[str, str]:

@@ -13,12 +13,13 @@ from ftsf_export.engine.choice import BuildTools, resolve
 from ftsf_export.engine.graph_plan import GraphPlan, read_engine
 from ftsf_export.engine.kernel_plan import Plan
 from ftsf_export.engine.plan_gates import attentions_to_fuse
-from ftsf_export.engine.request import BuildOptions, BuildRequest, GraphFacts
+from ftsf_export.engine.request import USUAL_OPTIONS, BuildOptions, BuildRequest, GraphFacts
 from ftsf_export.engine.targets import USUAL_TARGET, Target, stand_in, target_named
 from ftsf_export.errors import BuildError, UsageError
 from ftsf_export.network.gates import plan_types, plan_work
 from ftsf_export.pipeline.build_bundle import BuiltEngine
 from ftsf_export.progress import OnProgress, silent
+from ftsf_export.sizes import MAX_BATCH
 from ftsf_export.verdict import Status, Subject, Verdict
 
 
@@ -29,32 +30,32 @@ def plan(
     batch: int | None = None,
     tools: BuildTools | None = None,
     timeout_s: float = 3600.0,
+    limited: bool = True,
     on_progress: OnProgress = silent,
 ) -> GraphPlan:
     """Compile the graph of the bundle at ``path`` at one batch, and read what became of it. The bundle stays as it is.
 
     ``target`` defaults to that of the bundle's first engine; ``batch`` to the bundle's usual one, and then attentions
     are judged at its least and its largest one as well. A target that
-    TensorRT for RTX lacks is compiled for its nearest capability, and the result says so. Raises BundleError,
+    TensorRT for RTX lacks is compiled for its nearest capability, and the result says so. ``limited``: see
+    ``BuildOptions``; False is for a bundle that is trusted. Raises BundleError,
     UsageError (an unknown target, a batch that the graph does not take), EnvironmentLacks, BuildError.
     """
     bundle = Bundle.open(path)
     manifest = bundle.manifest
-    clips = _batch(manifest, batch)
+    clips, options = _batch(manifest, batch), BuildOptions(timeout_s=timeout_s, limited=limited)
     asked = target_named(target or next((engine.target for engine in bundle.engines), USUAL_TARGET))
     builder, compiled = compiler_for(asked, manifest.precision, tools)
     with bundle.graph_copy() as graph:
         facts = GraphFacts.of_manifest(manifest, graph).at_batch(clips)
-        engine = compile_at(facts, builder, compiled, timeout_s=timeout_s, on_progress=on_progress)
+        engine = compile_at(facts, builder, compiled, options, on_progress=on_progress)
         whole = GraphFacts.of_manifest(manifest, graph)
-        others = {} if batch else _other_plans(engine, whole, manifest, timeout_s=timeout_s, on_progress=on_progress)
+        others = {} if batch else _other_plans(engine, whole, manifest, on_progress)
     subject = Subject(ONNX_NAME, manifest.files[ONNX_NAME].sha256)
     return read_engine(engine, manifest, asked, clips, subject, others)
 
 
-def _other_plans(
-    engine: Engine, facts: GraphFacts, manifest: Manifest, *, timeout_s: float = 3600.0, on_progress: OnProgress
-) -> dict[int, Plan]:
+def _other_plans(engine: Engine, facts: GraphFacts, manifest: Manifest, on_progress: OnProgress) -> dict[int, Plan]:
     """The plans of the graph at the batches of its range beside the usual one, where attentions are expected to fuse:
     those that the engine tells itself, else compiled one by one. One that the compiler refuses says so."""
     request, plans = engine.request, dict(engine.plans_at_batch)
@@ -64,7 +65,7 @@ def _other_plans(
         if attentions_to_fuse(manifest.model, manifest.precision, clips):
             try:
                 other = facts.at_batch(clips)
-                at = compile_at(other, request.builder, request.target, timeout_s=timeout_s, on_progress=on_progress)
+                at = compile_at(other, request.builder, request.target, request.options, on_progress=on_progress)
                 plans[clips] = at.plan
             except BuildError as error:
                 plans[clips] = Plan((), problem=f"not compiled at batch {clips} alone: {error.message}")
@@ -72,7 +73,12 @@ def _other_plans(
 
 
 def compile_at(
-    facts: GraphFacts, builder: str, target: Target, *, timeout_s: float = 3600.0, on_progress: OnProgress = silent
+    facts: GraphFacts,
+    builder: str,
+    target: Target,
+    options: BuildOptions = USUAL_OPTIONS,
+    *,
+    on_progress: OnProgress = silent,
 ) -> Engine:
     """Compile ``facts`` at its usual batch alone, for its plan: the engine file is thrown away."""
     with scratch_folder("ftsf-plan-") as folder:
@@ -81,7 +87,7 @@ def compile_at(
             builder=builder,
             target=target,
             output=folder / "plan.engine",
-            options=BuildOptions(timeout_s=timeout_s),
+            options=options,
         )
         return build_engine(request, on_progress=on_progress)
 
@@ -92,8 +98,8 @@ def _batch(manifest: Manifest, asked: int | None) -> int:
         return usual
     if manifest.batch.static:
         raise UsageError(f"batch: the bundle's graph takes exactly {usual} clips in a call, got {asked}")
-    if asked < 1:
-        raise UsageError(f"batch: expected at least 1, got {asked}")
+    if not 1 <= asked <= MAX_BATCH:
+        raise UsageError(f"batch: expected a whole number from 1 to {MAX_BATCH}, got {asked}")
     return asked
 
 

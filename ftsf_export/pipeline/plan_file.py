@@ -13,7 +13,7 @@ from ftsf_export.engine.file_plan import read_layers, read_onnx
 from ftsf_export.engine.grammar import GrammarError
 from ftsf_export.engine.graph_plan import GraphPlan
 from ftsf_export.engine.inspector_json import plan_from_inspector
-from ftsf_export.engine.request import GraphFacts
+from ftsf_export.engine.request import BuildOptions, GraphFacts
 from ftsf_export.engine.targets import USUAL_TARGET, target_named
 from ftsf_export.errors import BuildError, ConfigError, UsageError
 from ftsf_export.pipeline.plan_bundle import compile_at, compiler_for
@@ -34,6 +34,7 @@ def plan(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     tools: BuildTools | None = None,
     timeout_s: float = 3600.0,
+    limited: bool = True,
     on_progress: OnProgress = silent,
 ) -> GraphPlan:
     """What a compiler makes, or made, of what is at ``path``: a bundle, an ONNX file, or an engine's layers in JSON.
@@ -45,6 +46,8 @@ def plan(
         batch: clips in one call, of a bundle.
         shapes: input -> the shape to compile an ONNX file at, for inputs with sizes that are not fixed. A lone first
             one is 1 by default. "" is the name of the only input.
+        timeout_s: after how many seconds the compiler, and nothing else, is killed.
+        limited: see ``BuildOptions``; False is for a graph that is trusted.
 
     Raises UsageError for what is none of the three, or does not fit; BundleError, EnvironmentLacks, BuildError.
     """
@@ -53,7 +56,7 @@ def plan(
         if shapes:
             raise UsageError("shape: a bundle knows its shapes; its clips in a call are given with --batch")
         return plan_of_bundle(
-            path, target=target, batch=batch, tools=tools, timeout_s=timeout_s, on_progress=on_progress
+            path, target=target, batch=batch, tools=tools, timeout_s=timeout_s, limited=limited, on_progress=on_progress
         )
     if batch is not None:
         raise UsageError(f"batch: {path} is no bundle; give the shapes of an ONNX file's inputs with --shape")
@@ -62,7 +65,12 @@ def plan(
             raise UsageError(f"shape: {path} tells of an engine that is built; shapes are for ONNX files")
         return _plan_of_layers(path, target)
     return _plan_of_onnx(
-        path, shapes or {}, target=target or USUAL_TARGET, tools=tools, timeout_s=timeout_s, on_progress=on_progress
+        path,
+        shapes or {},
+        target=target or USUAL_TARGET,
+        tools=tools,
+        options=BuildOptions(timeout_s=timeout_s, limited=limited),
+        on_progress=on_progress,
     )
 
 
@@ -92,7 +100,7 @@ def _plan_of_onnx(
     *,
     target: str,
     tools: BuildTools | None,
-    timeout_s: float,
+    options: BuildOptions,
     on_progress: OnProgress,
 ) -> GraphPlan:
     asked = target_named(target)
@@ -106,7 +114,7 @@ def _plan_of_onnx(
         if problems:
             raise ConfigError(problems)
         facts = GraphFacts.of_any(file.path, shapes)
-        engine = compile_at(facts, builder, compiled, timeout_s=timeout_s, on_progress=on_progress)
+        engine = compile_at(facts, builder, compiled, options, on_progress=on_progress)
         return read_onnx(engine, file.graph, asked, path.name)
 
 

@@ -43,13 +43,24 @@ class Needs:
 def export_needs(model: TimeSformerConfig, batch: int, videos: int = 0) -> Needs:
     """What an export of ``model`` needs with ``batch`` clips in one call, judged on noise and ``videos``."""
     clips = max(KEPT_CLIPS, videos + 1)
-    clip_bytes = model.frames * model.channels * model.height * model.width * _FLOAT_BYTES
     return Needs(
         weight_bytes=_parameters(model) * _FLOAT_BYTES * _WEIGHT_COPIES,
         activation_bytes=batch * max(_mlp_values(model), _attention_values(model)) * _FLOAT_BYTES,
-        clip_bytes=(clips * _CLIP_COPIES + batch) * clip_bytes,
+        clip_bytes=(clips * _CLIP_COPIES + batch) * clip_bytes(model),
         nodes=model.depth * _NODES_A_BLOCK,
     )
+
+
+def clip_bytes(model: TimeSformerConfig) -> int:
+    """Of one clip in float32."""
+    return model.frames * model.channels * model.height * model.width * _FLOAT_BYTES
+
+
+def operations(model: TimeSformerConfig) -> int:
+    """Of the products of one clip, two a multiplication and addition: every weight for every token, and the scores of
+    pairs of tokens where a mechanism forms them."""
+    pairs = 0 if model.attn_mechanism != "regular" else model.depth * model.num_heads * _pairs(model)
+    return 2 * _parameters(model) * model.num_tokens + 4 * pairs * model.dim_head
 
 
 def require_room(config: ExportConfig, model: TimeSformerConfig) -> None:
@@ -63,8 +74,8 @@ def require_room(config: ExportConfig, model: TimeSformerConfig) -> None:
     free = free_memory_bytes()
     if free is not None and needs.memory_bytes > free:
         raise UsageError(
-            f"memory: the export needs at least {_gib(needs.memory_bytes)} (weights {_gib(needs.weight_bytes)}, "
-            f"activations {_gib(needs.activation_bytes)}, clips {_gib(needs.clip_bytes)}), {_gib(free)} are free; "
+            f"memory: the export needs at least {gib(needs.memory_bytes)} (weights {gib(needs.weight_bytes)}, "
+            f"activations {gib(needs.activation_bytes)}, clips {gib(needs.clip_bytes)}), {gib(free)} are free; "
             f"{_lever(needs)}"
         )
 
@@ -97,13 +108,18 @@ def _attention_values(model: TimeSformerConfig) -> int:
     linear = model.num_tokens * 3 * model.num_heads * model.dim_head
     if model.attn_mechanism != "regular":
         return linear
+    return linear + model.num_heads * _pairs(model)
+
+
+def _pairs(model: TimeSformerConfig) -> int:
+    """Pairs of tokens that attend to each other in the largest attention of a block."""
     frames, patches = model.frames, model.num_patches
     across = {
         "joint": model.num_tokens**2,
         "space": frames * patches**2,
         "divided": max(frames * patches**2, patches * frames**2),
     }
-    return linear + model.num_heads * across[model.attn_type]
+    return across[model.attn_type]
 
 
 def _lever(needs: Needs) -> str:
@@ -113,7 +129,8 @@ def _lever(needs: Needs) -> str:
     return "free some, or take a smaller --batch, fewer --frames or a smaller --size"
 
 
-def _gib(count: int) -> str:
+def gib(count: int) -> str:
+    """A number of bytes for people."""
     # A float has no room for every whole number.
     return f"{count * 10 // _GIB / 10:.1f} GiB" if count < 1 << 60 else f"more than {(1 << 60) // _GIB} GiB"
 

@@ -9,20 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle, EngineEntry
+from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle, EngineEntry, Manifest
 from ftsf_export.bundle.golden import Golden
 from ftsf_export.config import RUNNERS, BatchRange
 from ftsf_export.doctor.packages import RUNS_GRAPHS, lacking_modules
 from ftsf_export.engine.stacks import engine_warnings
 from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks, OutputError, UsageError, install_command
 from ftsf_export.network.gates import parity_graph
+from ftsf_export.parity.compare import clips_a_call
 from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.golden import doubted_where_unproven, judge_golden, judge_labels
 from ftsf_export.parity.judge import Limits
+from ftsf_export.pipeline.graph_quota import graph_quota, require_room_for_calls
 from ftsf_export.pipeline.graph_runner import graph_runner
 from ftsf_export.pipeline.refresh import refresh_report
 from ftsf_export.plan_record import Sidecar
 from ftsf_export.precision import precision_named
+from ftsf_export.process.quota import Quota
 from ftsf_export.progress import OnProgress, silent
 from ftsf_export.strict_json import json_from_bytes, structured
 from ftsf_export.verdict import Status, Subject, Verdict, failing
@@ -65,13 +68,16 @@ def verify(
     atol: float | None = None,
     rtol: float | None = None,
     record: bool = True,
+    limited: bool = True,
     on_progress: OnProgress = silent,
 ) -> VerifyResult:
     """Judges the bundle in ``path`` against its own reference values.
 
     ``runner``: ``auto`` judges the graph on ONNX Runtime and every engine that this machine can run; ``onnxruntime``
     the graph alone; ``tensorrt`` or ``rtx`` that builder's engines alone. ``atol`` and ``rtol`` as in
-    ``Limits.for_precision``. ``record`` writes the verdicts into the bundle.
+    ``Limits.for_precision``. ``record`` writes the verdicts into the bundle. ``limited``: the
+    graph may take no more time and memory than a model of its size does, many times over (``graph_quota``); False is
+    for a bundle that is trusted.
 
     Raises ConfigError for a wrong option, BundleError for a bundle that is damaged or altered, UsageError when it has
     no engine of the builder that was asked for, EnvironmentLacks when nothing here can run it, RunError when a runtime
@@ -83,7 +89,8 @@ def verify(
     # Reads every sidecar: one that does not read is refused before anything is recorded.
     warnings = _warnings(bundle)
     limits = Limits.for_precision(precision_named(bundle.manifest.precision), atol=atol, rtol=rtol)
-    verdicts = _verdicts(bundle, golden, limits, runner, on_progress)
+    quota = _quota(bundle.manifest, golden) if limited else None
+    verdicts = _verdicts(bundle, golden, limits, runner, quota, on_progress)
     unjudged = _not_judged_anew(bundle, verdicts)
     problem = stale = ""
     if record:
@@ -100,14 +107,16 @@ def verify(
     )
 
 
-def _verdicts(bundle: Bundle, golden: Golden, limits: Limits, runner: str, on_progress: OnProgress) -> list[Verdict]:
+def _verdicts(
+    bundle: Bundle, golden: Golden, limits: Limits, runner: str, quota: Quota | None, on_progress: OnProgress
+) -> list[Verdict]:
     """Labels, graph and engines, as ``runner`` asks."""
     labels = bundle.manifest.labels
     verdicts = [] if labels is None else [judge_labels(labels, golden, _subject(bundle, GOLDEN_NAME))]
     engines = _engine_verdicts(bundle, golden, limits, runner, on_progress)
     if runner in ("auto", "onnxruntime"):
         required = runner == "onnxruntime" or not any(verdict.status is not Status.NOT_RUN for verdict in engines)
-        verdicts += _onnx_verdicts(bundle, golden, limits, required=required, on_progress=on_progress)
+        verdicts += _onnx_verdicts(bundle, golden, limits, quota, required=required, on_progress=on_progress)
     return [*verdicts, *engines]
 
 
@@ -134,8 +143,15 @@ def _check_options(runner: str, atol: float | None, rtol: float | None) -> None:
         raise ConfigError(problems)
 
 
+def _quota(manifest: Manifest, golden: Golden) -> Quota:
+    """Of each call with the reference clips. Raises UsageError where its clips alone do not fit here."""
+    clips = clips_a_call(len(golden.clip), manifest.batch)
+    require_room_for_calls(manifest, clips)
+    return graph_quota(manifest, clips)
+
+
 def _onnx_verdicts(
-    bundle: Bundle, golden: Golden, limits: Limits, *, required: bool, on_progress: OnProgress
+    bundle: Bundle, golden: Golden, limits: Limits, quota: Quota | None, *, required: bool, on_progress: OnProgress
 ) -> list[Verdict]:
     manifest = bundle.manifest
     precision, subject = precision_named(manifest.precision), _subject(bundle, ONNX_NAME)
@@ -151,7 +167,7 @@ def _onnx_verdicts(
     with bundle.graph_copy() as path:
         weights = judge_weights(path, subject, exported=golden.weights)
         on_progress(f"run {ONNX_NAME} on ONNX Runtime", None)
-        with graph_runner(path, precision, taps) as runner:
+        with graph_runner(path, precision, taps, quota=quota) as runner:
             outputs = judge_golden(
                 runner,
                 golden,

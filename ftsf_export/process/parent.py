@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from ftsf_export.errors import FtsfError
 from ftsf_export.process import carried
 from ftsf_export.process.channel import CALL, ERROR, NOTE, Message, receive, send, skip_to_start
+from ftsf_export.process.quota import Quota, watched
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +43,7 @@ class Ending:
     said: str  #: Its last words, on one line.
     details: str  #: The traceback where there is one, and the end of what it printed.
     timed_out: bool = False  #: Whether it was killed at the time limit.
+    over_quota: bool = False  #: Whether it was killed since it took more than its quota.
 
 
 class Child:
@@ -67,6 +69,7 @@ class Child:
         self._started = False
         self._ending: Ending | None = None
         self._timed_out = False
+        self._exceeded = ""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START, target, *(str(Path(part).resolve()) for part in sys.path)],
@@ -98,8 +101,11 @@ class Child:
         arrays: Mapping[str, np.ndarray[Any, Any]] | None = None,
         *,
         timeout_s: float | None = None,
+        quota: Quota | None = None,
     ) -> Message:
         """The handler's answer to one request. After an error that the handler raised the child may be called again.
+
+        A child that is not done after ``timeout_s`` by the clock, or takes more than ``quota``, is killed.
 
         Raises the FtsfError that the handler raised, with the child's log in its details, or what ``failed`` makes;
         any exception on this side, Ctrl-C too, ends the child.
@@ -110,7 +116,8 @@ class Child:
         try:
             if limit is not None:
                 limit.start()
-            frame = self._exchanged(Message(value, arrays or {}))
+            with watched(self.pid, quota, self._over_quota):
+                frame = self._exchanged(Message(value, arrays or {}))
         except BaseException:
             self.close()
             raise
@@ -169,12 +176,14 @@ class Child:
         self._watch.join()
         code, log = self._process.wait(), self._log_tail()
         self.close()
-        if self._timed_out:
+        if self._exceeded:
+            how = f"was killed at its limit of {self._exceeded}"
+        elif self._timed_out:
             how = f"was not done after {timeout_s:g} s and was killed"
         else:
             how = "closed its pipe and was killed" if lingers else f"died ({_name_of(code)})"
         said = (log.splitlines() or ["it said nothing"])[-1]
-        self._ending = Ending(how, said, log, timed_out=self._timed_out)
+        self._ending = Ending(how, said, log, timed_out=self._timed_out, over_quota=bool(self._exceeded))
         return self._failed(self._ending)
 
     def _end_with_leader(self) -> None:
@@ -188,6 +197,10 @@ class Child:
 
     def _time_out(self) -> None:
         self._timed_out = True
+        self._kill()
+
+    def _over_quota(self, limit: str) -> None:
+        self._exceeded = limit
         self._kill()
 
     def _kill(self) -> None:
@@ -211,11 +224,12 @@ def run_in_child(
     failed: Callable[[Ending], FtsfError],
     on_note: Callable[[Any], object] = lambda _: None,
     timeout_s: float | None = None,
+    quota: Quota | None = None,
     folder: Path | None = None,
 ) -> Message:
     """One request in a child of its own: see ``Child`` and ``Child.call``."""
     with Child(target, failed=failed, on_note=on_note, folder=folder) as child:
-        return child.call(value, arrays, timeout_s=timeout_s)
+        return child.call(value, arrays, timeout_s=timeout_s, quota=quota)
 
 
 def _joined(*parts: str) -> str:

@@ -18,19 +18,30 @@ from polygraphy.common import TensorMetadata
 
 from ftsf_export.errors import RunError
 from ftsf_export.process.parent import Child, Ending
+from ftsf_export.process.quota import OVER_QUOTA, Quota
 
 Array = NDArray[Any]
 
 
 class ChildRunner(BaseRunner):  # type: ignore[misc]
-    """Runs ``path`` with ``backend`` ("tensorrt", "rtx" or "onnxruntime") in a child process.
+    """Runs a file in a child process.
+
+    Args:
+        path: an engine or an ONNX file.
+        backend: "tensorrt", "rtx" or "onnxruntime".
+        quota: what opening the file, and each call, may take; None: what the machine has.
+        options: further arguments of the backend's own runner.
 
     Raises what the backend raises there, with its message and details; RunError when the child dies, with the end of
-    what it printed.
+    what it printed, or when it took more than its quota.
     """
 
-    def __init__(self, path: Path, *, backend: str) -> None:
+    def __init__(
+        self, path: Path, *, backend: str, quota: Quota | None = None, options: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(name=f"{backend}:{path.name}")
+        self._quota = quota
+        self._options = dict(options or {})
         self._path = path
         self._backend = backend
         self._child: Child | None = None
@@ -40,7 +51,8 @@ class ChildRunner(BaseRunner):  # type: ignore[misc]
     def activate_impl(self) -> None:
         self._child = Child("ftsf_export.runners.child_backend:ChildBackend", failed=self._failed)
         try:
-            opened = self._child.call({"backend": self._backend, "path": str(self._path.resolve())})
+            self._child.call({"backend": self._backend})
+            opened = self._child.call({"path": str(self._path.resolve()), "options": self._options}, quota=self._quota)
         except BaseException:
             # Also on Ctrl-C: Polygraphy deactivates only what was activated.
             self.deactivate_impl()
@@ -56,7 +68,7 @@ class ChildRunner(BaseRunner):  # type: ignore[misc]
     def infer_impl(self, feed_dict: Mapping[str, Array]) -> OrderedDict[str, Array]:
         if self._child is None:
             raise RunError(f"{self.name}: the runner is not active")
-        answer = self._child.call(arrays=feed_dict)
+        answer = self._child.call(arrays=feed_dict, quota=self._quota)
         self.inference_time = answer.value
         return OrderedDict(answer.arrays)
 
@@ -66,4 +78,5 @@ class ChildRunner(BaseRunner):  # type: ignore[misc]
         self._child = self._metadata = None
 
     def _failed(self, ending: Ending) -> RunError:
-        return RunError(f"{self._path.name}: {self._backend} {ending.how}: {ending.said}", details=ending.details)
+        said = OVER_QUOTA if ending.over_quota else ending.said
+        return RunError(f"{self._path.name}: {self._backend} {ending.how}: {said}", details=ending.details)

@@ -36,6 +36,7 @@ class OnnxRuntimeRunner(BaseRunner):  # type: ignore[misc]
         optimize: False leaves the graph as it is written, which a cast-emulated graph needs: the optimizer takes its
             pairs of casts away.
         threads: threads within one operator; None leaves it to ONNX Runtime.
+        spins: whether threads without work keep their processor busy, which is faster, and costs processor time.
 
     Raises EnvironmentLacks when ONNX Runtime or the provider is not there, RunError for what it refuses.
     """
@@ -48,6 +49,7 @@ class OnnxRuntimeRunner(BaseRunner):  # type: ignore[misc]
         provider: str = CPU,
         optimize: bool = True,
         threads: int | None = None,
+        spins: bool = True,
     ) -> None:
         super().__init__(name="onnxruntime")
         self._path = path
@@ -55,10 +57,11 @@ class OnnxRuntimeRunner(BaseRunner):  # type: ignore[misc]
         self._provider = provider
         self._optimize = optimize
         self._threads = threads
+        self._spins = spins
         self._session: Any = None
 
     def activate_impl(self) -> None:
-        ort = _onnxruntime()
+        ort = onnxruntime()
         if self._provider not in ort.get_available_providers():
             raise EnvironmentLacks(
                 f"this build of ONNX Runtime has no {self._provider}; it has {', '.join(ort.get_available_providers())}"
@@ -106,6 +109,8 @@ class OnnxRuntimeRunner(BaseRunner):  # type: ignore[misc]
         options.log_severity_level = 3  # errors alone: warnings go to stderr, which is the user's
         if not self._optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if not self._spins:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
         if self._provider != CPU:
@@ -148,7 +153,8 @@ def model_with_outputs(path: Path, names: Sequence[str]) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _onnxruntime() -> Any:
+def onnxruntime() -> Any:
+    """The library. Raises EnvironmentLacks where it is not installed."""
     try:
         return import_onnxruntime()
     except ImportError as error:

@@ -27,7 +27,8 @@ OURS = {
     "bundle/files.py": 3,  # what an export has just written
     "bundle/update.py": 1,  # an engine on its way into the bundle
     "engine/builder.py": 1,  # the compiler's log
-    "engine/worker.py": 3,  # log, engine, and the private copy of the graph
+    "engine/compiler_log.py": 1,
+    "engine/worker.py": 2,  # the engine, and the private copy of the graph
     "fast_timesformer/weights.py": 1,  # written under a new name
     "graph/emulate.py": 1,  # the private copy
     "graph/nodes_for_plugins.py": 1,  # the private copy
@@ -51,6 +52,7 @@ SYSTEM = {
     "jetson.py": 1,
     "pipeline/room.py": 5,
     "process/child.py": 1,
+    "process/quota.py": 1,
     "report/render.py": 1,
 }
 

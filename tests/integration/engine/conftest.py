@@ -75,7 +75,8 @@ def write_attention_block(path: Path, precision: str = "fp16", *, dynamic: bool 
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
+    # As in an export every value has its type.
+    onnx.save(onnx.shape_inference.infer_shapes(model), path)
     return path
 
 

@@ -168,7 +168,12 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         from ftsf_export.runners import child_runner, tensorrt
 
         monkeypatch.setattr(tensorrt, "require_tensorrt", lambda _builder: SimpleNamespace(capability=HERE))
-        monkeypatch.setattr(child_runner, "ChildRunner", lambda _path, **_options: Played(root, how))
+        runner = child_runner.ChildRunner
+
+        def made(path: Path, *, backend: str, **options: Any) -> BaseRunner:
+            return runner(path, backend=backend, **options) if backend == "onnxruntime" else Played(root, how)
+
+        monkeypatch.setattr(child_runner, "ChildRunner", made)
 
     return play
 

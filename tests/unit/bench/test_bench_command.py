@@ -64,7 +64,9 @@ def write_model(path: Path, by: float, kind: int) -> None:
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", CLASSES])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), path)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    # As in an export every value has its type.
+    onnx.save(onnx.shape_inference.infer_shapes(model), path)
 
 
 def make_bundle(output: Path, precision: str = "fp32", by: float = 0.001) -> Bundle:

@@ -61,15 +61,21 @@ def state(output: Path) -> str:
     return engine
 
 
-def leftovers_accepted(output: Path) -> list[str]:
+def leftovers_accepted(folder: Path) -> list[str]:
     accepted = []
-    for path in output.parent.glob(f".{output.name}.partial-*"):
+    for path in (one.parent for one in folder.rglob("model.onnx") if ".partial-" in str(one)):
         try:
             Bundle.open(path)
         except BundleError:
             continue
         accepted.append(path.name)
     return accepted
+
+
+def empty_folders(folder: Path) -> list[str]:
+    """Folders that are not hidden, with no file below them."""
+    folders = [path for path in folder.rglob("*") if path.is_dir() and ".partial-" not in str(path)]
+    return [path.name for path in folders if not any(below.is_file() for below in path.rglob("*"))]
 
 
 def dies_at(step: int, action: Callable[[], None]) -> bool:
@@ -96,10 +102,11 @@ def dies_at(step: int, action: Callable[[], None]) -> bool:
 
 
 def main(scenario: str, folder: Path) -> None:
-    output = folder / "out"
+    output = folder / ("new/parents/out" if scenario == "write-below" else "out")
     # Both programs are plain functions of the output, so that a second run after a death is the same command again.
     again: dict[str, Callable[[], None]] = {
         "write": lambda: write(output, "new"),
+        "write-below": lambda: write(output, "new"),
         "overwrite": lambda: write(output, "new", overwrite=True),
         "overwrite-without-exchange": lambda: write(output, "new", overwrite=True),
         "record": lambda: record_engine(output, b"new"),
@@ -112,17 +119,18 @@ def main(scenario: str, folder: Path) -> None:
         step += 1
         shutil.rmtree(folder)
         folder.mkdir()
-        if scenario != "write":
+        if not scenario.startswith("write"):
             write(output, "old")
         if scenario == "replace":
             record_engine(output, b"old")
         died = dies_at(step, again[scenario])
-        accepted, found = leftovers_accepted(output), state(output)
+        accepted, found, empty = leftovers_accepted(folder), state(output), empty_folders(folder)
         # The same command again must work on whatever the dead one left. A finished "write" finds its place taken.
-        if not (scenario == "write" and found == "new"):
+        if not (scenario.startswith("write") and found == "new"):
             again[scenario]()
         hidden = [path.name for path in [*folder.iterdir(), *output.iterdir()] if path.name.startswith(".")]
-        results.append({"step": step, "found": found, "accepted": accepted, "after": state(output), "hidden": hidden})
+        told = {"step": step, "found": found, "accepted": accepted, "empty": empty}
+        results.append({**told, "after": state(output), "hidden": hidden})
     print(json.dumps(results))
 
 

@@ -85,6 +85,19 @@ def test_an_error_inside_leaves_nothing_and_passes_through(tmp_path: Path, small
     assert names(tmp_path) == []
 
 
+def test_directories_above_come_with_the_bundle(tmp_path: Path, small: SimpleNamespace, write_bundle: Write) -> None:
+    with BundleWriter(tmp_path / "new" / "parents" / "out") as writer:
+        small.fill(writer.path)
+        assert not (tmp_path / "new").exists()
+        # Another command was as fast.
+        other = write_bundle(tmp_path / "new" / "parents" / "other")
+        bundle = writer.commit(small.manifest())
+    assert Bundle.open(tmp_path / "new" / "parents" / "out") == bundle
+    assert Bundle.open(tmp_path / "new" / "parents" / "other") == other
+    assert names(tmp_path) == ["new"]
+    assert names(tmp_path / "new" / "parents") == ["other", "out"]
+
+
 def test_an_existing_bundle_needs_overwrite(tmp_path: Path, write_bundle: Write) -> None:
     write_bundle(tmp_path / "out")
     assert "overwrite=True" in refused_at_once(tmp_path / "out")

@@ -247,6 +247,12 @@ def test_the_precision_is_the_graphs_own(tmp_path: Path, write_bundle: Write, gr
     assert f"precision: the manifest says {said}, but 'head/MatMul' multiplies {graph}" in refused(root)
 
 
+def test_every_operand_of_a_product_has_a_type(bundle: Bundle) -> None:
+    """Without one its precision is anybody's, and so is its work."""
+    data = and_node("MatMul", inputs=("scores", "scores"))
+    assert "the graph does not tell the type of an operand of 'more'" in refused(with_graph(bundle, data))
+
+
 def test_islands_do_not_hide_every_product(bundle: Bundle) -> None:
     manifest = read_manifest(bundle.path)
     wide = replace(manifest.graph.islands[0], scope="head")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ftsf_export.config import BatchRange
+from ftsf_export.disk import scratch_folder
 from ftsf_export.engine import builder
 from ftsf_export.engine.builder import build_engine
 from ftsf_export.engine.request import BuildOptions, BuildRequest, GraphFacts
@@ -68,9 +69,36 @@ def test_a_worker_that_reports_no_engine_is_a_build_error(use_worker, request_: 
 
 def test_a_full_disk_is_an_output_error(use_worker, request_: BuildRequest) -> None:
     use_worker("full_disk")
-    with pytest.raises(OutputError, match="No space left on device"):
+    with pytest.raises(OutputError, match=r"rtx\.engine: cannot write the engine of 9 bytes: no space left"):
         build_engine(request_)
     assert list(request_.output.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("worker", "reason"), [("full_disk", "no space left on the disk"), ("full_log", "the file would be larger")]
+)
+def test_a_full_disk_of_temporary_files_is_named_with_its_lever(
+    use_worker, request_: BuildRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: str, reason: str
+) -> None:
+    """``ftsf build`` and ``ftsf plan`` compile among them: the bundle has nothing to do with it."""
+    use_worker(worker)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with scratch_folder("ftsf-build-") as folder:
+        with pytest.raises(OutputError) as caught:
+            build_engine(replace(request_, output=folder / "rtx.engine"))
+        assert list(folder.iterdir()) == []
+    assert caught.value.message.startswith(f"{tmp_path}: cannot write temporary files: {reason}")
+    assert caught.value.message.endswith("name another place for temporary files: TMPDIR=/path ftsf ...")
+
+
+def test_a_compiler_that_takes_many_times_what_graphs_take_is_stopped(
+    use_worker, request_: BuildRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_worker("spins")
+    monkeypatch.setattr(builder, "_LEAST_S", 0.3)
+    said = r"was killed at its limit of 0\.3 s of processor time on model\.onnx: many times .* give --no-limits"
+    with pytest.raises(BuildError, match=said):
+        build_engine(replace(request_, options=BuildOptions(limited=True)))
 
 
 def test_a_graph_that_is_not_there(request_: BuildRequest, tmp_path: Path) -> None:
@@ -79,7 +107,7 @@ def test_a_graph_that_is_not_there(request_: BuildRequest, tmp_path: Path) -> No
 
 
 def test_an_output_folder_that_is_not_there(request_: BuildRequest, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="gone: cannot make a folder for the engine"):
         build_engine(replace(request_, output=tmp_path / "gone" / "rtx.engine"))
 
 

@@ -34,7 +34,9 @@ def plans(monkeypatch: pytest.MonkeyPatch, told: dict[int, Plan], attn: str = "r
     manifest = small_manifest(batch=batch)
     manifest = replace(manifest, model=replace(manifest.model, attn_mechanism=attn))
     facts = GraphFacts(onnx_path=Path("m.onnx"), precision="fp16", batch=batch, input_name="clip", clip_shape=(1,))
-    engine: Any = SimpleNamespace(plans_at_batch=told, request=SimpleNamespace(builder="rtx", target=None))
+    engine: Any = SimpleNamespace(
+        plans_at_batch=told, request=SimpleNamespace(builder="rtx", target=None, options=None)
+    )
     return plan_bundle._other_plans(engine, facts, manifest, on_progress=lambda *_: None), asked
 
 

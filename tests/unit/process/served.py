@@ -123,3 +123,22 @@ def _writes_to_a_pipe(fd: int) -> bool:
         return stat.S_ISFIFO(mode) and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_WRONLY == os.O_WRONLY
     except OSError:
         return False
+
+
+def spin(_request: Message, _tell: Tell) -> Message:
+    while True:
+        pass
+
+
+def fill(_request: Message, _tell: Tell) -> Message:
+    held = []
+    while True:
+        held.append(bytearray(1 << 20))
+
+
+def work(request: Message, _tell: Tell) -> Message:
+    begun = time.process_time()
+    while time.process_time() - begun < request.value["busy_s"]:
+        pass
+    time.sleep(request.value.get("asleep_s", 0.0))
+    return Message()

@@ -1,9 +1,11 @@
 """In place of the process that compiles: each fails in its own way."""
 
 import os
+import resource
 import sys
 import time
 
+from ftsf_export.engine.compiler_log import compiler_log
 from ftsf_export.engine.request import BuildRequest, CompilerRefusal
 from ftsf_export.engine.worker import _written
 from ftsf_export.process.channel import Message
@@ -34,6 +36,21 @@ def full_disk(request: Message, _tell: Tell) -> Message:
     order.output.symlink_to("/dev/full")
     _written(order, b"an engine")
     raise AssertionError
+
+
+def full_log(request: Message, _tell: Tell) -> Message:
+    """Finds no room for its log; the compiler that writes it stands no exception."""
+    order = structured(request.value, BuildRequest, "the request to build")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, resource.RLIM_INFINITY))
+    with compiler_log(order.log_path) as log:
+        for line in ("[INFO] one\n", "[INFO] two\n"):
+            log.write(line)
+    raise AssertionError
+
+
+def spins(_request: Message, _tell: Tell) -> Message:
+    while True:
+        pass
 
 
 def refuses(request: Message, _tell: Tell) -> Message:
