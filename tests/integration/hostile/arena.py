@@ -21,12 +21,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.integration.hostile.case import MOST_BYTES, MOST_SECONDS, Run
 
 ENTRY = "ftsf_export.cli.main:main"
+PROGRAM = (str(Path(sys.executable).with_name("ftsf")),)
 _PR_SET_CHILD_SUBREAPER = 36
 # A run over its limits goes on for a while, so that the record says by how much; then it is killed.
 KILLED_AFTER_S = 2 * MOST_SECONDS
@@ -40,6 +42,14 @@ _LATE = (
     "transformers.models.timesformer.modeling_timesformer",
 )  # fmt: skip
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A signal that is sent to a running command."""
+
+    signal: signal.Signals
+    after_s: float  #: Seconds from its start.
 
 
 class Arena:
@@ -74,30 +84,37 @@ class Arena:
         """The command line in a fork of this process."""
         return self._watched(lambda: _fork(lambda: _call(entry, args), self.said), killed_after_s)
 
-    def run_console(self, args: tuple[str, ...]) -> Run:
-        """The command line by the program that is installed."""
-        program = str(Path(sys.executable).with_name("ftsf"))
+    def run_console(self, args: tuple[str, ...], stop: Stop | None = None, program: tuple[str, ...] = PROGRAM) -> Run:
+        """The command line by the program that is installed; ``stop``: a signal on the way."""
 
         def start() -> int:
             with (self.said / "out").open("wb") as out, (self.said / "err").open("wb") as err:
-                return subprocess.Popen([program, *args], stdin=subprocess.DEVNULL, stdout=out, stderr=err).pid
+                return subprocess.Popen(
+                    [*program, *args], stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+                ).pid
 
-        return self._watched(start, KILLED_AFTER_S)
+        return self._watched(start, KILLED_AFTER_S, stop)
 
-    def _watched(self, start: Callable[[], int], killed_after_s: float) -> Run:
+    def _watched(self, start: Callable[[], int], killed_after_s: float, stop: Stop | None = None) -> Run:
         began, peak, stopped = time.monotonic(), 0, ""
         waited: dict[int, float] = {}
+        signalled: float | None = None
         child = start()
         # Python is not to wait for what we wait for.
         ended = os.pidfd_open(child)
         try:
-            while not _ready(ended, 0.03):
+            while not _ready(ended, 0.03 if stop is None else 0.005):
                 peak = max(peak, _memory(child))
                 waited.update(_waited())
                 if peak > _KILLED_ABOVE:
                     stopped = f"killed above {peak >> 20} MiB"
                 elif time.monotonic() - began - sum(waited.values()) > killed_after_s:
                     stopped = f"killed after {killed_after_s:g} s"
+                spent = time.monotonic() - began - sum(waited.values())
+                if stop is not None and signalled is None and spent >= stop.after_s:
+                    signalled = time.monotonic() - sum(waited.values())
+                    # Ctrl-C reaches the whole group of a terminal, the others one process.
+                    (os.killpg if stop.signal == signal.SIGINT else os.kill)(child, stop.signal)
                 if stopped:
                     _kill_all()
                     break
@@ -111,7 +128,7 @@ class Arena:
         return Run(
             code=os.waitstatus_to_exitcode(status), out=texts[0], err=texts[1], seconds=seconds,
             cpu_seconds=cpu + late, peak_bytes=max(peak, usage.ru_maxrss << 10), stopped=stopped,
-            left=() if stopped else left,
+            left=() if stopped else left, obeyed_s=None if signalled is None else began + seconds - signalled,
         )  # fmt: skip
 
 

@@ -8,16 +8,22 @@ import multiprocessing
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 from tests.integration.hostile import worker
 from tests.integration.hostile.case import Finding, Outcome
 from tests.integration.hostile.clean import make_clean
+from tests.integration.hostile.interruptions import KIND
 
 # Of a hundred inputs.
 SHARES = {"bundle": 27, "graph": 27, "golden": 13, "sidecar": 8, "checkpoint": 13, "labels": 4, "video": 8}
+
+
+# A function of ``worker``, and its arguments.
+Call = tuple[Callable[..., Finding], tuple[Any, ...]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,8 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             kind, _, seed = asked.replay.partition(":")
             found = [_replayed(clean, Path(folder), kind, int(seed))]
         else:
-            order = list(inputs(asked.count, asked.seed, asked.only))
-            found = list(attacked(order, clean, Path(folder), jobs=asked.jobs))
+            calls: list[Call] = [(worker.attack, one) for one in inputs(asked.count, asked.seed, asked.only)]
+            if asked.interruptions is None:
+                asked.interruptions = 0 if asked.only else 100
+            calls += [(worker.interrupt, (number, asked.interruptions)) for number in range(asked.interruptions)]
+            found = list(attacked(calls, clean, Path(folder), jobs=asked.jobs))
     for line in table(found):
         print(line)
     if asked.output:
@@ -51,17 +60,17 @@ def inputs(count: int, seed: int, only: Sequence[str] = ()) -> Iterator[tuple[st
         yield kind, seed + number
 
 
-def attacked(order: Sequence[tuple[str, int]], clean: Path, root: Path, *, jobs: int) -> Iterator[Finding]:
+def attacked(calls: Sequence[Call], clean: Path, root: Path, *, jobs: int) -> Iterator[Finding]:
     """The findings, as they come; a fault is printed at once."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, initializer=worker.start, initargs=(str(clean), str(root))) as pool:
-        futures = [pool.submit(worker.attack, kind, seed) for kind, seed in order]
+        futures = [pool.submit(function, *arguments) for function, arguments in calls]
         for number, future in enumerate(as_completed(futures), 1):
             finding = future.result()
             if finding.faults:
                 print(_told(finding), file=sys.stderr, flush=True)
             if number % 100 == 0:
-                print(f"{number} of {len(order)}", file=sys.stderr, flush=True)
+                print(f"{number} of {len(calls)}", file=sys.stderr, flush=True)
             yield finding
 
 
@@ -92,7 +101,8 @@ def table(found: Sequence[Finding]) -> Iterator[str]:
 
 
 def _replayed(clean: Path, root: Path, kind: str, seed: int) -> Finding:
-    finding = worker.Worker(clean, root / "replay").attack(kind, seed)
+    one = worker.Worker(clean, root / "replay")
+    finding = one.interrupt(seed, 100) if kind == KIND else one.attack(kind, seed)
     print(_told(finding), finding.run.out, finding.run.err, sep="\n", file=sys.stderr)
     return finding
 
@@ -124,6 +134,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=SHARES,
         metavar="KIND",
         help=f"one of {', '.join(SHARES)}; repeatable",
+    )
+    parser.add_argument(
+        "--interruptions", type=int, metavar="N", help="of an export or a build (default 100; 0 with --only)"
     )
     parser.add_argument("--jobs", type=int, default=2, help="workers (default 2)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="a JSON of every input with its ending")

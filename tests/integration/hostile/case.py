@@ -55,6 +55,7 @@ class Run:
     peak_bytes: int  #: Most memory in use at once by its processes, without the one that only supervises.
     stopped: str = ""  #: Why the harness killed it.
     left: tuple[str, ...] = ()  #: Processes that it left behind.
+    obeyed_s: float | None = None  #: From the signal that stopped it to its end; None where none was sent.
 
 
 class Outcome(str, Enum):
@@ -65,6 +66,7 @@ class Outcome(str, Enum):
     REFUSED = "refused"
     LACKS = "environment lacks"
     BROKE = "stage broke"
+    STOPPED = "stopped"
     FAULT = "FAULT"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -15,6 +16,7 @@ from typing import Any
 from tests.integration.hostile.arena import ENTRY, KILLED_AFTER_S, Arena, in_fork, load_libraries
 from tests.integration.hostile.case import DONE, Case, Finding, Outcome, Run, Verdict
 from tests.integration.hostile.clean import lay
+from tests.integration.hostile.interruptions import KIND, Interrupter
 from tests.integration.hostile.judging import judged, written_outside
 from tests.integration.hostile.known import known_fault
 from tests.integration.hostile.snapshot import changes, snapshot
@@ -34,6 +36,7 @@ class Worker:
         self._clean = clean.absolute()
         self._arena = Arena(root.absolute())
         load_libraries(exports=exports)
+        self._interrupter = Interrupter(self._arena, self._clean)
         self._results: dict[tuple[str, ...], dict[str, Any] | None] = {}
 
     def attack(self, kind: str, seed: int, entry: str = ENTRY, killed_after_s: float = KILLED_AFTER_S) -> Finding:
@@ -46,6 +49,11 @@ class Worker:
         finding = Finding(kind, seed, case, run, verdict.outcome, verdict.why, verdict.faults)
         if seed % CONSOLE_EVERY == 0 and entry == ENTRY and not run.stopped:
             finding = self._by_console(finding)
+        return replace(finding, known=known_fault(finding)) if finding.faults else finding
+
+    def interrupt(self, number: int, count: int) -> Finding:
+        """The interruption of that number of so many: see ``interruptions``."""
+        finding = self._interrupter.interrupt(number, count)
         return replace(finding, known=known_fault(finding)) if finding.faults else finding
 
     def _forged(self, kind: str, seed: int) -> Case:
@@ -98,8 +106,22 @@ def start(clean: str, root: str, exports: bool = True) -> None:
 
 
 def attack(kind: str, seed: int, entry: str = ENTRY, killed_after_s: float = KILLED_AFTER_S) -> Finding:
+    return _or_broken(kind, seed, lambda worker: worker.attack(kind, seed, entry, killed_after_s))
+
+
+def interrupt(number: int, count: int) -> Finding:
+    return _or_broken(KIND, number, lambda worker: worker.interrupt(number, count))
+
+
+def _or_broken(kind: str, seed: int, work: Callable[[Worker], Finding]) -> Finding:
+    """A harness that fails on one input is a fault of that one: hours of others are not lost."""
     assert _worker is not None
-    return _worker.attack(kind, seed, entry, killed_after_s)
+    try:
+        return work(_worker)
+    except Exception as error:
+        fault = f"the harness failed: {type(error).__name__}: {error}"
+        nothing = Run(code=1, out="", err="", seconds=0, cpu_seconds=0, peak_bytes=0)
+        return Finding(kind, seed, Case("nothing", "", ("none",)), nothing, Outcome.FAULT, "", (fault,))
 
 
 _worker: Worker | None = None

@@ -151,7 +151,10 @@ def _packed(draw: Random, path: Path) -> str:
     if draw.random() < 0.5:
         np.savez_compressed(path, **arrays)
         return "deflated"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("clip.npy", "w") as entry:
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("clip.npy", "w", force_zip64=True) as entry,
+    ):
         np.lib.format.write_array_header_1_0(entry, {"descr": "<f4", "fortran_order": False, "shape": (2**29,)})
         for _ in range(64):
             entry.write(bytes(1 << 25))
