@@ -21,6 +21,7 @@ from ftsf_export.sizes import Size as Size
 KINETICS, SSV2 = "kinetics", "ssv2"
 DATASETS = (KINETICS, SSV2)
 PLUGINS = ("none", "all", "auto")
+FEATURES = ("none", "also", "only")
 BUILDERS = ("auto", "tensorrt", "rtx", "none")
 RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
 # 20 is read by the oldest TensorRT that a target ships (10.3); the Attention operator exists from 23 on.
@@ -64,11 +65,12 @@ class ExportConfig:
         plugins: linear attentions as nodes for TensorRT plugins: "none", "all", or "auto" where the kernel's bound is
             lower.
         pixels: the graph takes pixels in [0, 1] and normalises them itself.
+        features: the class token after the last norm as an output: "none", "also" or "only", without the logits.
         batch: clips in one call.
         builder: what compiles: "auto", "tensorrt", "rtx" or "none".
         targets: names of the machines to compile for.
         workspace_mib: scratch memory of the compiler in MiB; None: its own limit.
-        atol: largest absolute difference of the logits; None: not judged.
+        atol: largest absolute difference of the outputs; None: not judged.
         rtol: largest relative L2 error; None: that of the precision.
         videos: files whose frames are judged beside the noise.
         held_out: a folder CLASS/*.mp4 on which graph and eager PyTorch are compared by their best class.
@@ -95,6 +97,7 @@ class ExportConfig:
     rewrites: tuple[str, ...] | None = None
     plugins: str = "none"
     pixels: bool = False
+    features: str = "none"
     batch: BatchRange = _BATCH
     builder: str = "auto"
     targets: tuple[str, ...] = ()
@@ -130,6 +133,7 @@ class ExportConfig:
             rewrites: Iterable[str] | None = ...,
             plugins: Literal["none", "all", "auto"] = ...,
             pixels: bool = ...,
+            features: Literal["none", "also", "only"] = ...,
             batch: BatchRange | int | str = ...,
             builder: Literal["auto", "tensorrt", "rtx", "none"] = ...,
             targets: Iterable[str] = ...,
@@ -256,6 +260,7 @@ _RULES = {
     "trained_on": optional(choice(*DATASETS)),
     "seed": field_checks.SEED,
     "pixels": FLAG,
+    "features": choice(*FEATURES),
     "atol": field_checks.LIMIT,
     "rtol": field_checks.LIMIT,
     "checkpoint": field_checks.PATH,

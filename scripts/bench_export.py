@@ -175,7 +175,7 @@ def _plain(name: str, module: Any, config: ExportConfig, folder: Path) -> Row:
     from ftsf_export.network.scope import WHOLE
 
     started = time.monotonic()
-    model = converted(module, (torch.zeros(1, *_clip_shape(config)),), 20, None, inputs=[CLIP], output=LOGITS)
+    model = converted(module, (torch.zeros(1, *_clip_shape(config)),), 20, None, inputs=[CLIP], outputs=[LOGITS])
     seconds = time.monotonic() - started
     for node in model.graph:
         # There are no islands to look for, but the precision pass asks each node for its module.

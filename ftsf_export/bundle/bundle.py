@@ -30,7 +30,7 @@ from ftsf_export.bundle.update import (
     write_pending,
 )
 from ftsf_export.errors import BundleError
-from ftsf_export.network.scope import CLIP, LOGITS
+from ftsf_export.network.scope import CLIP
 from ftsf_export.verdict import Status, Verdict, failing, outcome, raise_for_failed
 
 if TYPE_CHECKING:
@@ -176,12 +176,15 @@ def record(
 
 def check_golden(golden: Golden, manifest: Manifest, source: str) -> None:
     """Raises BundleError when the golden values do not have the manifest's shapes and taps."""
-    for name, spec, got in (
-        (CLIP, manifest.inputs[0], golden.clip.shape),
-        (LOGITS, manifest.outputs[0], golden.logits.shape),
-    ):
-        if tuple(spec.shape[1:]) != got[1:] or len(spec.shape) != len(got):
-            raise BundleError(f"{source}: {name}: expected clips of shape {spec.shape[1:]}, got {got[1:]}")
+    specs, values = {spec.name: spec for spec in manifest.outputs}, golden.outputs
+    if specs.keys() != values.keys():
+        raise BundleError(
+            f"{source}: expected values of {', '.join(specs)} as the graph gives, got {', '.join(values)}"
+        )
+    pairs = {CLIP: (manifest.inputs[0], golden.clip), **{name: (specs[name], values[name]) for name in specs}}
+    for name, (spec, got) in pairs.items():
+        if tuple(spec.shape[1:]) != got.shape[1:] or len(spec.shape) != got.ndim:
+            raise BundleError(f"{source}: {name}: expected clips of shape {spec.shape[1:]}, got {got.shape[1:]}")
     expected, found = {tap.name for tap in manifest.graph.taps}, set(golden.taps)
     if expected != found:
         missing, unknown = sorted(expected - found), sorted(found - expected)

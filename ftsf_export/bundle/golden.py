@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ftsf_export.bundle.manifest import GOLDEN_NAME
 from ftsf_export.errors import BundleError
-from ftsf_export.network.scope import CLIP, LOGITS
+from ftsf_export.network.scope import CLIP, FEATURES, LOGITS, OUTPUTS
 from ftsf_export.strict_json import SHA256
 
 MAX_SAMPLES = 4096
@@ -35,11 +35,12 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
-    """How the reference answers clips of different content, more of them than are kept."""
+    """How the reference answers clips of different content, more of them than are kept: of its logits, else its
+    features."""
 
-    spread: Floats  #: (classes,) float32: the standard deviation of each logit over the clips.
+    spread: Floats  #: (classes,) or (D,) float32: the standard deviation of each value over the clips.
     clips: int  #: How many clips.
-    best_classes: int  #: How many different classes are the best one of a clip.
+    best_classes: int  #: How many different classes are the best one of a clip; of features their largest value.
     #: Why the class scores mean nothing yet ("the weights are as they were drawn"); "" where they may mean something.
     untrained: str = ""
 
@@ -49,7 +50,7 @@ class Golden:
     """Reference values."""
 
     clip: Floats  #: (n, F, C, H, W) float32, normalised as the manifest says.
-    logits: Floats  #: (n, classes) float32, eager FP32.
+    logits: Floats | None  #: (n, classes) float32, eager FP32; None where the graph gives features alone.
     sources: tuple[str, ...]  #: One description a clip ("noise seed 0", "bigbuckbunny.mp4 frames 0..112").
     labels: tuple[str, ...] | None = None  #: N known labels, or None.
     #: Name -> (n, S) float32, the eager tap at ``sample_positions`` of one clip's flattened values.
@@ -59,6 +60,18 @@ class Golden:
     #: smaller than half precision rounds.
     weights: Mapping[str, str] = field(default_factory=dict)
     contrast: Contrast | None = None  #: None in reference values that nobody made so.
+    features: Floats | None = None  #: (n, D) float32, the class token after the last norm; None where it is no output.
+
+    @property
+    def outputs(self) -> dict[str, Floats]:
+        """Name -> reference values of each output of the graph."""
+        each = {LOGITS: self.logits, FEATURES: self.features}
+        return {name: values for name, values in each.items() if values is not None}
+
+    @property
+    def answer(self) -> tuple[str, Floats]:
+        """What the graph is asked for first: its logits, else its features."""
+        return next(iter(self.outputs.items()))
 
     def __post_init__(self) -> None:
         if problem := _golden_problem(self):
@@ -84,12 +97,13 @@ def write_golden(
     path: str | Path,
     *,
     clip: npt.NDArray[Any],
-    logits: npt.NDArray[Any],
+    logits: npt.NDArray[Any] | None,
     sources: Sequence[str],
     labels: Sequence[str] | None = None,
     taps: Mapping[str, npt.NDArray[Any]],
     weights: Mapping[str, str] | None = None,
     contrast: Contrast | None = None,
+    features: npt.NDArray[Any] | None = None,
 ) -> Golden:
     """Writes the file, the same bytes for the same values; gives what was written.
 
@@ -98,14 +112,15 @@ def write_golden(
     """
     golden = Golden(
         clip=np.asarray(clip),
-        logits=np.asarray(logits),
+        logits=None if logits is None else np.asarray(logits),
         sources=tuple(sources),
         labels=None if labels is None else tuple(labels),
         taps={name: np.asarray(values) for name, values in taps.items()},
         weights=dict(weights or {}),
         contrast=contrast,
+        features=None if features is None else np.asarray(features),
     )
-    arrays: dict[str, Any] = {CLIP: golden.clip, LOGITS: golden.logits}
+    arrays: dict[str, Any] = {CLIP: golden.clip, **golden.outputs}
     arrays["sources"] = np.asarray(golden.sources, dtype=np.str_)
     if golden.labels is not None:
         arrays["labels"] = np.asarray(golden.labels, dtype=np.str_)
@@ -129,13 +144,14 @@ def read_golden(source: str | Path | IO[bytes], name: str = GOLDEN_NAME) -> Gold
             arrays = {info.filename.removesuffix(".npy"): _array(archive, info) for info in archive.infolist()}
     except _UNREADABLE as error:
         raise BundleError(f"{name}: not a readable NumPy archive ({error}); write the bundle again") from error
-    missing = [key for key in (CLIP, LOGITS, "sources") if key not in arrays]
+    missing = [key for key in (CLIP, "sources") if key not in arrays]
     if missing:
         raise BundleError(f"{name}: array {missing[0]!r} is missing; write the bundle again")
     try:
         return Golden(
             clip=arrays.pop(CLIP),
-            logits=arrays.pop(LOGITS),
+            logits=arrays.pop(LOGITS, None),
+            features=arrays.pop(FEATURES, None),
             sources=_texts("sources", arrays.pop("sources")),
             labels=_texts("labels", arrays.pop("labels")) if "labels" in arrays else None,
             weights=_weights(arrays),
@@ -188,7 +204,9 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[Any]:
 
 def _tap_name(key: str) -> str:
     if not key.startswith(TAP_PREFIX):
-        raise ValueError(f"array {key!r} is unknown: expected {CLIP}, {LOGITS}, sources, labels or {TAP_PREFIX}<name>")
+        raise ValueError(
+            f"array {key!r} is unknown: expected {CLIP}, {LOGITS}, {FEATURES}, sources, labels or {TAP_PREFIX}<name>"
+        )
     return key[len(TAP_PREFIX) :]
 
 
@@ -204,7 +222,9 @@ def _golden_problem(golden: Golden) -> str:
         return "expected at least one clip, got none"
     if len(golden.sources) != clips or (golden.labels is not None and len(golden.labels) != clips):
         return f"expected {clips} sources, and as many labels if any; got {len(golden.sources)}"
-    arrays = {CLIP: (golden.clip, 5), LOGITS: (golden.logits, 2)}
+    if not golden.outputs:
+        return f"expected {' or '.join(OUTPUTS)}, got neither"
+    arrays = {CLIP: (golden.clip, 5), **{name: (values, 2) for name, values in golden.outputs.items()}}
     arrays.update({TAP_PREFIX + name: (values, 2) for name, values in golden.taps.items()})
     for name, (values, rank) in arrays.items():
         if values.dtype != np.float32 or values.ndim != rank or len(values) != clips or not values.size:
@@ -213,7 +233,7 @@ def _golden_problem(golden: Golden) -> str:
         if not np.isfinite(values).all():
             worst = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
             return f"{name}: not finite at {list(worst)}: a reference with NaN or infinity proves nothing"
-    if golden.contrast is not None and (problem := _contrast_problem(golden.contrast, golden.logits.shape[1])):
+    if golden.contrast is not None and (problem := _contrast_problem(golden.contrast, golden.answer[1].shape[1])):
         return CONTRAST_PREFIX + problem
     for name, digest in golden.weights.items():
         if not name or not SHA256.holds(digest):

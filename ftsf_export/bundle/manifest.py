@@ -82,7 +82,7 @@ class Manifest:
     asked: ExportConfig  #: The request: what was written, without the defaults.
     model: TimeSformerConfig  #: The architecture.
     weights: Weights  #: Where the weights come from.
-    reference: str  #: Whose logits the golden values hold.
+    reference: str  #: Whose outputs the golden values hold.
     inputs: tuple[TensorSpec, ...]  #: The graph's input tensors, at least one.
     outputs: tuple[TensorSpec, ...]  #: The graph's output tensors, at least one.
     preprocessing: Preprocessing  #: How a video becomes the first input.

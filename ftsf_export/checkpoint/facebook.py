@@ -137,7 +137,7 @@ def _architecture(
             channels=channels,
             height=rows * patch,
             width=columns * patch,
-            num_classes=_shape(tensors, "head.weight", 2)[0],
+            num_classes=_shape(tensors, "head.weight", 2)[0] if tensors.has("head.") else 0,
             dim=dim,
             patch_size=patch,
             depth=depth,

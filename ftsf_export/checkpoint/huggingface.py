@@ -14,7 +14,7 @@ from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.bundle.specs import MEAN_BOUNDS, STD_BOUNDS
 from ftsf_export.checkpoint.found import FILTERS, HUGGING_FACE, MOST, Found, check_bounds, mlp_fields
-from ftsf_export.checkpoint.names import huggingface_origins
+from ftsf_export.checkpoint.names import HEAD, huggingface_origins
 from ftsf_export.checkpoint.settings import Settings
 from ftsf_export.checkpoint.shards import SUFFIX, open_shards
 from ftsf_export.checkpoint.strangers import refuse_model_type
@@ -42,6 +42,8 @@ _FRACTIONS = {
     "layer_norm_eps": ("norm_eps", 1e-6, 1e-15, 1.0),
 }
 _LONGEST_LABEL = 512
+# A model without a head may be saved without the name of what would stand below the head.
+_BARE_MARK = "embeddings.patch_embeddings.projection.weight"
 # transformers' names of the GELU by the error function; its others are approximations.
 EXACT_GELU = ("gelu", "gelu_python")
 # What a Trainer calls the states that it saves in its output folder.
@@ -69,12 +71,15 @@ def open_directory(folder: Path, *, weights: Path | None = None) -> Found:
     if file is None:
         raise UsageError(f"checkpoint: {folder}: expected {' or '.join(WEIGHT_NAMES)}, found neither")
     tensors = open_shards(file) if file.name.endswith(SUFFIX) else open_tensors(file)
+    if not tensors.has(f"{HEAD}."):
+        # What transformers calls TimesformerModel. Its configuration counts classes all the same.
+        model, labels = replace(model, num_classes=0), None
     return Found(
         kind=HUGGING_FACE,
         name=folder.resolve().name,
         tensors=tensors,
         model=model,
-        origins=huggingface_origins(model),
+        origins=huggingface_origins(model, bare=_BARE_MARK in tensors.shapes),
         labels=labels,
         dataset="",
         preprocessing=Preprocessing.of_timesformer(model) if how is None else how,
@@ -251,4 +256,4 @@ def _statistics(settings: Settings, channels: int) -> tuple[tuple[float, ...], t
 
 def is_huggingface(tensors: TensorFile) -> bool:
     """Whether the names of its tensors are Hugging Face's."""
-    return any(name.startswith(f"{MODEL_TYPE}.") for name in tensors.shapes)
+    return _BARE_MARK in tensors.shapes or tensors.has(f"{MODEL_TYPE}.")

@@ -11,7 +11,7 @@ Letters: D width of a token, C channels.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ _IN_BLOCK = {
     "mlp.fc1": ("intermediate.dense", "mlp.fc1"),
     "mlp.fc2": ("output.dense", "mlp.fc2"),
 }
+HEAD = "classifier"  # Hugging Face's name of the head.
 _OUTSIDE = {
     "blocks": ("timesformer.encoder.layer", "blocks"),
     "patch_embed": ("timesformer.embeddings.patch_embeddings.projection", "patch_embed.proj"),
@@ -41,7 +42,7 @@ _OUTSIDE = {
     "pos_space": ("timesformer.embeddings.position_embeddings", "pos_embed"),
     "pos_time": ("timesformer.embeddings.time_embeddings", "time_embed"),
     "norm": ("timesformer.layernorm", "norm"),
-    "head": ("classifier", "head"),
+    "head": (HEAD, "head"),
 }
 _HUGGING_FACE, _FACEBOOK = 0, 1
 
@@ -55,9 +56,11 @@ class Origin:
     convert: Callable[[Tensor], Tensor]  #: Makes ours of it.
 
 
-def huggingface_origins(model: TimeSformerConfig) -> dict[str, Origin]:
-    """Our name -> where ``TimesformerForVideoClassification`` keeps it."""
-    return {name: _origin(name, shape, model, _HUGGING_FACE) for name, shape in shapes_of(model).items()}
+def huggingface_origins(model: TimeSformerConfig, *, bare: bool = False) -> dict[str, Origin]:
+    """Our name -> where ``TimesformerForVideoClassification`` keeps it; ``bare``: where ``TimesformerModel`` does."""
+    each = {name: _origin(name, shape, model, _HUGGING_FACE) for name, shape in shapes_of(model).items()}
+    prefix = "timesformer." if bare else ""
+    return {name: replace(origin, name=origin.name.removeprefix(prefix)) for name, origin in each.items()}
 
 
 def facebook_origins(model: TimeSformerConfig) -> dict[str, Origin]:

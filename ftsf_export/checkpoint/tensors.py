@@ -57,6 +57,10 @@ class TensorFile:
     beside: Mapping[str, str] = field(default_factory=dict)
     stated: Stated = field(default_factory=Stated)  #: The settings of the training that a pickle holds.
 
+    def has(self, start: str) -> bool:
+        """Whether the name of a tensor begins so."""
+        return any(name.startswith(start) for name in self.shapes)
+
     def sha256(self) -> str:
         """SHA-256 of the file, hexadecimal. Raises UsageError where it is another one by now."""
         with self._again() as file, reading(self.path):

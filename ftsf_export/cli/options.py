@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from fast_timesformer.config import ATTENTION_TYPES
 from ftsf_export.cli.terminal import pass_terminal
-from ftsf_export.config import BUILDERS, DATASETS, OPSET_DECOMPOSED, PLUGINS, ExportConfig
+from ftsf_export.config import BUILDERS, DATASETS, FEATURES, OPSET_DECOMPOSED, PLUGINS, ExportConfig
 from ftsf_export.mechanisms import MECHANISMS
 from ftsf_export.precision import offered
 
@@ -130,6 +130,17 @@ graph_options = _stack(
         default=ExportConfig.pixels,
         help="The graph takes pixels in [0, 1] and normalises them by itself, at no cost.",
     ),
+    click.option(
+        "--features",
+        "features",
+        is_flag=False,
+        flag_value="also",
+        default=ExportConfig.features,
+        show_default=True,
+        metavar="[" + "|".join(FEATURES) + "]",
+        help="The class token after the last norm as an output `features`; only: without the logits. Without a value: "
+        "also.",
+    ),
 )
 builder_option = _config_option("--builder", "builder", str, "Engine compiler.", "|".join(BUILDERS))
 target_option = _config_option("--target", "targets", str, "Machine to build for; repeatable.", "NAME")
@@ -143,7 +154,7 @@ engine_options = _stack(
 )
 
 parity_options = _stack(
-    _config_option("--atol", "atol", float, "Largest absolute difference of the logits.  [default: not judged]"),
+    _config_option("--atol", "atol", float, "Largest absolute difference of the outputs.  [default: not judged]"),
     _config_option("--rtol", "rtol", float, "Relative L2 error.  [default: by precision]"),
 )
 

@@ -63,13 +63,18 @@ class WorkCount:
 
 
 def measure_work(
-    config: TimeSformerConfig, rewrites: Rewrites, *, operator: bool = False, plugins: frozenset[str] = frozenset()
+    config: TimeSformerConfig,
+    rewrites: Rewrites,
+    *,
+    operator: bool = False,
+    plugins: frozenset[str] = frozenset(),
+    outputs: Sequence[str] | None = None,
 ) -> WorkCount:
     """Count the work of the model of ``config`` and of its export form with ``rewrites``. Runs no arithmetic.
 
     Of a plugin's node the work of its function is counted.
     """
-    shapes = _Shapes(config, plugins)
+    shapes = _Shapes(config, plugins, outputs)
     graph = shapes.of_form(rewrites, operator)
     savings = [
         Saving(name, rewrite_named(name).summary, shapes.of_form(rewrites - {name}, operator) - graph)
@@ -81,8 +86,8 @@ def measure_work(
 class _Shapes:
     """The model of ``config`` on the meta device, at its own depth if that is small, else at two small depths."""
 
-    def __init__(self, config: TimeSformerConfig, plugins: frozenset[str]) -> None:
-        self._plugins = plugins
+    def __init__(self, config: TimeSformerConfig, plugins: frozenset[str], outputs: Sequence[str] | None) -> None:
+        self._plugins, self._outputs = plugins, outputs
         self._beyond = max(config.depth - _FEW_BLOCKS, 0)
         depths = (_FEW_BLOCKS, _FEW_BLOCKS - 1) if self._beyond else (config.depth,)
         with torch.device("meta"):
@@ -94,7 +99,10 @@ class _Shapes:
 
     def of_form(self, rewrites: Rewrites, operator: bool) -> Cost:
         with torch.device("meta"):
-            forms = [ExportForm(m, rewrites, operator=operator, plugins=self._plugins) for m in self._models]
+            forms = [
+                ExportForm(model, rewrites, operator=operator, plugins=self._plugins, outputs=self._outputs)
+                for model in self._models
+            ]
         return self._along_depth([self._cost(form) for form in forms])
 
     def _along_depth(self, costs: Sequence[Cost]) -> Cost:

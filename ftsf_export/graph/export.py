@@ -45,6 +45,7 @@ class GraphOptions:
     plugins: frozenset[str] = frozenset()
     #: The graph's input is pixels, which it normalises so; None: a clip that is normalised.
     normalisation: Normalisation | None = None
+    outputs: tuple[str, ...] | None = None  #: Some of ``OUTPUTS``; None: logits, or features of a model without a head.
 
     def __post_init__(self) -> None:
         if unknown := self.rewrites - ALL:
@@ -56,7 +57,8 @@ class GraphOptions:
 
 
 def export_onnx(model: FastTimeSformer, options: GraphOptions) -> OnnxModel:
-    """The FP32 graph of ``model``: input ``clip`` (B, F, C, H, W), output ``logits`` (B, classes), both float32.
+    """The FP32 graph of ``model``: input ``clip`` (B, F, C, H, W), outputs ``logits`` (B, classes) and ``features``
+    (B, D), as ``options`` asks for them, all float32.
 
     Raises ExportError when the tracer or the converter refuses.
     """
@@ -68,6 +70,7 @@ def export_onnx(model: FastTimeSformer, options: GraphOptions) -> OnnxModel:
         one_clip=options.batch == ONE_CLIP,
         plugins=options.plugins,
         normalisation=options.normalisation,
+        outputs=options.outputs,
     )
     clip_shape = (config.frames, config.channels, config.height, config.width)
     traced = trace(form, clip_shape, options.batch, options.opset)

@@ -96,7 +96,7 @@ def _traced(core: PluginCore, opset: int) -> ir.Graph:
     constants = [core.get_parameter(name).detach().float().cpu() for name in core.op.inputs[1:]]
     batch = {0: torch.export.Dim(BATCH, min=1)}
     shapes = ((batch, *(None for _ in constants)),)
-    return converted(_Body(core), (qkv, *constants), opset, shapes, inputs=core.op.inputs, output="out").graph
+    return converted(_Body(core), (qkv, *constants), opset, shapes, inputs=core.op.inputs, outputs=["out"]).graph
 
 
 def _drop_unused(graph: ir.Graph) -> None:

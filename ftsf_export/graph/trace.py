@@ -25,7 +25,7 @@ from ftsf_export.bundle.specs import BATCH
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import ExportError
 from ftsf_export.graph.forms.model import ExportForm
-from ftsf_export.network.scope import CLIP, LOGITS
+from ftsf_export.network.scope import CLIP
 
 
 def trace(form: ExportForm, clip_shape: tuple[int, ...], batch: BatchRange, opset: int) -> ir.Model:
@@ -43,11 +43,17 @@ def trace(form: ExportForm, clip_shape: tuple[int, ...], batch: BatchRange, opse
     # With 1 as the example, torch.export would specialise on it.
     example = torch.zeros(batch.optimum if batch.static else max(2, batch.optimum), *clip_shape)
     dynamic = None if batch.static else ({0: torch.export.Dim(BATCH, min=batch.minimum, max=batch.maximum)},)
-    return converted(short, (example,), opset, dynamic, inputs=[CLIP], output=LOGITS)
+    return converted(short, (example,), opset, dynamic, inputs=[CLIP], outputs=form.outputs)
 
 
 def converted(
-    module: nn.Module, example: tuple[Tensor, ...], opset: int, dynamic: Any, *, inputs: Sequence[str], output: str
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    opset: int,
+    dynamic: Any,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
 ) -> ir.Model:
     """The graph of ``module`` called with ``example``. ``dynamic``: dimensions that vary, as torch.export takes them.
 
@@ -62,7 +68,7 @@ def converted(
                 opset_version=opset,
                 dynamic_shapes=dynamic,
                 input_names=list(inputs),
-                output_names=[output],
+                output_names=list(outputs),
                 external_data=False,
                 verbose=False,
             )

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Literal, get_args
 
-# The graph's one input and its one output.
+# The graph's one input, and its outputs: the class scores, the class token after the last norm, or both in this order.
 CLIP = "clip"
 LOGITS = "logits"
+FEATURES = "features"
+OUTPUTS = (LOGITS, FEATURES)
 
 # Along what tokens attend to each other.
 Along = Literal["time", "space"]

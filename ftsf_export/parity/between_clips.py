@@ -26,8 +26,11 @@ LIMIT = 0.5
 _ROUNDING = 2
 
 
-def judged_between_clips(verdict: Verdict, contrast: Contrast | None, logits: Pair, limits: Limits) -> Verdict:
-    """``verdict`` with the error of the ``logits`` over their spread between clips, failed where that is too large.
+def judged_between_clips(
+    verdict: Verdict, contrast: Contrast | None, logits: Pair, limits: Limits, *, output: str = LOGITS
+) -> Verdict:
+    """``verdict`` with the error of the ``logits`` over their spread between clips, failed where that is too large;
+    of a graph without logits that of its features (``output``).
 
     The number of best classes is reported; where there is but one, agreement on it is inconclusive. So is the error of
     weights that mean nothing yet where their scores of different clips lie closer together than the type rounds.
@@ -35,9 +38,11 @@ def judged_between_clips(verdict: Verdict, contrast: Contrast | None, logits: Pa
     if contrast is None or nonfinite(logits.reference, logits.candidate) is not None:
         # What is not finite has failed already, and has no distance.
         return verdict
-    error = _error(contrast, logits, limits)
+    error = replace(_error(contrast, logits, limits), output=output)
     measures = [_one_answer(measure, contrast) for measure in verdict.measures]
-    measures += [error, Measure(output=LOGITS, metric="best_classes", value=contrast.best_classes)]
+    measures.append(error)
+    if output == LOGITS:
+        measures.append(Measure(output=LOGITS, metric="best_classes", value=contrast.best_classes))
     failed = verdict.status is Status.FAILED or not error.passed
     reason = verdict.reason
     if verdict.status is not Status.FAILED and not error.passed:

@@ -30,7 +30,7 @@ def judge_engine(
     """The engine on this machine's GPU, in a process of its own; not run, with the reason, where it cannot run here.
 
     ``copy`` gives a path of the engine while it lasts; ``profile`` says how many clips it takes. An engine gives its
-    logits alone. Raises EnvironmentLacks where it cannot run and was ``required`` by name.
+    outputs alone. Raises EnvironmentLacks where it cannot run and was ``required`` by name.
     """
     from ftsf_export.runners.child_runner import ChildRunner
 

@@ -18,7 +18,6 @@ from ftsf_export.bundle.golden import Golden
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import GateFailed
 from ftsf_export.network.gates import Gate
-from ftsf_export.network.scope import LOGITS
 from ftsf_export.parity.compare import outputs_of_calls, paired
 from ftsf_export.parity.distances import Array, distance, nonfinite
 from ftsf_export.parity.golden import told_apart
@@ -53,7 +52,7 @@ def calls_of(clips: int, batch: BatchRange) -> tuple[Call, ...]:
 def judge_every_slot(
     runner: Any, golden: Golden, *, gate: Gate, subject: Subject, limits: Limits, batch: BatchRange
 ) -> Verdict:
-    """The gate's verdict on the logits of an engine whose profile is ``batch``; its measures tell each batch as well.
+    """The gate's verdict on the outputs of an engine whose profile is ``batch``; its measures tell each batch as well.
 
     Outputs that are missing, too many or of another shape make a failed verdict, and so do reference values that cannot
     tell one clip from another; what the runner raises passes through.
@@ -63,10 +62,11 @@ def judge_every_slot(
     compared = None
     try:
         outputs = outputs_of_calls(runner, [golden.clip[list(call.clips)] for call in calls])
-        pair = paired({LOGITS: golden.logits[rows]}, outputs)[LOGITS]
-        verdict = judge({LOGITS: pair}, gate=gate, subject=subject, limits=limits)
-        verdict = replace(verdict, measures=(*verdict.measures, *_each_batch(pair, calls, limits)))
-        compared = pair
+        pairs = paired({name: values[rows] for name, values in golden.outputs.items()}, outputs)
+        verdict = judge(pairs, gate=gate, subject=subject, limits=limits, outputs=tuple(pairs))
+        each = (measure for name, pair in pairs.items() for measure in _each_batch(name, pair, calls, limits))
+        verdict = replace(verdict, measures=(*verdict.measures, *each))
+        compared = pairs[golden.answer[0]]
     except GateFailed as error:
         verdict = gate.verdict(subject, Status.FAILED, error.message)
     verdict = _placed(told_apart(verdict, golden, compared, limits), calls)
@@ -75,24 +75,24 @@ def judge_every_slot(
     return replace(verdict, conditions=said)
 
 
-def _each_batch(pair: Pair, calls: Sequence[Call], limits: Limits) -> list[Measure]:
+def _each_batch(output: str, pair: Pair, calls: Sequence[Call], limits: Limits) -> list[Measure]:
     """The relative L2 error of the worst slot at each batch."""
     sizes = np.concatenate([[len(call.clips)] * len(call.clips) for call in calls])
     return [
         Measure(
-            output=f"{LOGITS} at batch {size}",
+            output=f"{output} at batch {size}",
             metric="rel_l2",
-            value=_rel_l2(pair.reference[sizes == size], pair.candidate[sizes == size]),
+            value=_rel_l2(output, pair.reference[sizes == size], pair.candidate[sizes == size]),
             limit=limits.rel_l2,
         )
         for size in dict.fromkeys(sizes.tolist())
     ]
 
 
-def _rel_l2(reference_SL: Array, candidate_SL: Array) -> float:
+def _rel_l2(output: str, reference_SL: Array, candidate_SL: Array) -> float:
     if nonfinite(reference_SL, candidate_SL) is not None:
         return float("nan")
-    return distance(LOGITS, reference_SL, candidate_SL).rel_l2.value
+    return distance(output, reference_SL, candidate_SL).rel_l2.value
 
 
 def _placed(verdict: Verdict, calls: Sequence[Call]) -> Verdict:

@@ -13,7 +13,7 @@ from ftsf_export.bundle.golden import Golden, sample_tap
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import GateFailed
 from ftsf_export.network.gates import LABELS, Gate
-from ftsf_export.network.scope import LOGITS, Scope
+from ftsf_export.network.scope import Scope
 from ftsf_export.parity.between_clips import judged_between_clips
 from ftsf_export.parity.compare import Outputs, outputs_of, paired
 from ftsf_export.parity.distances import Array, clips_apart, nonfinite
@@ -37,37 +37,38 @@ def judge_golden(
     Outputs that are missing, too many or of another shape make a failed verdict, and so do reference values that cannot
     tell one clip from another; what the runner raises passes through.
     """
-    logits = None
+    answer = None
     try:
         pairs = golden_pairs(golden, outputs_of(runner, golden.clip, batch=batch), taps)
-        verdict = judge(pairs, gate=gate, subject=subject, limits=limits, taps=taps)
-        logits = pairs[LOGITS]
+        verdict = judge(pairs, gate=gate, subject=subject, limits=limits, taps=taps, outputs=tuple(golden.outputs))
+        answer = pairs[golden.answer[0]]
     except GateFailed as error:
         verdict = gate.verdict(subject, Status.FAILED, error.message)
-    return told_apart(verdict, golden, logits, limits)
+    return told_apart(verdict, golden, answer, limits)
 
 
-def told_apart(verdict: Verdict, golden: Golden, logits: Pair | None, limits: Limits) -> Verdict:
-    """``verdict`` at ``limits``, with what the reference and the ``logits`` (None where they could not be compared) say
-    of one clip against another."""
-    verdict = failed_where_vacuous(verdict, golden.logits)
-    if logits is not None:
-        verdict = judged_between_clips(verdict, golden.contrast, logits, limits)
+def told_apart(verdict: Verdict, golden: Golden, answer: Pair | None, limits: Limits) -> Verdict:
+    """``verdict`` at ``limits``, with what the reference and the graph's ``answer`` (None where it could not be
+    compared) say of one clip against another."""
+    output, values = golden.answer
+    verdict = failed_where_vacuous(verdict, output, values)
+    if answer is not None:
+        verdict = judged_between_clips(verdict, golden.contrast, answer, limits, output=output)
     return replace(verdict, own_limits=limits.own)
 
 
-def failed_where_vacuous(verdict: Verdict, logits_nL: Array) -> Verdict:
-    """``verdict`` with how far the reference's answers to its clips are apart; failed where they are alike.
+def failed_where_vacuous(verdict: Verdict, output: str, values: Array) -> Verdict:
+    """``verdict`` with how far the reference's ``values`` (n, ...) of ``output`` are apart; failed where alike.
 
     A graph that never looks at its clip would agree with such a reference as well: the weights are zero, or missing.
     """
-    if nonfinite(logits_nL, logits_nL) is not None:
+    if nonfinite(values, values) is not None:
         # Such values have failed already, and have no distance.
         return verdict
     apart = Measure(
-        output=LOGITS,
+        output=output,
         metric="clips_apart",
-        value=clips_apart(logits_nL),
+        value=clips_apart(values),
         limit=FP32.judged.rel_l2,
         bound=Bound.AT_LEAST,
     )
@@ -75,8 +76,8 @@ def failed_where_vacuous(verdict: Verdict, logits_nL: Array) -> Verdict:
     if apart.passed or verdict.status is Status.FAILED:
         return replace(verdict, measures=measures)
     reason = (
-        f"{apart.sentence()}: the reference answers its {len(logits_nL)} clips alike, so a graph that ignores its clip "
-        "would agree; give weights whose class scores depend on the clip"
+        f"{apart.sentence()}: the reference answers its {len(values)} clips alike, so a graph that ignores its clip "
+        "would agree; give weights whose outputs depend on the clip"
     )
     return replace(verdict, status=Status.FAILED, reason=reason, measures=measures)
 
@@ -99,8 +100,8 @@ def doubted_where_unproven(verdict: Verdict, golden: Golden, taps: Sequence[str]
 
 def golden_pairs(golden: Golden, outputs: Outputs, taps: Sequence[str]) -> dict[str, Pair]:
     """Reference and candidate by name; the candidate's taps (n, S) at the positions that the reference keeps."""
-    sampled = {name: value if name == LOGITS else sample_tap(value) for name, value in outputs.items()}
-    return paired({LOGITS: golden.logits, **{name: golden.taps[name] for name in taps}}, sampled)
+    sampled = {name: value if name in golden.outputs else sample_tap(value) for name, value in outputs.items()}
+    return paired({**golden.outputs, **{name: golden.taps[name] for name in taps}}, sampled)
 
 
 def judge_labels(labels: Sequence[str], golden: Golden, subject: Subject) -> Verdict:
@@ -108,7 +109,7 @@ def judge_labels(labels: Sequence[str], golden: Golden, subject: Subject) -> Ver
 
     ``labels`` are the manifest's; ``subject`` is the file of the reference values.
     """
-    classes = golden.logits.shape[1]
+    classes = 0 if golden.logits is None else golden.logits.shape[1]
     unknown = [label for label in golden.labels or () if label not in labels]
     measures = (
         Measure(output="labels", metric="count", value=len(labels)),

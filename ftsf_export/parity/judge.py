@@ -1,8 +1,9 @@
 """From pairs of arrays to a verdict. Every limit is a positive claim: a figure that is not finite is outside it.
 
 Judged are, for the logits: relative L2 error, the largest error of one class in units of the logits' spread, the best
-class of every clip, and the largest absolute error where the user gave a limit; for every other output (a tap: one
-module's value) the relative L2 error. Cosine, maximum absolute error and top-5 agreement are reported beside them.
+class of every clip, and the largest absolute error where the user gave a limit; for the features the relative L2 error
+and that limit; for every tap (one module's value) the relative L2 error. Cosine, maximum absolute error and top-5
+agreement are reported beside them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from ftsf_export.errors import GateFailed
 from ftsf_export.network.gates import Gate
-from ftsf_export.network.scope import HEAD, LOGITS
+from ftsf_export.network.scope import FEATURES, HEAD, LOGITS, NORM
 from ftsf_export.parity.distances import (
     Array,
     Distance,
@@ -47,7 +48,7 @@ class Limits:
     #: Two scores of the reference that are closer than this share of the clip's largest score are a tie, which the
     #: precision does not resolve.
     tie: float
-    #: Limit of the largest absolute error of the logits, in their own unit; None: not judged.
+    #: Limit of the largest absolute error of the outputs, in their own unit; None: not judged.
     max_abs: float | None = None
     #: The user's own limits as they were written ("rtol 1e-09, atol 0.1"); "" for those of the precision.
     own: str = ""
@@ -73,19 +74,26 @@ class Limits:
 
 
 def judge(
-    pairs: Mapping[str, Pair], *, gate: Gate, subject: Subject, limits: Limits, taps: Sequence[str] = ()
+    pairs: Mapping[str, Pair],
+    *,
+    gate: Gate,
+    subject: Subject,
+    limits: Limits,
+    taps: Sequence[str] = (),
+    outputs: Sequence[str] = (LOGITS,),
 ) -> Verdict:
-    """The gate's verdict on ``subject``. ``pairs`` hold "logits" (n, classes) and one entry for each of ``taps``.
+    """The gate's verdict on ``subject``. ``pairs`` hold one entry for each of ``outputs`` (some of ``OUTPUTS``, each
+    (n, ...)) and of ``taps``.
 
     ``taps`` are in network order. The status is ``failed`` when any judged measure is outside its limit;
     ``inconclusive`` when all that is wrong is a changed best class among classes that the reference itself holds
     closer together than the precision resolves (``Limits.tie``); else ``passed``. Raises GateFailed when there is
     nothing to compare, or when the outputs are not exactly those named.
     """
-    _check_names(pairs, taps)
+    _check_names(pairs, (*outputs, *taps))
     measures: list[Measure] = []
     tied = False
-    for name in (LOGITS, *taps):
+    for name in (*outputs, *taps):
         pair = pairs[name]
         check_comparable(name, pair.reference, pair.candidate)
         if (bad := nonfinite(pair.reference, pair.candidate)) is not None:
@@ -96,13 +104,13 @@ def judge(
             logits, tied = _logits_measures(pair, found, limits)
             measures.extend(logits)
         else:
-            measures.extend(_tap_measures(name, found, limits))
+            measures.extend(_tap_measures(name, found, limits, most=limits.max_abs if name in outputs else None))
     status, reason = _conclusion(measures, taps, tied)
     return gate.verdict(subject, status, reason, measures)
 
 
-def _check_names(pairs: Mapping[str, Pair], taps: Sequence[str]) -> None:
-    expected = {LOGITS, *taps}
+def _check_names(pairs: Mapping[str, Pair], names: Sequence[str]) -> None:
+    expected = set(names)
     if not pairs:
         raise GateFailed("nothing was compared: no output on either side; no evidence is a failure")
     if missing := sorted(expected - set(pairs)):
@@ -137,10 +145,11 @@ def _is_tie(flip: Flip, pair: Pair, limits: Limits) -> bool:
     return flip.gap <= limits.tie * float(abs(pair.reference[flip.clip].astype("float64")).max())
 
 
-def _tap_measures(name: str, found: Distance, limits: Limits) -> list[Measure]:
+def _tap_measures(name: str, found: Distance, limits: Limits, *, most: float | None) -> list[Measure]:
+    """``most``: the limit of the largest absolute error; None for one that is not judged."""
     return [
         _measure(name, "rel_l2", found.rel_l2, limits.rel_l2),
-        _measure(name, "max_abs", found.max_abs),
+        _measure(name, "max_abs", found.max_abs, most),
         _measure(name, "cosine", found.cosine),
     ]
 
@@ -198,7 +207,7 @@ def first_departure(measures: Sequence[Measure], taps: Sequence[str]) -> tuple[s
     what stands between the two is the classification head. None when nothing fails, or when only the logits were
     compared.
     """
-    for output, module in (*((tap, tap) for tap in taps), *([(LOGITS, HEAD)] if taps else [])):
+    for output, module in (*((tap, tap) for tap in taps), *([(FEATURES, NORM), (LOGITS, HEAD)] if taps else [])):
         for measure in measures:
             if measure.output == output and not measure.passed:
                 return module, measure

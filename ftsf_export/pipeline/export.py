@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -30,7 +30,7 @@ from ftsf_export.config import ExportConfig
 from ftsf_export.doctor.packages import ONNX_RUNTIMES
 from ftsf_export.engine.request import BuildOptions, GraphFacts
 from ftsf_export.errors import ConfigError, EnvironmentLacks, RunError, UsageError
-from ftsf_export.network.scope import CLIP, LOGITS
+from ftsf_export.network.scope import CLIP, FEATURES, LOGITS
 from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.judge import Limits
 from ftsf_export.pipeline.bench import measure_bundle
@@ -182,7 +182,7 @@ def _manifest(resolved: ResolvedExport, made: GraphMade, weights: Weights) -> Ma
         weights=weights,
         reference=made.reference,
         inputs=(TensorSpec(CLIP, clip, "float32", "BFCHW", values),),
-        outputs=(TensorSpec(LOGITS, (batch, model.num_classes), "float32", "BL", "unnormalised class scores"),),
+        outputs=tuple(_OUTPUTS[name](batch, model) for name in resolved.outputs),
         preprocessing=resolved.preprocessing,
         labels=resolved.labels,
         precision=config.precision,
@@ -190,6 +190,16 @@ def _manifest(resolved: ResolvedExport, made: GraphMade, weights: Weights) -> Ma
         graph=made.record,
         tools=_tools(),
     )
+
+
+_OUTPUTS: dict[str, Callable[[int | str, TimeSformerConfig], TensorSpec]] = {
+    LOGITS: lambda batch, model: TensorSpec(
+        LOGITS, (batch, model.num_classes), "float32", "BL", "unnormalised class scores"
+    ),
+    FEATURES: lambda batch, model: TensorSpec(
+        FEATURES, (batch, model.dim), "float32", "BD", "the class token after the last norm"
+    ),
+}
 
 
 def _tools() -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ftsf_export.bundle import (
     GOLDEN_NAME,
@@ -23,6 +23,7 @@ from ftsf_export.bundle import (
 from ftsf_export.bundle.golden import Golden, write_golden
 from ftsf_export.config import ExportConfig
 from ftsf_export.network.gates import parity_graph
+from ftsf_export.network.scope import OUTPUTS
 from ftsf_export.parity.agreement import judge_agreement
 from ftsf_export.parity.golden import judge_golden
 from ftsf_export.parity.judge import Limits
@@ -53,7 +54,7 @@ class GraphMade:
     record: GraphRecord  #: What the graph is.
     model: TimeSformerConfig  #: The architecture that it was made from.
     golden: Golden  #: The reference values, as they are in ``golden.npz``.
-    reference: str  #: Whose logits the golden values hold.
+    reference: str  #: Whose outputs the golden values hold.
     #: Parity of the FP32 graph that a half-precision one was converted from, and of ``model.onnx``.
     verdicts: tuple[Verdict, ...]
 
@@ -120,10 +121,12 @@ def _traced(
             rewrites=frozenset(resolved.rewrites),
             plugins=frozenset(resolved.plugins),
             normalisation=resolved.normalisation,
+            outputs=resolved.outputs,
         )
         graph = export_onnx(module, options)
     with stages("run eager PyTorch"):
-        reference = run_eager(module, graph.taps, clips, resolved.normalisation, untrained=_untrained(resolved, model))
+        untrained = _untrained(resolved, model)
+        reference = run_eager(module, graph.taps, clips, resolved.normalisation, resolved.outputs, untrained=untrained)
     if held_out is not None:
         with stages("run eager PyTorch on the held-out videos"):
             reference = replace(reference, held_out=eager_logits(module, held_out, resolved.normalisation))
@@ -147,6 +150,7 @@ def _record(resolved: ResolvedExport, config: TimeSformerConfig, plugins: Plugin
         frozenset(resolved.rewrites),
         operator=resolved.attention_operator,
         plugins=frozenset(resolved.plugins),
+        outputs=resolved.outputs,
     )
     return GraphRecord(
         opset=graph.opset,
@@ -167,7 +171,7 @@ def _second_opinion(
     if model is not None or resolved.checkpoint is None:
         return None
     with stages("ask for a second opinion"):
-        return second_opinion(resolved.checkpoint, clips, resolved.normalisation)
+        return second_opinion(resolved.checkpoint, clips, resolved.normalisation, resolved.outputs)
 
 
 def _about_the_bundles_graph(verdict: Verdict, graph: Subject) -> Verdict:
@@ -226,18 +230,23 @@ class _Judge:
     def golden(self) -> Golden:
         return Golden(
             self.clips.values,
-            self.reference.logits,
-            self.clips.sources,
+            sources=self.clips.sources,
             taps=self.reference.taps,
             contrast=self.reference.contrast,
+            **self._outputs(len(self.clips.values)),
         )
+
+    def _outputs(self, clips: int) -> dict[str, Any]:
+        """The reference's outputs for the first ``clips``, as ``Golden`` takes them."""
+        found = self.reference.outputs
+        return {name: found[name][:clips] if name in found else None for name in OUTPUTS}
 
     def write_golden(self, path: Path, onnx_path: Path) -> Golden:
         """The kept clips, with the digest of every weight of the graph: ``verify`` can name one that was altered."""
         return write_golden(
             path,
             clip=self.clips.values[:KEPT_CLIPS],
-            logits=self.reference.logits[:KEPT_CLIPS],
+            **self._outputs(KEPT_CLIPS),
             sources=self.clips.sources[:KEPT_CLIPS],
             taps={name: values[:KEPT_CLIPS] for name, values in self.reference.taps.items()},
             weights=weight_digests(onnx_path),

@@ -15,7 +15,6 @@ from ftsf_export.bundle import Normalisation, TapSpec
 from ftsf_export.bundle.golden import Contrast, sample_tap
 from ftsf_export.config import BatchRange
 from ftsf_export.network.gates import PARITY_HUGGINGFACE, PARITY_ORIGINAL, Gate
-from ftsf_export.network.scope import LOGITS
 from ftsf_export.parity.compare import outputs_of
 from ftsf_export.parity.distances import clip_spread
 from ftsf_export.parity.second_opinion import judge_second_opinion
@@ -34,10 +33,10 @@ _OURS = "eager FastTimeSformer"
 class Reference:
     """What a graph's outputs are held against."""
 
-    logits: Any  #: (n, classes) float32.
+    outputs: dict[str, Any]  #: Name of each output of the graph -> (n, ...) float32.
     taps: dict[str, Any]  #: Name -> (n, S) float32, the modules' outputs at their sampled positions.
     held_out: Any = None  #: Logits of the held-out clips; None where there are none.
-    whom: str = _OURS  #: Whose logits these are.
+    whom: str = _OURS  #: Whose outputs these are.
     contrast: Contrast | None = None  #: How far apart the answers to clips of different content are.
 
 
@@ -46,17 +45,17 @@ class Opinion:
     """What a model that is not ours makes of the clips."""
 
     gate: Gate  #: Whose question it answers.
-    logits: Any = None  #: (n, classes); None where it could not be asked.
+    outputs: dict[str, Any] | None = None  #: As in ``Reference``; None where it could not be asked.
     whom: str = ""  #: The model, with the version of its library.
     reason: str = ""  #: Why it could not be asked; "" where it was.
 
     def as_reference(self, eager: Reference) -> Reference:
-        """``eager`` with these logits in the place of its own, where there are any."""
-        return replace(eager, whom=self.whom or eager.whom, **({} if self.logits is None else {"logits": self.logits}))
+        """``eager`` with these outputs in the place of its own, where there are any."""
+        return replace(eager, whom=self.whom or eager.whom, outputs=self.outputs or eager.outputs)
 
     def verdict(self, eager: Reference, subject: Subject) -> Verdict:
-        """The judgement of our eager logits against these. ``subject``: the graph that goes by this reference."""
-        return judge_second_opinion(self.gate, self.logits, eager.logits, subject, reason=self.reason)
+        """The judgement of our eager outputs against these. ``subject``: the graph that goes by this reference."""
+        return judge_second_opinion(self.gate, self.outputs, eager.outputs, subject, reason=self.reason)
 
 
 def run_eager(
@@ -64,6 +63,7 @@ def run_eager(
     taps: tuple[TapSpec, ...],
     clips: JudgedClips,
     normalisation: Normalisation | None,
+    outputs: tuple[str, ...],
     *,
     untrained: str = "",
 ) -> Reference:
@@ -74,28 +74,29 @@ def run_eager(
     from fast_timesformer.initial import as_drawn
     from ftsf_export.runners.eager import EagerRunner
 
-    runner = EagerRunner(module, taps=taps, normalisation=normalisation)
+    runner = EagerRunner(module, taps=taps, outputs=outputs, normalisation=normalisation)
     each = []
     for index in range(len(clips.values)):
-        outputs = outputs_of(runner, clips.values[index : index + 1])
-        each.append({name: value if name == LOGITS else sample_tap(value) for name, value in outputs.items()})
-    stacked = {name: np.concatenate([outputs[name] for outputs in each]) for name in each[0]}
-    logits = stacked.pop(LOGITS)
+        found = outputs_of(runner, clips.values[index : index + 1])
+        each.append({name: value if name in outputs else sample_tap(value) for name, value in found.items()})
+    stacked = {name: np.concatenate([values[name] for values in each]) for name in each[0]}
+    given = {name: stacked.pop(name) for name in outputs}
     if not untrained and as_drawn(module):
         untrained = "the weights are as they were drawn"
-    alone = EagerRunner(module, normalisation=normalisation)
-    others = [outputs_of(alone, other.make()[None])[LOGITS] for other in clips.others]
-    return Reference(logits, stacked, contrast=contrast_of(np.concatenate([logits, *others]), untrained))
+    answer = outputs[0]
+    alone = EagerRunner(module, outputs=(answer,), normalisation=normalisation)
+    others = [outputs_of(alone, other.make()[None])[answer] for other in clips.others]
+    return Reference(given, stacked, contrast=contrast_of(np.concatenate([given[answer], *others]), untrained))
 
 
-def contrast_of(logits_nL: Any, untrained: str) -> Contrast | None:
+def contrast_of(answers_nL: Any, untrained: str) -> Contrast | None:
     """What is kept of the answers to all n clips; None where one of them is not a number, which is judged elsewhere."""
-    if not np.isfinite(logits_nL).all():
+    if not np.isfinite(answers_nL).all():
         return None
     return Contrast(
-        spread=clip_spread(logits_nL).astype(np.float32),
-        clips=len(logits_nL),
-        best_classes=len(set(logits_nL.argmax(axis=1).tolist())),
+        spread=clip_spread(answers_nL).astype(np.float32),
+        clips=len(answers_nL),
+        best_classes=len(set(answers_nL.argmax(axis=1).tolist())),
         untrained=untrained,
     )
 
@@ -107,8 +108,10 @@ def eager_logits(module: FastTimeSformer, held_out: HeldOut, normalisation: Norm
     return held_out.logits_of(EagerRunner(module, normalisation=normalisation), batch=BatchRange(1, 8, 8))
 
 
-def second_opinion(checkpoint: Checkpoint, clips: JudgedClips, normalisation: Normalisation | None) -> Opinion | None:
-    """Hugging Face's own logits of a checkpoint of theirs; None of another that says all of its network.
+def second_opinion(
+    checkpoint: Checkpoint, clips: JudgedClips, normalisation: Normalisation | None, outputs: tuple[str, ...]
+) -> Opinion | None:
+    """Hugging Face's own outputs of a checkpoint of theirs; None of another that says all of its network.
 
     ``normalisation``: of clips that are pixels.
     """
@@ -121,6 +124,7 @@ def second_opinion(checkpoint: Checkpoint, clips: JudgedClips, normalisation: No
         return None
     if reason := huggingface_logits.lacking(checkpoint):
         return Opinion(PARITY_HUGGINGFACE, reason=reason)
-    whom = f"transformers {metadata.version('transformers')}, TimesformerForVideoClassification"
+    whom = f"transformers {metadata.version('transformers')}, {huggingface_logits.class_of(checkpoint)}"
     values = clips.values if normalisation is None else normalisation.of(clips.values)
-    return Opinion(PARITY_HUGGINGFACE, huggingface_logits.huggingface_logits(checkpoint, values), whom=whom)
+    theirs = huggingface_logits.huggingface_outputs(checkpoint, values, outputs)
+    return Opinion(PARITY_HUGGINGFACE, theirs, whom=whom)

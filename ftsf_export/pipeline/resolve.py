@@ -26,6 +26,7 @@ from ftsf_export.engine.targets import default_opset
 from ftsf_export.errors import UsageError
 from ftsf_export.mechanisms import mechanism_named
 from ftsf_export.network import gates
+from ftsf_export.network.scope import FEATURES, LOGITS, OUTPUTS
 from ftsf_export.pipeline.plugin_choice import require_compiler, takes_plugins
 from ftsf_export.pipeline.rewrites import known_rewrites
 from ftsf_export.pipeline.room import require_room
@@ -68,14 +69,23 @@ class ResolvedExport:
         return self.config.architecture if self.checkpoint is None else self.checkpoint.model
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the graph gives, by name. A model without a head has features alone."""
+        headless = not self.model.num_classes
+        return {"none": OUTPUTS[:1], "also": OUTPUTS, "only": OUTPUTS[1:]}["only" if headless else self.config.features]
+
+    @property
     def labels(self) -> tuple[str, ...] | None:
         """Names of the classes in the order of the logits; None when unknown."""
-        return None if self.checkpoint is None else self.checkpoint.labels
+        return None if self.checkpoint is None or LOGITS not in self.outputs else self.checkpoint.labels
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user has to know before the export runs."""
-        return () if self.checkpoint is None else self.checkpoint.warnings
+        said = () if self.checkpoint is None else self.checkpoint.warnings
+        if self.model.num_classes:
+            return said
+        return (f"NO HEAD: the model has no class scores; the graph gives {FEATURES}, (B, {self.model.dim})", *said)
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -122,6 +132,7 @@ class ResolvedExport:
             "rewrites": list(self.rewrites),
             "plugins": {"asked": self.config.plugins, "along": list(self.plugins)},
             "preprocessing": plain(self.preprocessing),
+            "outputs": list(self.outputs),
             "engines": [{"builder": one.builder, "target": one.target.name} for one in self.choice.to_build],
             "deferred": [
                 {"target": deferred.target.name, "reason": deferred.reason, "command": command}
@@ -151,6 +162,7 @@ def resolve_export(
         raise UsageError(f"trained_on: {config.trained_on} says what a checkpoint was trained on; give --checkpoint")
     if (config.videos or config.held_out is not None) and config.channels != 3:
         raise UsageError(f"video: a video gives 3 channels, the model takes {config.channels}; judge it on noise alone")
+    _check_outputs(config, config.architecture if checkpoint is None else checkpoint.model)
     require_room(config, config.architecture if checkpoint is None else checkpoint.model)
     opset, operator = _form_of_attention(config, choice)
     preprocessing = preprocessing_of(config, checkpoint)
@@ -185,6 +197,14 @@ def _check_request(config: ExportConfig, output: Path, overwrite: bool) -> None:
         class_folder(config.held_out)
     if config.videos or config.held_out is not None:
         require_modules("video", "to read a video")
+
+
+def _check_outputs(config: ExportConfig, model: TimeSformerConfig) -> None:
+    """Raises UsageError where class scores are asked of a graph that will have none."""
+    if not model.num_classes and config.features == "none" and "features" in config.given:
+        raise UsageError("features: none was asked for, and the model has no head: features are all that it gives")
+    if config.held_out is not None and (config.features == "only" or not model.num_classes):
+        raise UsageError("held_out: agreement is about class scores, and the graph gives features alone")
 
 
 def _described(config: ExportConfig, on_progress: OnProgress) -> Checkpoint | None:

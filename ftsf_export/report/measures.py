@@ -1,4 +1,4 @@
-"""The measures of a verdict as a table: one row an output, the logits first and then the worst, one
+"""The measures of a verdict as a table: one row an output, the outputs first and then the worst, one
 column a metric."""
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ftsf_export.network.scope import LOGITS
+from ftsf_export.network.scope import OUTPUTS
 from ftsf_export.verdict import Bound, Measure
 
 
@@ -35,7 +35,7 @@ class MeasureTable:
     """The measures of one verdict."""
 
     columns: tuple[Column, ...]  #: The metrics, in the order in which they were taken.
-    rows: tuple[Row, ...]  #: The outputs: the logits, then the worst first.
+    rows: tuple[Row, ...]  #: The outputs: the graph's outputs first, then the worst.
 
 
 def table_from_measures(measures: Sequence[Measure]) -> MeasureTable:
@@ -44,8 +44,8 @@ def table_from_measures(measures: Sequence[Measure]) -> MeasureTable:
     for measure in measures:
         by_output.setdefault(measure.output, {})[measure.metric] = measure
     rows = [_row(output, found, metrics) for output, found in by_output.items()]
-    # The logits first, which are the answer; then the modules, the worst first.
-    rows.sort(key=lambda row: (row.output != LOGITS, row.worst.passed, -row.share))
+    # The graph's outputs first, which are the answer; then the modules, the worst first.
+    rows.sort(key=lambda row: (row.output not in OUTPUTS, row.worst.passed, -row.share))
     return MeasureTable(tuple(_column(metric, unit, measures) for metric, unit in metrics.items()), tuple(rows))
 
 

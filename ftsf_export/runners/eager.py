@@ -20,15 +20,16 @@ from torch import Tensor, nn
 
 from ftsf_export.bundle import Normalisation, TapSpec
 from ftsf_export.errors import RunError
-from ftsf_export.network.scope import BRANCHES, CLIP, LOGITS, MLP, NORM, PATCH_EMBED
+from ftsf_export.network.scope import BRANCHES, CLIP, FEATURES, LOGITS, MLP, NORM, PATCH_EMBED
 
 Array = NDArray[Any]
 # How the names of modules end that a graph can have taps of.
+_FEATURES_TAP = TapSpec(NORM)
 _TAPPED = (PATCH_EMBED, *{f".{branch.name}" for branches in BRANCHES.values() for branch in branches}, f".{MLP}", NORM)
 
 
 class EagerRunner(BaseRunner):  # type: ignore[misc]
-    """Runs a ``FastTimeSformer`` and gives its logits and taps.
+    """Runs a ``FastTimeSformer`` and gives its outputs and taps.
 
     The module is borrowed: while the runner is active it is in evaluation mode and carries hooks; when it is
     deactivated every submodule has its own mode back and the hooks are gone. Another ``dtype`` or ``device`` than the
@@ -36,7 +37,8 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
 
     Args:
         model: a module with ``config`` (``TimeSformerConfig``) and with a submodule for each tap.
-        taps: which values to give beside the logits, as the graph names them.
+        taps: which values to give beside the outputs, as the graph names them.
+        outputs: which of ``OUTPUTS`` to give, in that order.
         dtype: the type to compute in (None: the module's own). Outputs are float64 for float64, else float32.
         device: where to compute.
         normalisation: what the graph does with its pixels before the model's own computation; None: nothing.
@@ -47,6 +49,7 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         model: nn.Module,
         *,
         taps: Sequence[TapSpec] = (),
+        outputs: Sequence[str] = (LOGITS,),
         dtype: torch.dtype | None = None,
         device: str = "cpu",
         normalisation: Normalisation | None = None,
@@ -54,6 +57,7 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         super().__init__(name="eager")
         self._source = model
         self._taps = tuple(taps)
+        self._outputs = tuple(outputs)
         self._dtype = dtype if dtype is not None else next(model.parameters()).dtype
         self._device = torch.device(device)
         self._normalisation = normalisation
@@ -73,7 +77,7 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
                 raise RunError(f"tap {tap.name!r}: the model has no such module; it has {known}")
         self._modes = [(module, module.training) for module in self._model.modules()]
         self._model.eval()
-        for tap in self._taps:
+        for tap in self._seen_taps:
             self._hooks.append(modules[tap.name].register_forward_hook(self._recorder(tap.name)))
 
     def get_input_metadata_impl(self) -> Any:
@@ -91,7 +95,10 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
                 logits = self._model(clip)
         except (RuntimeError, ValueError) as error:
             raise RunError(f"eager PyTorch: {error}") from error
-        outputs = OrderedDict({LOGITS: self._array(logits)})
+        outputs = OrderedDict()
+        for name in self._outputs:
+            value = logits if name == LOGITS else self._canonical(_FEATURES_TAP, self._seen[NORM], len(clip))
+            outputs[name] = self._array(value)
         self.inference_time = time.perf_counter() - start
         for tap in self._taps:
             if tap.name not in self._seen:
@@ -107,6 +114,12 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
             module.training = training
         self._hooks, self._modes, self._model = [], [], self._source
         self._seen.clear()
+
+    @property
+    def _seen_taps(self) -> tuple[TapSpec, ...]:
+        """What is recorded: the taps, and the norm where the features are asked for."""
+        asked = {tap.name for tap in self._taps}
+        return (*self._taps, *((_FEATURES_TAP,) if FEATURES in self._outputs and NORM not in asked else ()))
 
     def _recorder(self, name: str) -> Any:
         def record(_module: nn.Module, _inputs: Any, output: Tensor) -> None:

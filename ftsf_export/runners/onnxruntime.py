@@ -18,7 +18,7 @@ from polygraphy.common import TensorMetadata
 from polygraphy.datatype import DataType
 
 from ftsf_export.errors import EnvironmentLacks, RunError
-from ftsf_export.network.scope import LOGITS
+from ftsf_export.network.scope import OUTPUTS
 from ftsf_export.runners.telemetry import import_onnxruntime
 
 Array = NDArray[Any]
@@ -27,11 +27,11 @@ CUDA = "CUDAExecutionProvider"
 
 
 class OnnxRuntimeRunner(BaseRunner):  # type: ignore[misc]
-    """Runs an ONNX file and gives its logits and taps.
+    """Runs an ONNX file and gives its outputs and taps.
 
     Args:
         path: the file; external data is found beside it.
-        taps: names of values inside the graph to give beside the logits.
+        taps: names of values inside the graph to give beside its outputs.
         provider: the one execution provider to run on.
         optimize: False leaves the graph as it is written, which a cast-emulated graph needs: the optimizer takes its
             pairs of casts away.
@@ -92,7 +92,10 @@ class OnnxRuntimeRunner(BaseRunner):  # type: ignore[misc]
         return metadata
 
     def infer_impl(self, feed_dict: Mapping[str, Array]) -> OrderedDict[str, Array]:
-        names = [LOGITS, *self._taps]
+        there = {output.name for output in self._session.get_outputs()}
+        names = [*(name for name in OUTPUTS if name in there), *self._taps]
+        if names == list(self._taps):
+            raise RunError(f"{self._path.name}: expected an output {' or '.join(OUTPUTS)}, got {', '.join(there)}")
         start = time.perf_counter()
         try:
             values = self._session.run(names, dict(feed_dict))

@@ -18,7 +18,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ftsf_export.errors import ConfigError, EnvironmentLacks, RunError
-from ftsf_export.network.scope import LOGITS
+from ftsf_export.network.scope import OUTPUTS
 from ftsf_export.runners.cuda_runtime import cuda_runtime
 from ftsf_export.runners.driver import Gpu, require_gpu
 from ftsf_export.runners.flavour import MODULES, RTX_MACHINES, choose_flavour
@@ -39,7 +39,7 @@ def require_tensorrt(builder: str) -> Gpu:
 
 
 def engine_runner(path: Path, *, builder: str) -> Any:
-    """A Polygraphy runner for the engine in ``path``, in this process; its one output is "logits".
+    """A Polygraphy runner for the engine in ``path``, in this process; its outputs are some of ``OUTPUTS``.
 
     ``builder`` is the one that made it. Raises what ``choose_flavour`` and ``require_tensorrt`` raise; the runner
     raises RunError for an engine that the library refuses or fails on, with the library's own log.
@@ -67,7 +67,7 @@ def engine_runner(path: Path, *, builder: str) -> Any:
                     raise _refusal(path, builder, error, errors) from error
             if outputs := _unexpected_outputs(self._inner.engine):
                 self._inner.deactivate()
-                raise RunError(f"{path.name}: expected the one output 'logits', got {outputs}")
+                raise RunError(f"{path.name}: expected outputs {' and '.join(OUTPUTS)}, got {outputs}")
 
         def get_input_metadata_impl(self) -> Any:
             return self._inner.get_input_metadata(use_numpy_dtypes=False)
@@ -151,10 +151,10 @@ def know_plugins(builder: str) -> None:
 
 
 def _unexpected_outputs(engine: Any) -> str:
-    """Names of the engine's outputs, or "none"; empty where they are the one that is expected."""
+    """Names of the engine's outputs, or "none"; empty where they are what is expected."""
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     outputs = [name for name in names if str(engine.get_tensor_mode(name)).endswith("OUTPUT")]
-    return "" if outputs == [LOGITS] else ", ".join(sorted(outputs)) or "none"
+    return "" if outputs and set(outputs) <= set(OUTPUTS) else ", ".join(sorted(outputs)) or "none"
 
 
 def _refusal(path: Path, builder: str, error: Exception, log: list[str]) -> RunError:

@@ -47,7 +47,7 @@ class TimeSformerConfig:
         channels: C, colours of a pixel.
         height: of a frame, in pixels.
         width: of a frame, in pixels.
-        num_classes: width of the logits.
+        num_classes: width of the logits; 0: there is no head, and the model gives the class token after the last norm.
         dim: D, width of a token.
         patch_size: side of a square patch in pixels; divides height and width.
         depth: number of blocks.
@@ -178,13 +178,14 @@ def default_features(dim_head: int) -> int:
 
 
 _PROBABILITY = number("a probability, at least 0 and below 1", lambda value: 0 <= value < 1)
-_COUNTS = ("frames", "channels", "height", "width", "num_classes", "dim", "patch_size", "depth", "dim_head", "mlp_mult")
+_COUNTS = ("frames", "channels", "height", "width", "dim", "patch_size", "depth", "dim_head", "mlp_mult")
 
 
 def _rules() -> dict[str, Rule]:
     """Field -> what it has to be by itself. A function, since mechanisms are registered later too."""
     return {
         **dict.fromkeys(_COUNTS, whole(1)),
+        "num_classes": whole(0),
         **dict.fromkeys(("heads", "mlp_dim", "performer_features"), optional(whole(1))),
         **dict.fromkeys(("drop_path", "attn_dropout", "proj_dropout"), _PROBABILITY),
         "norm_eps": POSITIVE,

@@ -63,7 +63,8 @@ class FastTimeSformer(nn.Module):
         return cls(**config.as_dict(), checkpoint_blocks=checkpoint_blocks)
 
     def forward(self, x_BFCHW: Tensor) -> Tensor:
-        """Logits (B, num_classes) of clips (B, F, C, H, W), or (B, C, F, H, W) with ``frames_first=False``.
+        """Logits (B, num_classes) of clips (B, F, C, H, W), or (B, C, F, H, W) with ``frames_first=False``. Without a
+        head (``num_classes=0``) the class token after the last norm, (B, D).
 
         Raises ValueError on another shape.
         """
@@ -97,7 +98,7 @@ class FastTimeSformer(nn.Module):
         rates = [config.drop_path * i / max(1, config.depth - 1) for i in range(config.depth)]
         self.blocks = nn.ModuleList(BLOCKS[config.attn_type](config, self.rotary, rate) for rate in rates)
         self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.head = linear(config.dim, config.num_classes)
+        self.head = linear(config.dim, config.num_classes) if config.num_classes else nn.Identity()
 
     def _embed(self, x_BFCHW: Tensor) -> Tensor:
         """The first residual stream: patches, class token, learned positions."""

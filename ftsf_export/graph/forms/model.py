@@ -1,7 +1,8 @@
-"""The whole model in export form: clip (B, F, C, H, W) in, logits (B, classes) out."""
+"""The whole model in export form: clip (B, F, C, H, W) in; logits (B, classes), the class token (B, D), or both out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -28,7 +29,18 @@ from ftsf_export.graph.forms.linear_map import LinearMap, Norm
 from ftsf_export.graph.forms.rotation import RotaryTables
 from ftsf_export.graph.rewrite import Rewrites, pixel_normalisation
 from ftsf_export.mechanisms import mechanism_named
-from ftsf_export.network.scope import BLOCKS, BRANCHES, MLP, NORM, PATCH_EMBED, TEMPORAL, Along, Branch
+from ftsf_export.network.scope import (
+    BLOCKS,
+    BRANCHES,
+    FEATURES,
+    LOGITS,
+    MLP,
+    NORM,
+    PATCH_EMBED,
+    TEMPORAL,
+    Along,
+    Branch,
+)
 
 
 class PatchEmbedForm(LinearMap):
@@ -107,6 +119,7 @@ class ExportForm(nn.Module):
         one_clip: every call is one clip; forms that are better for several otherwise.
         plugins: which attentions are one node, those along "time", "space" or both.
         normalisation: the clip holds pixels, which are normalised so; None: it is normalised.
+        outputs: which of ``OUTPUTS`` it gives, in that order; None: logits, or features of a model without a head.
     """
 
     def __init__(
@@ -118,9 +131,11 @@ class ExportForm(nn.Module):
         one_clip: bool = True,
         plugins: frozenset[str] = frozenset(),
         normalisation: Normalisation | None = None,
+        outputs: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         config = model.config
+        self.outputs = tuple(outputs or (LOGITS if config.num_classes else FEATURES,))
         self.frames_apart = config.attn_type == "space"
         self.class_tokens = config.frames if self.frames_apart else 1
         tables = _tables(model)
@@ -141,15 +156,15 @@ class ExportForm(nn.Module):
         self.frame_major, self.frames = frame_major, regrouped
         folded = choices_for(Site(part="embedding", pixels=normalisation is not None), rewrites).pixels_in_embedding
         pixels = None if folded else normalisation
-        self.pixels = None if pixels is None else PixelsForm(pixels, model.head.weight.detach())
+        self.pixels = None if pixels is None else PixelsForm(pixels, model.cls_token.detach())
         self.patch_embed = PatchEmbedForm(model, normalisation if folded else None)
         self.tokens = TokensTable(model, self.class_tokens)
         self.blocks = nn.ModuleList(made)
         self.norm = Norm(model.norm)
-        self.head = LinearMap.from_linear(model.head)
+        self.head = LinearMap.from_linear(cast("nn.Linear", model.head)) if LOGITS in self.outputs else None
         self.eval()
 
-    def forward(self, clip: Tensor) -> Tensor:
+    def forward(self, clip: Tensor) -> Tensor | tuple[Tensor, ...]:
         if self.pixels is not None:
             clip = self.pixels(clip)
         x = self.tokens(self.patch_embed(clip))
@@ -158,8 +173,10 @@ class ExportForm(nn.Module):
         # A class token for each frame, or one; a tail has left nothing else.
         rows = x.reshape(-1, self.class_tokens, x.shape[1] // self.class_tokens, x.shape[-1])[:, :, 0]
         row = rows.mean(dim=1) if self.frames_apart else rows[:, 0]
-        logits: Tensor = self.head(self.norm(row))
-        return logits
+        features: Tensor = self.norm(row)
+        made = {FEATURES: features} if self.head is None else {LOGITS: self.head(features), FEATURES: features}
+        given = tuple(made[name] for name in self.outputs)
+        return given[0] if len(given) == 1 else given
 
     @property
     def tail(self) -> bool:
@@ -167,7 +184,7 @@ class ExportForm(nn.Module):
         return isinstance(self.blocks[-1], TailBlockForm | DividedTailBlockForm)
 
     def taps(self) -> tuple[TapSpec, ...]:
-        """The graph's taps in network order, and which tokens each holds."""
+        """The graph's taps in network order, and which tokens each holds. What is an output is no tap as well."""
         taps = [TapSpec(PATCH_EMBED, "all")]
         last = len(self.blocks) - 1
         for index, block in enumerate(cast("list[BlockForm]", list(self.blocks))):
@@ -175,7 +192,7 @@ class ExportForm(nn.Module):
                 taps.append(TapSpec(BLOCKS / index / TEMPORAL.name, "all"))
             tokens: Literal["all", "class"] = "class" if self.tail and index == last else "all"
             taps += [TapSpec(BLOCKS / index / name, tokens) for name in (block.tokens_name, MLP)]
-        return (*taps, TapSpec(NORM, "all"))
+        return tuple(taps) if FEATURES in self.outputs else (*taps, TapSpec(NORM, "all"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -167,6 +167,8 @@ def test_golden_values_must_fit_the_manifest(bundle: Bundle) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"clip": good.clip[:, :1]}, "clip: expected clips of shape"),
         ({"logits": good.logits[:, :4]}, "logits: expected clips of shape"),
+        ({"features": good.logits}, "expected values of logits as the graph gives, got logits, features"),
+        ({"logits": None, "features": good.logits}, "expected values of logits as the graph gives, got features"),
         ({"taps": {"patch_embed": good.taps["patch_embed"]}}, "no values for 'blocks.0.mlp'"),
         ({"taps": {**good.taps, "norm": good.taps["patch_embed"]}}, "values for 'norm'"),
     ]

@@ -55,6 +55,7 @@ def test_sample_tap_takes_each_clip_by_itself() -> None:
 def test_round_trip_and_deterministic_bytes(tmp_path: Path) -> None:
     written = write_golden(tmp_path / "a.npz", **parts(), labels=["archery", "Zürich 走る"])
     write_golden(tmp_path / "b.npz", **parts(), labels=["archery", "Zürich 走る"])
+    assert written.features is None
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     back = read_golden(tmp_path / "a.npz")
     np.testing.assert_array_equal(back.clip, written.clip)
@@ -93,6 +94,17 @@ def test_two_clips_of_the_documented_size_are_below_25_mb(tmp_path: Path) -> Non
     assert (tmp_path / "golden.npz").stat().st_size < 12e6
 
 
+def test_features_beside_the_logits_and_alone(tmp_path: Path) -> None:
+    features = np.ones((2, 8), np.float32)
+    for logits, names in ((parts()["logits"], ["logits", "features"]), (None, ["features"])):
+        write_golden(tmp_path / "a.npz", **{**parts(), "logits": logits}, features=features)
+        back = read_golden(tmp_path / "a.npz")
+        assert list(back.outputs) == names
+        np.testing.assert_array_equal(back.features, features)
+    with pytest.raises(ValueError, match="expected logits or features, got neither"):
+        write_golden(tmp_path / "a.npz", **{**parts(), "logits": None})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -102,6 +114,7 @@ def test_two_clips_of_the_documented_size_are_below_25_mb(tmp_path: Path) -> Non
         ({"contrast": replace(CONTRAST, clips=1)}, "contrast/clips: expected at least 2"),
         ({"contrast": replace(CONTRAST, best_classes=6)}, "contrast/best_classes: expected 1 to 5, got 6"),
         ({"contrast": replace(CONTRAST, best_classes=0)}, "contrast/best_classes: expected 1 to 5, got 0"),
+        ({"features": np.zeros((3, 8), np.float32)}, "features: expected float32, 2 dimensions, 2 clips"),
         ({"clip": np.zeros((0, 2, 3, 4, 4), np.float32)}, "at least one clip"),
         ({"clip": np.float32(1.0)}, "at least one clip"),
         ({"clip": np.zeros((2, 2, 3, 4, 4))}, "clip: expected float32"),
@@ -137,7 +150,7 @@ def test_damaged_and_foreign_archives_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"clip": np.zeros(3, np.float32)}, "'logits' is missing"),
+        ({"clip": np.zeros(3, np.float32)}, "'sources' is missing"),
         ({"sources": np.asarray([b"bytes", b"bytes"])}, "sources: expected one text a clip"),
         ({"sources": np.asarray([{"a": 1}, None], dtype=object)}, "not a readable NumPy archive"),
         ({"extra": np.zeros(3, np.float32)}, "array 'extra' is unknown"),

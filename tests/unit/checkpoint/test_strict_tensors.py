@@ -48,11 +48,15 @@ def test_in_an_original_file_too(tmp_path: Path) -> None:
         describe_checkpoint(path, ExportConfig())
 
 
-def test_a_headless_model_is_refused(huggingface: Callable[..., Path]) -> None:
+def test_half_a_head_is_refused_and_none_is_a_model_without_one(huggingface: Callable[..., Path]) -> None:
     file = huggingface() / "model.safetensors"
-    save_file({name: t for name, t in load_file(file).items() if "classifier" not in name}, file)
-    with pytest.raises(UsageError, match=r"missing classifier.weight \(7, 32\); missing classifier.bias \(7\)"):
+    whole = load_file(file)
+    save_file({name: t for name, t in whole.items() if name != "classifier.weight"}, file)
+    with pytest.raises(UsageError, match=r"missing classifier.weight \(7, 32\)"):
         describe_checkpoint(file.parent, ExportConfig())
+    save_file({name: t for name, t in whole.items() if "classifier" not in name}, file)
+    checkpoint = describe_checkpoint(file.parent, ExportConfig())
+    assert (checkpoint.model.num_classes, checkpoint.labels) == (0, None)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

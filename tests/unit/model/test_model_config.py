@@ -18,9 +18,10 @@ SOUND = {"frames": 2, "channels": 3, "height": 32, "width": 48, "num_classes": 5
     [
         *(
             ({name: value}, f"{name}: expected a whole number of at least 1, got {value!r}")
-            for name in ("frames", "channels", "height", "width", "num_classes", "dim", "patch_size", "depth")
+            for name in ("frames", "channels", "height", "width", "dim", "patch_size", "depth")
             for value in (0, 2.0, True)
         ),
+        *(({"num_classes": value}, "num_classes: expected a whole number of at least 0") for value in (-1, 2.0, True)),
         *(
             ({name: 0}, f"{name}: expected a whole number of at least 1, got 0")
             for name in ("heads", "dim_head", "mlp_mult", "performer_features")

@@ -35,7 +35,7 @@ def agreeing(status: Status = Status.PASSED, reason: str = "") -> Verdict:
 )
 @pytest.mark.parametrize("status", [Status.PASSED, Status.INCONCLUSIVE])
 def test_answers_that_are_all_alike_fail_what_agrees(logits: np.ndarray, status: Status) -> None:
-    verdict = failed_where_vacuous(agreeing(status, "a tie" if status is Status.INCONCLUSIVE else ""), logits)
+    verdict = failed_where_vacuous(agreeing(status, "a tie" if status is Status.INCONCLUSIVE else ""), "logits", logits)
     assert verdict.status is Status.FAILED
     assert verdict.reason.startswith("logits: clips_apart ")
     assert f"answers its {len(logits)} clips alike" in verdict.reason
@@ -45,7 +45,7 @@ def test_answers_that_are_all_alike_fail_what_agrees(logits: np.ndarray, status:
 def test_answers_that_differ_leave_the_verdict_and_add_the_figure() -> None:
     """One clip may be there twice: it is enough that two of them are told apart."""
     logits = np.concatenate([SCORES, SCORES, SCORES * np.float32(1 + 1e-3)])
-    verdict = failed_where_vacuous(agreeing(), logits)
+    verdict = failed_where_vacuous(agreeing(), "logits", logits)
     assert verdict.passed
     assert verdict.measures[-1].value == pytest.approx(1e-3, rel=1e-2)
     assert (verdict.measures[:-1], verdict.measures[-1].limit) == ((AGREES,), 1e-5)
@@ -53,8 +53,8 @@ def test_answers_that_differ_leave_the_verdict_and_add_the_figure() -> None:
 
 def test_what_failed_keeps_its_reason() -> None:
     failed = replace(agreeing(), status=Status.FAILED, reason="departs at blocks.0.mlp")
-    assert failed_where_vacuous(failed, np.zeros((2, 40))).reason == "departs at blocks.0.mlp"
-    assert failed_where_vacuous(failed, np.full((2, 40), np.nan)) == failed
+    assert failed_where_vacuous(failed, "logits", np.zeros((2, 40))).reason == "departs at blocks.0.mlp"
+    assert failed_where_vacuous(failed, "logits", np.full((2, 40), np.nan)) == failed
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e300])

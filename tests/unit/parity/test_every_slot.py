@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -137,3 +138,23 @@ def test_a_reference_that_cannot_tell_its_clips_apart_proves_nothing(golden: Gol
     verdict = judged(alike)
     assert verdict.status is Status.FAILED
     assert "answers its 3 clips alike" in verdict.reason
+
+
+def test_features_are_judged_at_every_batch_beside_the_logits(golden: Golden) -> None:
+    both = replace(golden, features=golden.clip.reshape(N, -1)[:, :5].copy())
+
+    class Both(Engine):
+        def infer_impl(self, feed_dict: dict[str, np.ndarray]) -> OrderedDict[str, np.ndarray]:
+            features = feed_dict["clip"].reshape(len(feed_dict["clip"]), -1)[:, :5].copy()
+            return OrderedDict(**super().infer_impl(feed_dict), features=self.fault(features, 0, len(features)))
+
+    gate, subject = parity_engine("tensorrt", "l4"), Subject("engines/tensorrt-l4-fp16.engine", "0" * 64)
+    limits = Limits.for_precision(precision_named("fp16"))
+    for fault, wrong in (
+        (off(lambda *_: []), []),
+        (off(lambda _, size: [3] if size == 4 else []), ["logits", "features"]),
+    ):
+        verdict = judge_every_slot(Both(both, fault), both, gate=gate, subject=subject, limits=limits, batch=SEVERAL)
+        each = {m.output: m.passed for m in verdict.measures if " at batch " in m.output}
+        assert len(each) == 6
+        assert [output for output, passed in each.items() if not passed] == [f"{name} at batch 4" for name in wrong]

@@ -41,11 +41,17 @@ def test_wrong_labels_fail(labels: tuple[str, ...], reason: str) -> None:
 
 def test_a_second_opinion_is_held_to_the_limits_of_fp32() -> None:
     theirs = np.random.default_rng(0).normal(size=(2, 40))
-    assert judge_second_opinion(PARITY_HUGGINGFACE, theirs, theirs * (1 + 9e-6), GRAPH, reason="").passed
-    verdict = judge_second_opinion(PARITY_HUGGINGFACE, theirs, theirs * (1 + 1.1e-5), GRAPH, reason="")
+    assert judge_second_opinion(
+        PARITY_HUGGINGFACE, {"logits": theirs}, {"logits": theirs * (1 + 9e-6)}, GRAPH, reason=""
+    ).passed
+    verdict = judge_second_opinion(
+        PARITY_HUGGINGFACE, {"logits": theirs}, {"logits": theirs * (1 + 1.1e-5)}, GRAPH, reason=""
+    )
     assert (verdict.gate, verdict.status) == ("parity.huggingface", Status.FAILED)
 
 
 def test_a_second_opinion_that_was_not_to_be_had_was_not_run() -> None:
-    verdict = judge_second_opinion(PARITY_HUGGINGFACE, None, GOLDEN.logits, GRAPH, reason="transformers: not installed")
+    verdict = judge_second_opinion(
+        PARITY_HUGGINGFACE, None, GOLDEN.outputs, GRAPH, reason="transformers: not installed"
+    )
     assert (verdict.status, verdict.reason) == (Status.NOT_RUN, "transformers: not installed")

@@ -155,10 +155,12 @@ def test_an_engine_of_tensorrt_is_run_as_it_is(engine_: Any) -> None:
     assert kernels == HELD
 
 
-@pytest.mark.parametrize("names", [["clip", "scores"], ["clip", "logits", "stray"], ["clip"]])
+@pytest.mark.parametrize(
+    "names", [["clip", "scores"], ["clip", "logits", "stray"], ["clip", "features", "stray"], ["clip"]]
+)
 def test_an_engine_with_other_outputs_is_refused(engine: Path, names: list[str]) -> None:
     polygraphy.backend.trt.TrtRunner.names = names
-    with pytest.raises(RunError, match="expected the one output 'logits'"):
+    with pytest.raises(RunError, match="expected outputs logits and features, got "):
         tensorrt.engine_runner(engine, builder="tensorrt").activate()
 
 
