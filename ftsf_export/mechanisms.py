@@ -22,6 +22,8 @@ class PluginEntry:
 
     core: str  #: The node, a ``PluginCore``, as ``package.module:Class``.
     operation: str  #: The plugin's ``Operation``, as ``package.module:name``.
+    #: Whether there is one for rotary positions alone: without them compilers make one kernel of the attention anyway.
+    rotated_only: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,5 +100,10 @@ register(
         algebra="softmax",
         form=f"{_FORMS}.heads:HeadsForm",
         class_form=f"{_FORMS}.heads:HeadsClassForm",
+        plugin=PluginEntry(
+            core=f"{_FORMS}.plugin:RotaryPlugin",
+            operation="ftsf_plugins.rotary_attention.plugin:OPERATION",
+            rotated_only=True,
+        ),
     )
 )

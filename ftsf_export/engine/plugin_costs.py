@@ -21,14 +21,25 @@ from ftsf_plugins.launch import ELEMENT_BYTES, WIDTHS, ElementType
 _CLOSE = 0.05
 
 
-def plugin_problem(mechanism: str, width: int) -> str:
-    """Why attentions of that mechanism and head width have no plugin; empty where they have one."""
-    if mechanism_named(mechanism).plugin is None:
+def plugin_problem(mechanism: str, width: int, *, rotated: bool) -> str:
+    """Why attentions of that mechanism and head width, with rotary positions or without, have no plugin; empty where
+    they have one."""
+    plugin = mechanism_named(mechanism).plugin
+    if plugin is None:
         known = (name for name, one in MECHANISMS.items() if one.plugin is not None)
         return f"{mechanism} attention has no plugin; expected attention {' or '.join(known)}"
+    if plugin.rotated_only and not rotated:
+        return (
+            f"without rotary positions compilers make one kernel of {mechanism} attention, and a plugin saves nothing"
+        )
     if width not in WIDTHS:
         return f"the kernels take even head widths from {WIDTHS[0]} to {WIDTHS[-1]}, got {width}"
     return ""
+
+
+def problem_of_model(model: TimeSformerConfig) -> str:
+    """Why the attentions of ``model`` have no plugin; empty where they have one."""
+    return plugin_problem(model.attn_mechanism, model.dim_head, rotated=model.rotary_emb)
 
 
 def plugin_alongs(attention_type: str) -> tuple[Along, ...]:
@@ -57,7 +68,7 @@ def attention_costs(
         model: the architecture.
         class_tail: of the last block the class token alone is computed (the rewrite of that name).
     """
-    if precision not in ELEMENT_BYTES or plugin_problem(model.attn_mechanism, model.dim_head):
+    if precision not in ELEMENT_BYTES or problem_of_model(model):
         return ()
     found = []
     for branch in BRANCHES[model.attn_type]:

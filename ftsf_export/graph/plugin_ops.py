@@ -36,4 +36,5 @@ class PluginOp:
 
 ADDITIVE = PluginOp("FtsfAdditiveAttention", ("qkv", "w_q", "w_k", "positions", "frequencies"), ("qkv",))
 FAVOR = PluginOp("FtsfFavorAttention", ("qkv", "omega", "positions", "frequencies"), ("qkv", "omega"))
-PLUGIN_OPS = {op.name: op for op in (ADDITIVE, FAVOR)}
+ROTARY = PluginOp("FtsfRotaryAttention", ("qkv", "positions", "frequencies"), ("qkv",))
+PLUGIN_OPS = {op.name: op for op in (ADDITIVE, FAVOR, ROTARY)}

@@ -13,7 +13,7 @@ from ftsf_export.disk import scratch_folder
 from ftsf_export.engine.audit import audit
 from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.choice import BuildPlanChoice, build_tools_here
-from ftsf_export.engine.plugin_costs import attention_costs, plugin_problem
+from ftsf_export.engine.plugin_costs import attention_costs, problem_of_model
 from ftsf_export.engine.request import GraphFacts
 from ftsf_export.engine.targets import USUAL_TARGET, Target, target_named
 from ftsf_export.errors import EnvironmentLacks
@@ -72,7 +72,7 @@ def choose_plugins(
 
     The plan is that of two blocks of the model. Raises as ``compile_at``.
     """
-    if problem := plugin_problem(model.attn_mechanism, model.dim_head):
+    if problem := problem_of_model(model):
         return PluginChoice(nodes=PluginNodes(reason=problem))
     target = takes_plugins(choice)
     if target is None:

@@ -244,7 +244,7 @@ def _plugins(config: ExportConfig, choice: BuildPlanChoice) -> tuple[str, ...]:
     """
     if config.plugins == "none":
         return ()
-    problem = plugin_problem(config.attn, config.dim_head)
+    problem = plugin_problem(config.attn, config.dim_head, rotated=config.rotary)
     if config.plugins == "all":
         if problem:
             raise UsageError(f"plugins: {problem}; leave --plugins out")

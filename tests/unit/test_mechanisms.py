@@ -105,7 +105,7 @@ def test_a_fourth_mechanism_is_exported_with_parity(average: str, kind: str, tmp
 def test_a_fourth_mechanism_has_no_softmax_form_and_no_plugin(average: str) -> None:
     model = TimeSformerConfig(2, 3, 32, 32, 5, dim=32, dim_head=16, attn_mechanism=average)
     assert attentions_to_fuse(model, "fp16", 1) == ()
-    assert "average attention has no plugin" in plugin_problem(average, 64)
+    assert "average attention has no plugin" in plugin_problem(average, 64, rotated=True)
     assert average in colours()
     with pytest.raises(ValueError, match="average forms no attention weights"):
         TimeSformerConfig(2, 3, 32, 32, 5, dim=32, dim_head=16, attn_mechanism=average, attn_dropout=0.1)
@@ -119,7 +119,7 @@ def test_an_unknown_mechanism_is_refused_everywhere() -> None:
     for ask in (
         mechanisms.mechanism_named,
         modules.mechanism_named,
-        lambda name: plugin_problem(name, 64),
+        lambda name: plugin_problem(name, 64, rotated=True),
         operation_of,
     ):
         with pytest.raises(ValueError, match="expected one of fastformer, performer, regular, got 'average'"):

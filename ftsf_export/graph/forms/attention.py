@@ -49,7 +49,7 @@ def entered(norm: nn.LayerNorm, attention: Attention, choices: Choices) -> tuple
 def attention_form(mechanism: ExportedMechanism, site: Site, parts: AttentionParts) -> nn.Module:
     """The form of one attention: a plugin's node, one for the class token alone, or one for all tokens.
 
-    Raises TypeError for a node of a mechanism that has no plugin.
+    Raises TypeError for a node of an attention that has no plugin.
     """
     if not parts.choices.decomposed(site):
         from ftsf_export.graph.forms.plugin import PluginForm

@@ -1,4 +1,5 @@
-"""Additive attention and FAVOR+ as one node each, from the packed product to the input of the output projection.
+"""Linear attentions, and softmax attention with its rotation, as one node each, from the packed product to the input of
+the output projection.
 
 Traced for ONNX a core is a node of the domain ``ftsf`` (``graph.plugin_ops``); run by PyTorch it computes its own
 ``decomposed`` form, which ``graph.plugin_functions`` makes the node's function of. Inside a node no rewrite applies: it
@@ -15,14 +16,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from fast_timesformer.attention import FastAttention, PerformerAttention
+from fast_timesformer.attention import FastAttention, PerformerAttention, RegularAttention
 from ftsf_export.graph.forms.additive import AdditivePool
 from ftsf_export.graph.forms.attention import AttentionParts
 from ftsf_export.graph.forms.grid import Grid
 from ftsf_export.graph.forms.island import FeatureExponential, IslandModule, Quotient, Shares
 from ftsf_export.graph.forms.linear_map import LinearMap, columns
+from ftsf_export.graph.forms.regular import RegularCore
 from ftsf_export.graph.forms.rotation import RotaryTables
-from ftsf_export.graph.plugin_ops import ADDITIVE, DOMAIN, DOMAIN_VERSION, FAVOR, PluginOp
+from ftsf_export.graph.plugin_ops import ADDITIVE, DOMAIN, DOMAIN_VERSION, FAVOR, ROTARY, PluginOp
 from ftsf_export.graph.rewrite import temporal_fc
 from ftsf_export.mechanisms import ExportedMechanism, loaded
 
@@ -37,6 +39,8 @@ class PluginForm(nn.Module):
         super().__init__()
         if mechanism.plugin is None:
             raise TypeError(f"{mechanism.name} attention has no plugin: it cannot be one node")
+        if mechanism.plugin.rotated_only and parts.tables is None:
+            raise TypeError(f"{mechanism.name} attention without rotary positions has no plugin: it cannot be one node")
         grid = parts.choices.grid
         self.inner = grid.inner
         self.to_qkv = parts.qkv
@@ -247,3 +251,17 @@ class FavorPlugin(PluginCore):
         exponential = self.exp_q if len(over) == 1 else self.exp_k
         features: Tensor = exponential(x, projected - projected.amax(dim=over, keepdim=True))
         return features
+
+
+class RotaryPlugin(PluginCore):
+    """Softmax attention of turned queries and keys."""
+
+    op = ROTARY
+
+    def __init__(self, attention: RegularAttention, grid: Grid, tables: RotaryTables | None) -> None:
+        super().__init__(grid, tables, attention.to_qkv.weight)
+        self.softmax = RegularCore(grid.width**-0.5, None)
+
+    def attend(self, q: Tensor, k: Tensor, v_BSI: Tensor, *weights: Tensor) -> Tensor:  # noqa: ARG002 - it has none
+        mixed: Tensor = self.merge(self.softmax(q, k, self.split(v_BSI)))
+        return mixed

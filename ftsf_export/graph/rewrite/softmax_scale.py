@@ -12,7 +12,7 @@ REWRITE = Rewrite(
     name="softmax-scale",
     summary="Softmax scale in the queries' weights",
     equation=("softmax(scale (x W_q) (x W_k)^T) = softmax((x (scale W_q)) (x W_k)^T)"),
-    applies=lambda site, _: site.algebra == "softmax",
+    applies=lambda site, choices: site.algebra == "softmax" and choices.decomposed(site),
     effect=choosing(scale_in_queries=True),
 )
 

@@ -77,6 +77,18 @@ def test_favor_counts_its_features() -> None:
     assert time.plugin.moved_bytes / time.bound_bytes == pytest.approx(2.080, abs=5e-4)
 
 
+def test_rotary_attention_counts_memory_once_and_all_pairs() -> None:
+    """Jointly several programs read a head's keys, out of the cache: only positions come on top of the bound."""
+    regular = MODEL.with_mechanism("regular")
+    time, space = costs(regular)
+    (joint,) = costs(replace(regular, attn_type="joint"))
+    for cost, tokens, attending, ratio in (
+        (time, ALONG_TIME, 8, 1.020), (space, ALONG_SPACE, 197, 1.034), (joint, 1569, 1569, 1.050)
+    ):  # fmt: skip
+        assert cost.plugin.moved_bytes / cost.bound_bytes == pytest.approx(ratio, abs=5e-4)
+        assert cost.plugin.flops == cost.attentions * tokens * 8 * 4 * 64 * attending
+
+
 def test_joint_attention_is_one_frame() -> None:
     (joint,) = costs(replace(MODEL, attn_type="joint"))
     assert joint.module == "blocks.*.joint.attn"
@@ -95,7 +107,7 @@ def test_a_type_without_kernels_has_no_cost() -> None:
     assert attention_costs(read, MODEL, "int8", 1) == ()
 
 
-@pytest.mark.parametrize("model", [{"attn_mechanism": "regular"}, {"dim_head": 16}])
+@pytest.mark.parametrize("model", [{"attn_mechanism": "regular", "rotary_emb": False}, {"dim_head": 16}])
 def test_no_plugin_no_cost(model: dict[str, Any]) -> None:
     assert costs(replace(MODEL, **model)) == ()
 
@@ -120,9 +132,9 @@ def test_the_plugin_is_taken_where_its_bound_is_lower(compiled: Any, plugin: Any
 
 
 def test_who_takes_plugins() -> None:
-    assert plugin_problem("fastformer", 64) == ""
-    assert "expected attention fastformer or performer" in plugin_problem("regular", 64)
-    assert "32 to 128, got 16" in plugin_problem("performer", 16)
+    assert plugin_problem("fastformer", 64, rotated=False) == plugin_problem("regular", 64, rotated=True) == ""
+    assert "without rotary positions compilers make one kernel" in plugin_problem("regular", 64, rotated=False)
+    assert "32 to 128, got 16" in plugin_problem("performer", 16, rotated=True)
     assert (plugin_alongs("divided"), plugin_alongs("joint")) == (("time", "space"), ("space",))
 
 

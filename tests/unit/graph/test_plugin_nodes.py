@@ -33,13 +33,15 @@ from ftsf_plugins.additive_attention.reference import additive_attention
 from ftsf_plugins.favor_attention import plugin as favor
 from ftsf_plugins.favor_attention.reference import favor_attention
 from ftsf_plugins.rotary import Rotation
+from ftsf_plugins.rotary_attention import plugin as rotary
+from ftsf_plugins.rotary_attention.reference import rotary_attention
 from ftsf_plugins.stream import Stream
 
 BOTH = frozenset({"time", "space"})
 SHAPE: dict[str, Any] = {"depth": 3, "dim_head": 32}
 # So few that FAVOR+'s function takes its other order of products in joint attention, that of many tokens.
 FEW_FEATURES = {"performer_features": 4}
-OPERATIONS = {"fastformer": additive.OPERATION, "performer": favor.OPERATION}
+OPERATIONS = {"fastformer": additive.OPERATION, "performer": favor.OPERATION, "regular": rotary.OPERATION}
 
 Graph = Callable[..., OnnxModel]
 
@@ -74,6 +76,7 @@ def op_of(mechanism: str) -> PluginOp:
         ("performer", {"qkv_bias": True}),
         ("performer", {"rotary_emb": False, "performer_kernel": "relu"}),
         ("performer", FEW_FEATURES),
+        ("regular", {"qkv_bias": True}),
     ],
 )
 def test_the_form_is_the_model(
@@ -90,7 +93,7 @@ def test_the_form_is_the_model(
         assert distance(got.numpy(), expected.numpy()) < 1e-10
 
 
-@pytest.mark.parametrize("mechanism", ["fastformer", "performer"])
+@pytest.mark.parametrize("mechanism", OPERATIONS)
 def test_every_attention_but_the_class_tail_is_a_node(mechanism: str, graph_of: Graph) -> None:
     graph = made(graph_of, mechanism)
     nodes = [node for node in graph.model.graph if node.domain == "ftsf"]
@@ -114,7 +117,7 @@ def test_without_plugins_there_is_nothing_of_them(graph_of: Graph) -> None:
     assert graph.model.graph.opset_imports == {"": 20}
 
 
-@pytest.mark.parametrize("mechanism", ["fastformer", "performer"])
+@pytest.mark.parametrize("mechanism", OPERATIONS)
 def test_nodes_carry_what_the_plugin_declares(mechanism: str, graph_of: Graph) -> None:
     operation = OPERATIONS[mechanism]
     assert op_of(mechanism).inputs == operation.inputs
@@ -148,6 +151,8 @@ def run_node(path: Path, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray
         ("fastformer", {"rotary_emb": False, "attn_type": "joint"}),
         ("performer", {}),
         ("performer", {"attn_type": "joint", **FEW_FEATURES}),
+        ("regular", {}),
+        ("regular", {"attn_type": "joint"}),
     ],
 )
 def test_the_function_is_the_reference(
@@ -165,16 +170,18 @@ def test_the_function_is_the_reference(
         shapes = [(3, stream.frames * stream.tokens, 3 * stream.inner), *shapes]
         drawn = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
         inputs = dict(zip(PLUGIN_OPS[node.op_type].inputs, drawn, strict=True))
-        rotary = Rotation(inputs["positions"], inputs["frequencies"]) if at["axes"] else None
+        turns = Rotation(inputs["positions"], inputs["frequencies"]) if at["axes"] else None
         if mechanism == "fastformer":
-            expected = additive_attention(inputs["qkv"], inputs["w_q"], inputs["w_k"], stream, rotary)
+            expected = additive_attention(inputs["qkv"], inputs["w_q"], inputs["w_k"], stream, turns)
+        elif mechanism == "regular":
+            expected = rotary_attention(inputs["qkv"], stream, turns)
         else:
-            expected = favor_attention(inputs["qkv"], inputs["omega"], stream, rotary, eps=at["eps"])
+            expected = favor_attention(inputs["qkv"], inputs["omega"], stream, turns, eps=at["eps"])
         assert distance(run_node(path, node.name, inputs), expected) < 1e-5
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
-@pytest.mark.parametrize("mechanism", ["fastformer", "performer"])
+@pytest.mark.parametrize("mechanism", OPERATIONS)
 def test_onnx_runtime_passes_parity(
     mechanism: str, precision: str, graph_of: Graph, model_of: Any, clips: Any, eager: Any, ort: Any, distance: Any,
     tmp_path: Path,
@@ -224,6 +231,11 @@ def test_a_wrong_function_does_not_pass(
 def test_constants_of_functions_are_among_the_weights(graph_of: Graph, tmp_path: Path) -> None:
     names = [name for name, _ in weights(file_of(made(graph_of, "performer"), "fp32", tmp_path))]
     assert any(name.startswith("FtsfFavorAttention/") for name in names)
+
+
+def test_softmax_attention_without_rotation_is_no_node(model_of: Any) -> None:
+    with pytest.raises(TypeError, match="regular attention without rotary positions has no plugin"):
+        ExportForm(model_of(rotary_emb=False, **SHAPE), ALL, plugins=BOTH)
 
 
 def test_options_name_what_there_is() -> None:

@@ -43,7 +43,8 @@ def along(tmp_path: Path, **fields: Any) -> tuple[str, ...]:
         ({"plugins": "all"}, ("time", "space")),
         ({"plugins": "all", "attn": "performer", "attn_type": "joint"}, ("space",)),
         ({"plugins": "auto"}, ()),  # until a plan was read
-        ({"plugins": "auto", "attn": "regular"}, ()),
+        ({"plugins": "all", "attn": "regular"}, ("time", "space")),
+        ({"plugins": "auto", "attn": "regular", "rotary": False}, ()),
     ],
 )
 def test_what_was_asked_for(tmp_path: Path, fields: dict[str, Any], found: tuple[str, ...]) -> None:
@@ -53,8 +54,8 @@ def test_what_was_asked_for(tmp_path: Path, fields: dict[str, Any], found: tuple
 def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="plugins: expected one of none, all, auto, got 'some'"):
         ExportConfig(plugins="some")
-    with pytest.raises(UsageError, match="regular attention has no plugin; expected attention fastformer or performer"):
-        along(tmp_path, plugins="all", attn="regular")
+    with pytest.raises(UsageError, match="without rotary positions compilers make one kernel of regular attention"):
+        along(tmp_path, plugins="all", attn="regular", rotary=False)
     with pytest.raises(UsageError, match="even head widths from 32 to 128, got 16"):
         along(tmp_path, plugins="all", dim_head=16)
 
@@ -64,7 +65,7 @@ def test_auto_needs_a_compiler_where_it_will_read_a_plan(machine: Any, tmp_path:
     with pytest.raises(EnvironmentLacks, match="no compiler is here") as lacks:
         along(tmp_path, plugins="auto", targets=("jetson-orin",))
     assert lacks.value.install == "pip install 'ftsf-export[rtx]'"
-    assert along(tmp_path, plugins="auto", attn="regular", targets=("jetson-orin",)) == ()
+    assert along(tmp_path, plugins="auto", attn="regular", rotary=False, targets=("jetson-orin",)) == ()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def chosen(**fields: Any) -> Any:
 def test_tensorrt_for_rtx_gets_none() -> None:
     reason = "TensorRT for RTX takes no plugins: it would compile the nodes' functions"
     assert chosen(targets=("rtx-40",)) == PluginChoice(nodes=PluginNodes((), reason))
-    assert chosen(attn="regular", targets=("jetson-orin",)).nodes.along == ()
+    assert chosen(attn="regular", rotary=False, targets=("jetson-orin",)).nodes.along == ()
 
 
 def test_auto_follows_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
