@@ -62,7 +62,7 @@ class ExportConfig:
         precision: of the graph.
         opset: of the standard domain; None: chosen by the targets.
         rewrites: names of the exact rewrites; None: all of them.
-        plugins: linear attentions as nodes for TensorRT plugins: "none", "all", or "auto" where the kernel's bound is
+        plugins: attentions as nodes for TensorRT plugins: "none", "all", or "auto" where the kernel's bound is
             lower.
         pixels: the graph takes pixels in [0, 1] and normalises them itself.
         features: the class token after the last norm as an output: "none", "also" or "only", without the logits.

@@ -62,10 +62,14 @@ class AttentionCost:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedPlugins:
-    """Linear attentions of a plan."""
+    """Attentions of a plan that plugins can compute."""
 
     nodes_along: tuple[str, ...]  #: Along what ("time", "space") they are nodes for plugins in the graph.
-    attentions: tuple[AttentionCost, ...]  #: Each kind as it was compiled, and as a plugin would do it.
+    #: Each kind as it was compiled, and as a plugin would do it; none of those that are ``modelled``.
+    attentions: tuple[AttentionCost, ...]
+    #: The nodes' kernels as they are modelled, which are among the plan's figures; None where what stands in the nodes'
+    #: place was compiled.
+    modelled: KernelTotals | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

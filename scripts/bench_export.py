@@ -4,6 +4,9 @@ Peers: plain ``torch.onnx.export(dynamo=True)`` of the same eager model, and of 
 from its configuration (random weights, nothing downloaded). The half-precision graph behind kernels and bytes is, for
 everyone, the FP32 export through our own precision pass; plain graphs have no FP32 islands in it, to their advantage.
 Latencies are of the FP32 graphs, on this CPU, taken in turns: every file runs once a round, the median counts.
+
+``--plugins`` adds a row a mechanism: its attentions as nodes for plugins, whose kernels are modelled
+(``ftsf_plugins.cost``) while the graph around them is compiled; ONNX Runtime runs the nodes' functions.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ import numpy as np
 from ftsf_export.config import BatchRange, ExportConfig, Size
 from ftsf_export.engine.audit import Audit, audit
 from ftsf_export.engine.cards import card_of
+from ftsf_export.engine.plugin_costs import plugin_alongs, with_plugins
 from ftsf_export.engine.request import GraphFacts
 from ftsf_export.engine.targets import target_named
 from ftsf_export.mechanisms import MECHANISMS
@@ -79,7 +83,9 @@ def main() -> None:
     if arguments.sweep is not None:
         bench_sizes.sweep(arguments.sweep, arguments.attn, sizes, quick=arguments.quick)
         return
-    exports: list[Callable[[Path], list[Row]]] = [partial(_fast_timesformer, attn, sizes) for attn in arguments.attn]
+    exports: list[Callable[[Path], list[Row]]] = [
+        partial(_fast_timesformer, attn, sizes, plugins=arguments.plugins) for attn in arguments.attn
+    ]
     if not arguments.no_hugging_face:
         exports.append(partial(_hugging_face, sizes))
     rows = compare(exports, sizes, arguments.rounds)
@@ -94,6 +100,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--attn", nargs="+", choices=MECHANISMS, default=list(reversed(MECHANISMS)))
     parser.add_argument("--no-hugging-face", action="store_true", help="leave out TimeSformer-base")
+    parser.add_argument("--plugins", action="store_true", help="also with nodes for plugins, as modelled")
     parser.add_argument("--rounds", type=int, default=5, help="measured calls of each file (default 5)")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     parser.add_argument("--depth", action="store_true", help="only: seconds to export at depth 12 and at depth 24")
@@ -130,12 +137,15 @@ def _clip_shape(config: ExportConfig) -> tuple[int, ...]:
     return config.frames, config.channels, config.size.height, config.size.width
 
 
-def _fast_timesformer(attn: str, sizes: dict[str, Any], folder: Path) -> list[Row]:
+def _fast_timesformer(attn: str, sizes: dict[str, Any], folder: Path, *, plugins: bool) -> list[Row]:
     from ftsf_export.checkpoint.load import load_model
 
     config = ExportConfig(attn=attn, **sizes)
     model = load_model(config)
-    return [_ours(f"{attn}, ours", model, config, folder), _plain(f"{attn}, plain", model, config, folder)]
+    nodes = frozenset(plugin_alongs(config.attn_type)) if plugins else frozenset()
+    with_nodes = [_ours(f"{attn}, ours, plugins", model, config, folder, nodes)] if plugins else []
+    ours, plain = _ours(f"{attn}, ours", model, config, folder), _plain(f"{attn}, plain", model, config, folder)
+    return [ours, *with_nodes, plain]
 
 
 def _hugging_face(sizes: dict[str, Any], folder: Path) -> list[Row]:
@@ -158,12 +168,12 @@ def _hugging_face(sizes: dict[str, Any], folder: Path) -> list[Row]:
     return [ours, _plain("HF TimeSformer, plain", theirs, config, folder)]
 
 
-def _ours(name: str, model: Any, config: ExportConfig, folder: Path) -> Row:
+def _ours(name: str, model: Any, config: ExportConfig, folder: Path, nodes: frozenset[str] = frozenset()) -> Row:
     from ftsf_export.graph.export import GraphOptions, export_onnx
 
     started = time.monotonic()
-    graph = export_onnx(model, GraphOptions())
-    return _row(name, graph, config, folder, time.monotonic() - started)
+    graph = export_onnx(model, GraphOptions(plugins=nodes))
+    return _row(name, graph, config, folder, time.monotonic() - started, nodes)
 
 
 def _plain(name: str, module: Any, config: ExportConfig, folder: Path) -> Row:
@@ -184,17 +194,25 @@ def _plain(name: str, module: Any, config: ExportConfig, folder: Path) -> Row:
     return _row(name, graph, config, folder, seconds)
 
 
-def _row(name: str, graph: Any, config: ExportConfig, folder: Path, seconds: float) -> Row:
+def _row(
+    name: str,
+    graph: Any,
+    config: ExportConfig,
+    folder: Path,
+    seconds: float,
+    nodes: frozenset[str] = frozenset(),
+) -> Row:
     path = folder / f"{name.replace(', ', '-').replace(' ', '-')}.onnx"
     graph.save(path)
-    return Row(name, path, seconds, graph.node_count, planned(graph, config, folder))
+    return Row(name, path, seconds, graph.node_count, planned(graph, config, folder, nodes))
 
 
-def planned(graph: Any, config: ExportConfig, folder: Path) -> Audit:
-    """What TensorRT for RTX makes of the graph in fp16."""
+def planned(graph: Any, config: ExportConfig, folder: Path, nodes: frozenset[str] = frozenset()) -> Audit:
+    """What TensorRT for RTX makes of the graph in fp16; of one with ``nodes``, around these."""
+    from ftsf_export.graph.nodes_for_plugins import without_nodes
     from ftsf_export.graph.precision import to_precision
 
-    target, half = target_named(TARGET), folder / "half.onnx"
+    target, half, around = target_named(TARGET), folder / "half.onnx", folder / "around.onnx"
     to_precision(graph, FP16.name).save(half)
     facts = GraphFacts(
         onnx_path=half,
@@ -203,9 +221,12 @@ def planned(graph: Any, config: ExportConfig, folder: Path) -> Audit:
         input_name=CLIP,
         clip_shape=_clip_shape(config),
     )
+    if nodes:
+        facts = replace(facts, onnx_path=around, shapes=without_nodes(half, around, 1))
     engine = compile_at(facts, "rtx", target)
     half.unlink()
-    return audit(engine.plan, engine.products, card=card_of(target))
+    read = audit(engine.plan, engine.products, card=card_of(target))
+    return with_plugins(read, config.architecture, FP16.name, 1, nodes, class_tail=True)[0] if nodes else read
 
 
 def _time_in_turns(rows: Sequence[Row], clip: np.ndarray, rounds: int) -> None:

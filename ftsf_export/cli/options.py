@@ -120,7 +120,7 @@ graph_options = _stack(
         default=ExportConfig.plugins,
         show_default=True,
         metavar="[" + "|".join(PLUGINS) + "]",
-        help="Linear attentions as nodes for TensorRT plugins, each with a function of standard operators; auto: where "
+        help="Attentions as nodes for TensorRT plugins, each with a function of standard operators; auto: where "
         "the plugin's kernel has the lower bound. Without a value: all.",
     ),
     click.option(

@@ -187,9 +187,12 @@ def _say_attentions(terminal: Terminal, plan: PlanRecord) -> None:
 
 
 def _say_plugins(terminal: Terminal, plan: PlanRecord) -> None:
-    """Each kind of linear attention: as it was compiled, and as a plugin's kernel would do it."""
-    nodes = plan.plugins.nodes_along
-    if nodes and plan.builder == "rtx":
+    """Each kind of attention that has a plugin: as it was compiled, and as a plugin's kernel would do it."""
+    nodes, modelled = plan.plugins.nodes_along, plan.plugins.modelled
+    if modelled is not None:
+        terminal.say(f"plugins    nodes along {' and '.join(nodes)}: the graph around them was compiled; their kernels")
+        terminal.say(f"           are modelled: {_kernels(modelled)}")
+    elif nodes and plan.builder == "rtx":
         terminal.say(
             f"plugins    nodes along {' and '.join(nodes)}; TensorRT for RTX takes no plugins: what was compiled "
             "is their function of standard operators"

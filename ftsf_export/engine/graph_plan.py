@@ -14,11 +14,12 @@ from ftsf_export.engine.builder import Engine
 from ftsf_export.engine.cards import card_of
 from ftsf_export.engine.kernel_plan import Plan
 from ftsf_export.engine.plan_gates import Fusion, attentions_to_fuse, fusion_of, judge_attentions, judge_work
-from ftsf_export.engine.plugin_costs import attention_costs
+from ftsf_export.engine.plugin_costs import attention_costs, possible_nodes, with_plugins
 from ftsf_export.engine.targets import Target
 from ftsf_export.engine.trtexec import trtexec_command
 from ftsf_export.engine.types import judge_types
 from ftsf_export.network.gates import plan_attentions, plan_types, plan_work
+from ftsf_export.network.scope import Scope
 from ftsf_export.plan_record import AttentionsAtBatch, KernelTotals, PlannedPlugins, PlanRecord, WidenedKernel
 from ftsf_export.verdict import Subject, Verdict, failing
 
@@ -45,25 +46,43 @@ def read_engine(
     batch: int,
     graph: Subject,
     others: Mapping[int, Plan] = MappingProxyType({}),
+    *,
+    cut: bool = False,
 ) -> GraphPlan:
     """The plan of an ``engine`` compiled from ``graph`` at ``batch`` alone, read and judged.
 
-    ``others``: plans of the same graph at other batches, for the gate on attentions. Raises BuildError where the plan
-    does not tell its sizes.
+    Args:
+        engine: what was compiled.
+        manifest: of the bundle.
+        asked: the machine that the plan is to be about.
+        batch: clips in one call.
+        graph: the file that was compiled.
+        others: plans of the same graph at other batches, for the gate on attentions.
+        cut: the nodes for plugins were cut out of the graph before: their kernels are modelled.
+
+    Raises BuildError where the plan does not tell its sizes.
     """
     proxy = proxy_of(engine, asked)
     request, precision = engine.request, manifest.precision
     islands = tuple(island.scope for island in manifest.graph.islands)
     read = audit(engine.plan, engine.products, card=card_of(asked))
     plans = {**others, batch: engine.plan}
+    nodes = nodes_of_plugins(manifest) if cut or request.graph.operations(request.builder) else ()
     fusions = {
-        clips: fusion_of(plans[clips], engine.products, attentions_to_fuse(manifest.model, precision, clips), clips)
+        clips: fusion_of(
+            plans[clips], engine.products, attentions_to_fuse(manifest.model, precision, clips, nodes), clips
+        )
         for clips in sorted(plans)
     }
     tail = manifest.graph.has_rewrite(CLASS_TAIL)
     dynamic = not manifest.batch.static
+    costs, modelled, told = attention_costs(read, manifest.model, precision, batch, class_tail=tail), None, read
+    if cut:
+        along = manifest.graph.plugins.along
+        costs = tuple(cost for cost in costs if cost.along not in along)
+        told, modelled = with_plugins(read, manifest.model, precision, batch, along, class_tail=tail)
     record = PlanRecord(
-        **vars(read.figures()),
+        **vars(told.figures()),
         builder=request.builder,
         builder_version=engine.builder_version,
         target=asked.name,
@@ -84,13 +103,21 @@ def read_engine(
         ),
         plugins=PlannedPlugins(
             nodes_along=manifest.graph.plugins.along,
-            attentions=attention_costs(read, manifest.model, precision, batch, class_tail=tail),
+            attentions=costs,
+            modelled=modelled,
         ),
         trtexec=trtexec_command(ONNX_NAME, {request.graph.input_name: request.profile()[1]} if dynamic else {}),
     )
     about = (request.builder, asked.name, f"{asked.name}, {proxy}" if proxy else "")
     verdicts = _verdicts(read, engine, islands, tuple(fusions.values()), graph, about)
-    return GraphPlan(record=record, audit=read, build_seconds=engine.build_seconds, verdicts=verdicts)
+    return GraphPlan(record=record, audit=told, build_seconds=engine.build_seconds, verdicts=verdicts)
+
+
+def nodes_of_plugins(manifest: Manifest) -> tuple[Scope, ...]:
+    """The attentions that are nodes for plugins in a bundle's graph."""
+    tail = manifest.graph.has_rewrite(CLASS_TAIL)
+    nodes = possible_nodes(manifest.model, manifest.graph.plugins.along, class_tail=tail)
+    return tuple(module for modules in nodes.values() for module in modules)
 
 
 def _verdicts(

@@ -5,7 +5,7 @@ The types gate (``types``) looks at each kernel's operands; these at what became
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from fast_timesformer.config import TimeSformerConfig
@@ -25,13 +25,16 @@ LEAST_SHARE = 0.99
 _NAMED = 4
 
 
-def attentions_to_fuse(model: TimeSformerConfig, precision: str, batch: int) -> tuple[Scope, ...]:
+def attentions_to_fuse(
+    model: TimeSformerConfig, precision: str, batch: int, nodes: Collection[Scope] = ()
+) -> tuple[Scope, ...]:
     """Modules whose softmax attention can become one kernel: all of them, in half precision.
 
     Args:
         model: the architecture.
         precision: of the graph.
         batch: clips in one call.
+        nodes: modules whose attention a plugin computes, and no compiler.
 
     Empty for mechanisms that compilers do not fuse, which have no softmax over pairs of tokens; in FP32, for which
     there is no fused kernel; and where one head of one clip attends over everything: TensorRT for RTX 1.7 fuses batches
@@ -42,7 +45,8 @@ def attentions_to_fuse(model: TimeSformerConfig, precision: str, batch: int) -> 
     kind = model.attn_type
     if kind == "joint" and model.num_heads * batch == 1:
         return ()
-    return tuple(branch.attention(block) for block in range(model.depth) for branch in BRANCHES[kind])
+    modules = (branch.attention(block) for block in range(model.depth) for branch in BRANCHES[kind])
+    return tuple(module for module in modules if module not in nodes)
 
 
 @dataclass(frozen=True, kw_only=True)

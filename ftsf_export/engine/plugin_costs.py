@@ -5,14 +5,16 @@ Letters: F frames, T tokens a frame, H heads, K head width, M features of FAVOR+
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.engine.audit import Audit, KernelFacts, totals_of
 from ftsf_export.engine.cards import Card
+from ftsf_export.engine.kernel_plan import Kernel, Tensor
 from ftsf_export.engine.request import operation_of
 from ftsf_export.mechanisms import MECHANISMS, mechanism_named
-from ftsf_export.network.scope import BRANCHES, CORE, JOINT, Along, Branch, Scope
+from ftsf_export.network.scope import ALONGS, BRANCHES, CORE, JOINT, PROJECTION, Along, Branch, Scope
 from ftsf_export.plan_record import AttentionCost, KernelTotals
 from ftsf_plugins.cost import Moved, flops, moved
 from ftsf_plugins.launch import ELEMENT_BYTES, WIDTHS, ElementType
@@ -58,6 +60,65 @@ def plugin_is_better(compiled: KernelTotals, plugin: KernelTotals) -> bool:
     return ours < theirs
 
 
+def possible_nodes(model: TimeSformerConfig, along: Collection[str], *, class_tail: bool) -> dict[Branch, list[Scope]]:
+    """The attentions along ``along`` that are nodes where they are asked to be, by branch.
+
+    ``class_tail``: of the last block the class token alone is computed (the rewrite of that name), by no node.
+    """
+    return {
+        branch: [branch.attention(block) for block in range(model.depth - (class_tail and branch.holds_class))]
+        for branch in BRANCHES[model.attn_type]
+        if branch.along in along
+    }
+
+
+def with_plugins(
+    audit: Audit, model: TimeSformerConfig, precision: str, batch: int, along: Collection[str], *, class_tail: bool
+) -> tuple[Audit, KernelTotals]:
+    """The plan of a graph out of which the nodes along ``along`` were cut, with a kernel for each, as modelled; and
+    these alone."""
+    kernels, added = list(audit.kernels), []
+    for branch, modules in possible_nodes(model, along, class_tail=class_tail).items():
+        one, work = _modelled(model, branch, precision, batch)
+        for module in modules:
+            kernel = _kernel(one, work, model, module, precision, batch, audit.card)
+            after = (
+                at for at, other in enumerate(kernels) if any(map((module / PROJECTION).holds, other.kernel.nodes))
+            )
+            kernels.insert(next(after, len(kernels)), kernel)
+            added.append(kernel)
+    return replace(audit, kernels=tuple(kernels)), totals_of(added)
+
+
+def _kernel(
+    one: Moved, work: int, model: TimeSformerConfig, module: Scope, precision: str, batch: int, card: Card | None
+) -> KernelFacts:
+    """One plugin's kernel, as if a plan listed it."""
+    name = operation_of(model.attn_mechanism).name
+    inner = model.num_heads * model.dim_head
+    rows = one.bound_bytes // (4 * inner * ELEMENT_BYTES[precision] * batch)
+    moved_bytes = one.stream_bytes + one.constant_bytes
+    least_s, limited_by = (None, "") if card is None else card.least_s(moved_bytes, work, precision)
+    return KernelFacts(
+        kernel=Kernel(
+            name=name,
+            kind="plugin, modelled",
+            inputs=(Tensor("qkv", (batch, rows, 3 * inner), precision),),
+            constants=(),
+            outputs=(Tensor("out", (batch, rows, inner), precision),),
+            nodes=((module / CORE).node(name),),
+            tactic="",
+        ),
+        kind="attention",
+        module=module / CORE,
+        moved_bytes=moved_bytes,
+        flops=work,
+        runs_in=precision,
+        least_s=least_s,
+        limited_by=limited_by,
+    )
+
+
 def attention_costs(
     audit: Audit, model: TimeSformerConfig, precision: str, batch: int, *, class_tail: bool = True
 ) -> tuple[AttentionCost, ...]:
@@ -66,26 +127,24 @@ def attention_costs(
     Args:
         audit: the plan at ``batch`` clips in one call.
         model: the architecture.
-        class_tail: of the last block the class token alone is computed (the rewrite of that name).
+        class_tail: as for ``possible_nodes``.
     """
     if precision not in ELEMENT_BYTES or problem_of_model(model):
         return ()
     found = []
-    for branch in BRANCHES[model.attn_type]:
-        blocks = model.depth - (class_tail and branch.holds_class)
-        one, work = _modelled(model, branch, precision, batch)
-        modules = tuple(branch.attention(block) for block in range(blocks))
+    for branch, modules in possible_nodes(model, ALONGS, class_tail=class_tail).items():
         if modules:
+            one, work = _modelled(model, branch, precision, batch)
             compiled = totals_of([one for one in audit.kernels if _works_for(one, modules)])
-            plugin = _plugin(one, work, blocks, audit.card, precision)
+            plugin = _plugin(one, work, len(modules), audit.card, precision)
             found.append(
                 AttentionCost(
                     along=branch.along,
                     module=branch.attention("*"),
-                    attentions=blocks,
+                    attentions=len(modules),
                     compiled=compiled,
                     plugin=plugin,
-                    bound_bytes=one.bound_bytes * blocks,
+                    bound_bytes=one.bound_bytes * len(modules),
                     plugin_is_better=plugin_is_better(compiled, plugin),
                 )
             )

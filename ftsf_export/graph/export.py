@@ -41,7 +41,7 @@ class GraphOptions:
     #: for it).
     attention_operator: bool = False
     rewrites: Rewrites = ALL  #: Names of the exact rewrites to apply.
-    #: Which linear attentions are one node of the domain ``ftsf``: along "time", "space" or both.
+    #: Which attentions are one node of the domain ``ftsf``: along "time", "space" or both.
     plugins: frozenset[str] = frozenset()
     #: The graph's input is pixels, which it normalises so; None: a clip that is normalised.
     normalisation: Normalisation | None = None

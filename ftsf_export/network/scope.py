@@ -107,10 +107,12 @@ ANY_BLOCK = BLOCKS / _ANY
 PATCH_EMBED = Scope("patch_embed")
 NORM = Scope("norm")
 HEAD = Scope("head")
-# Below a block: its MLP. Below an attention branch: the attention, and what of it lies between the products.
+# Below a block: its MLP. Below an attention branch: the attention; what of it lies between the products; the product
+# behind that.
 MLP = "mlp"
 ATTENTION = "attn"
 CORE = "core"
+PROJECTION = "to_out"
 
 
 @dataclass(frozen=True)

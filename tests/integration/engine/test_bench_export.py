@@ -23,9 +23,16 @@ def bench(*args: str | Path) -> str:
 
 
 def test_ours_and_plain_in_one_table(tmp_path: Path) -> None:
-    said = bench("--no-hugging-face", "--rounds", "1", "--json", tmp_path / "figures.json")
-    ours, plain = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
-    assert [ours["name"], plain["name"]] == ["regular, ours", "regular, plain"]
+    said = bench("--no-hugging-face", "--plugins", "--rounds", "1", "--json", tmp_path / "figures.json")
+    ours, plugins, plain = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    assert [one["name"] for one in (ours, plugins, plain)] == [
+        "regular, ours",
+        "regular, ours, plugins",
+        "regular, plain",
+    ]
+    assert plugins["plan"]["layer_types"]["plugin, modelled"] == 3
+    assert plugins["plan"]["kernels"] < ours["plan"]["kernels"]
+    assert plugins["plan"]["gemm_flops"] == ours["plan"]["gemm_flops"]
     assert ours["nodes"] < plain["nodes"]
     assert ours["plan"]["gemm_flops"] < plain["plan"]["gemm_flops"]
     assert ours["plan"]["moved_bytes"] < plain["plan"]["moved_bytes"]

@@ -85,7 +85,7 @@ def test_a_function_that_was_altered_is_named(say: Any, with_plugins: Path, tmp_
 
 def test_the_plan_shows_both(say: Any, with_plugins: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="a plan needs TensorRT for RTX")
-    said = say("plan", with_plugins, "--target", "jetson-orin")
+    said = say("plan", with_plugins)
     assert said.code == 0, said.err
     assert (
         "nodes along time and space; TensorRT for RTX takes no plugins: what was compiled is their function" in said.out
@@ -99,3 +99,28 @@ def test_the_plan_shows_both(say: Any, with_plugins: Path) -> None:
         ("time", 2, 2), ("space", 1, 1),
     ]  # fmt: skip
     assert all(cost["compiled"]["flops"] == cost["plugin"]["flops"] for cost in plan["attentions"])
+
+
+def test_a_target_that_takes_plugins_gets_the_graph_around_them_and_their_kernels(
+    say: Any, tmp_path: Path, with_plugins: Path
+) -> None:
+    """Compiled for a stand-in, at both ends of the range of batches; the class token's attention alone is compiled."""
+    pytest.importorskip("tensorrt_rtx", reason="a plan needs TensorRT for RTX")
+    regular = tmp_path / "regular"
+    made = say("export", *SMALL, "--attn", "regular", "--batch", "1:1:2", "--plugins", "-o", regular, "-q")
+    assert made.code == 0, made.err
+    said = say("plan", regular, "--target", "jetson-orin", "--json")
+    assert said.code == 0, said.err
+    assert "nodes along time and space: the graph around them was compiled; their kernels" in said.err
+    plan = said.json["plan"]
+    assert plan["plugins"]["attentions"] == []
+    assert plan["plugins"]["modelled"]["kernels"] == plan["layer_types"]["plugin, modelled"] == 3
+    assert plan["expected_attentions"] == ["blocks.1.spatial.attn"]
+    assert [one["batch"] for one in plan["attentions_at_batch"]] == [1, 2]
+    names = [one["name"] for one in plan["kernel_list"]]
+    after = plan["kernel_list"][names.index("FtsfRotaryAttention") + 1]
+    assert after["module"] == "blocks.0.temporal.attn.to_out"
+    assert {verdict["status"] for verdict in said.json["verdicts"]} == {"passed"}
+    fewer = say("plan", with_plugins, "--target", "jetson-orin", "--json").json["plan"]
+    assert fewer["plugins"]["modelled"]["kernels"] == 3
+    assert fewer["moved_bytes"] < say("plan", with_plugins, "--json").json["plan"]["moved_bytes"]

@@ -37,7 +37,7 @@ def plans(monkeypatch: pytest.MonkeyPatch, told: dict[int, Plan], attn: str = "r
     engine: Any = SimpleNamespace(
         plans_at_batch=told, request=SimpleNamespace(builder="rtx", target=None, options=None)
     )
-    return plan_bundle._other_plans(engine, facts, manifest, on_progress=lambda *_: None), asked
+    return plan_bundle._other_plans(engine, facts.at_batch, manifest, (), lambda *_: None), asked
 
 
 def test_what_an_engine_tells_is_not_compiled_again(monkeypatch: pytest.MonkeyPatch) -> None:
