@@ -61,7 +61,13 @@ class Bundle:
         failed = b""
         for _ in range(_ATTEMPTS):
             with opened_bundle(root) as folder:
-                manifest = read_manifest(folder)
+                try:
+                    manifest = read_manifest(folder)
+                except BundleError:
+                    # An export may have put another bundle in its place, and be removing this one.
+                    if folder.is_at(root):
+                        raise
+                    continue
                 try:
                     waiting = _checked(folder, manifest)
                 except BundleError:

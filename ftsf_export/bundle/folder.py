@@ -41,6 +41,14 @@ class Folder:
     descriptor: int  #: Of the directory, for as long as whoever opened it keeps it.
     path: Path  #: Where it was found, for messages; nothing is opened by it.
 
+    def is_at(self, path: Path) -> bool:
+        """Whether this directory still lies at ``path``."""
+        try:
+            there, here = os.stat(path), os.fstat(self.descriptor)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+
     @contextmanager
     def below(self, parts: Sequence[str], *, make: bool = False) -> Iterator[int]:
         """The descriptor of the folder ``parts`` below this one, made where it is missing if ``make``.

@@ -109,7 +109,7 @@ def measurements(monkeypatch: pytest.MonkeyPatch) -> list[Measurement]:
     """Measurements are kept instead of run; each gives one timing."""
     kept: list[Measurement] = []
 
-    def measure(measurement: Measurement, _feed: Any) -> tuple[Timing, ...]:
+    def measure(measurement: Measurement, _feed: Any, _quota: Any) -> tuple[Timing, ...]:
         kept.append(measurement)
         samples = Samples(warmup_iterations=1, latency_ms=(10.0,) * 100, device_ms=None, elapsed_s=1.0)
         return (timing_from_samples(measurement.subject, samples),)
@@ -202,7 +202,7 @@ def test_engines_that_fit_the_gpu_are_measured_there(bundle: Bundle, measurement
 def test_the_feed_is_the_golden_clips_over_again(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     fed: list[Any] = []
 
-    def measure(_measurement: Measurement, feed: dict[str, np.ndarray]) -> tuple[Timing, ...]:
+    def measure(_measurement: Measurement, feed: dict[str, np.ndarray], _quota: Any) -> tuple[Timing, ...]:
         fed.append(feed["clip"])
         return ()
 

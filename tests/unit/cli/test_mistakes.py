@@ -29,7 +29,7 @@ TYPED = (
     ("ftsf export --dim 500", 2, "got 500", "take 448 or 512, or give heads as well"),
     ("ftsf export --heads 4", 2, "heads: ", "got 4 * 64", "take 8 heads"),
     ("ftsf export --depth -1", 2, "depth: expected a whole number of at least 1, got -1"),
-    ("ftsf export --num-classes 0", 2, "num_classes: expected a whole number of at least 1, got 0"),
+    ("ftsf export --num-classes -1", 2, "num_classes: expected a whole number of at least 0, got -1"),
     ("ftsf export --precision fp15", 2, "precision: expected one of fp32, fp16, bf16", "got 'fp15'"),
     ("ftsf export --precision int8", 2, "this version makes fp32, fp16, bf16, not int8"),
     ("ftsf export --precision bf16 --target t4 --builder none", 2, "7.5 has no bf16", "possible: fp32, fp16"),
