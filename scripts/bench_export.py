@@ -256,8 +256,12 @@ def _onnxruntime(path: Path) -> Callable[[np.ndarray], Any]:
 
 def _openvino(path: Path) -> Callable[[np.ndarray], Any]:
     import openvino
+    from onnx import inliner, load
 
-    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    # It knows no functions of a model, such as those of nodes for plugins.
+    plain = inliner.inline_local_functions(load(path)).SerializeToString()
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(plain), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda clip: compiled({CLIP: clip})
 
 
