@@ -23,6 +23,7 @@ from ftsf_plugins.kernels import compiled_kernel
 from ftsf_plugins.prebuild import EPS, FEATURES, FRAMES, HEADS, TOKENS, WIDTH
 from ftsf_plugins.register import OPERATIONS
 from ftsf_plugins.rotary import Rotation
+from ftsf_plugins.rotary_attention.reference import rotary_attention
 from ftsf_plugins.stream import Stream
 
 BATCH = 4
@@ -57,6 +58,9 @@ def main(name: str, along: str) -> None:
     if name == "FtsfAdditiveAttention":
         weights = [torch.tensor(rng.normal(size=(HEADS, WIDTH)), dtype=torch.float32) for _ in "qk"]
         wanted = additive_attention(qkv.double().numpy(), weights[0].numpy(), weights[1].numpy(), stream, rotary)
+    elif name == "FtsfRotaryAttention":
+        weights = []
+        wanted = rotary_attention(qkv.double().numpy(), stream, rotary)
     else:
         weights = [torch.tensor(rng.normal(size=(FEATURES, WIDTH))).half()]
         attributes |= {"features": FEATURES, "eps": EPS, "feature": "softmax"}

@@ -21,6 +21,9 @@ from ftsf_plugins.favor_attention.reference import favor_attention
 from ftsf_plugins.launch import rotation_constants
 from ftsf_plugins.prebuild import EPS, FEATURES, FRAMES, HEADS, TOKENS, WIDTH
 from ftsf_plugins.rotary import Rotation
+from ftsf_plugins.rotary_attention.kernel import rotary_attention_kernel
+from ftsf_plugins.rotary_attention.launch import rotary_launch
+from ftsf_plugins.rotary_attention.reference import rotary_attention
 from ftsf_plugins.run import run
 from ftsf_plugins.stream import Stream
 
@@ -42,6 +45,10 @@ def main(operation: str, along: str, element: str) -> None:
         weights = [torch.tensor(rng.normal(size=(HEADS, WIDTH)), dtype=torch.float32) for _ in "qk"]
         launch, kernel = additive_launch(stream, rotation_constants(2), element), additive_attention_kernel  # type: ignore[arg-type]
         wanted = additive_attention(double, weights[0].numpy(), weights[1].numpy(), stream, rotary)
+    elif operation == "rotary":
+        weights = []
+        launch, kernel = rotary_launch(stream, rotation_constants(2), element), rotary_attention_kernel  # type: ignore[arg-type]
+        wanted = rotary_attention(double, stream, rotary)
     else:
         weights = [torch.tensor(rng.normal(size=(FEATURES, WIDTH))).to(dtype)]
         launch = favor_launch(stream, FEATURES, rotation_constants(2), element, eps=EPS)  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ MakeBundle = Callable[..., tuple[Bundle, EngineEntry]]
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-@pytest.mark.parametrize("attn", ["fastformer", "performer"])
+@pytest.mark.parametrize("attn", ["fastformer", "performer", "regular"])
 def test_an_engine_with_plugins_passes_its_parity_gate(gpu_bundle: MakeBundle, attn: str, precision: str) -> None:
     """Of one clip and of four: the range of the small bundle."""
     bundle, engine = gpu_bundle(attn=attn, precision=precision, plugins="all", builder="tensorrt")
@@ -34,7 +34,7 @@ def test_an_engine_with_plugins_passes_its_parity_gate(gpu_bundle: MakeBundle, a
     assert [verdict.status for verdict in judged] == [Status.PASSED]
 
 
-@pytest.mark.parametrize("attn", ["fastformer", "performer"])
+@pytest.mark.parametrize("attn", ["fastformer", "performer", "regular"])
 def test_the_same_engine_with_and_without_plugins_in_milliseconds(gpu_bundle: MakeBundle, attn: str) -> None:
     """Printed (pytest -s), not judged: the small model says little, ``ftsf bench`` on a full-size bundle more."""
     medians = {}
@@ -47,7 +47,7 @@ def test_the_same_engine_with_and_without_plugins_in_milliseconds(gpu_bundle: Ma
 
 
 @pytest.mark.parametrize("along", ["time", "space"])
-@pytest.mark.parametrize("operation", ["FtsfAdditiveAttention", "FtsfFavorAttention"])
+@pytest.mark.parametrize("operation", ["FtsfAdditiveAttention", "FtsfFavorAttention", "FtsfRotaryAttention"])
 def test_enqueue_of_the_plugin_for_tensorrt_10_3(operation: str, along: str) -> None:
     """Kernel, driver calls and arguments as in an engine, without TensorRT."""
     driver = Path(__file__).with_name("enqueue_driver.py")

@@ -20,7 +20,7 @@ LIMITS = {"fp16": 2e-3, "bf16": 1e-2}
 
 @pytest.mark.parametrize("element", ["fp16", "bf16"])
 @pytest.mark.parametrize("along", ["time", "space"])
-@pytest.mark.parametrize("operation", ["additive", "favor"])
+@pytest.mark.parametrize("operation", ["additive", "favor", "rotary"])
 def test_the_kernel_on_the_gpu(operation: str, along: str, element: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     ended = subprocess.run(

@@ -11,7 +11,6 @@ import ctypes
 import json
 import sys
 from ctypes import c_char_p, c_int32, c_void_p
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,8 +23,7 @@ from attention import Attention
 from gpu import Gpu, Interpreter
 
 from ftsf_plugins import deploy
-from ftsf_plugins.kernels import prebuilt_kernel
-from ftsf_plugins.register import OPERATIONS
+from ftsf_plugins.register import register
 
 # IPluginV3QuickBuild: after the output types.
 OUTPUT_SHAPES = 5
@@ -122,18 +120,20 @@ def main(name: str, along: str, folder: str) -> None:
     library = ctypes.CDLL(f"libnvinfer.so.{trt.__version__.partition('.')[0]}")
     registry = half.Registry(library, tuple(int(part) for part in trt.__version__.split(".")[:2]))
     target = deploy.target_here()
-    deploy.register(OPERATIONS[name], kernels=partial(prebuilt_kernel, Path(folder)))
+    assert register(trt, [name], Path(folder)) == "aot"
     attention = Attention(name, along)
     inputs = attention.inputs(2)
     types = {np.dtype(np.float16): trt.DataType.HALF, np.dtype(np.float32): trt.DataType.FLOAT}
     plugin, python = created(registry.creators[-1], name, attention.attributes)
     answers = answered(plugin, python, [one.shape for one in inputs], [types[one.dtype] for one in inputs])
+    triton = "triton" in sys.modules
     gpu.make_context()
     addresses = [gpu.put(one) for one in inputs]
     out = gpu.put(np.full(attention.out_shape(2), np.nan, np.float16))
     statuses = started(gpu, answers, addresses, out)
     said = {
         "target": target,
+        "triton": triton,
         "shape": answers["shape"],
         "types": [str(one) for one in answers["types"]],
         "words": {name: value for name, value in python.attrs.items() if isinstance(value, str)},

@@ -9,6 +9,7 @@ import numpy as np
 from ftsf_plugins.additive_attention.reference import additive_attention
 from ftsf_plugins.favor_attention.reference import favor_attention
 from ftsf_plugins.rotary import Rotation
+from ftsf_plugins.rotary_attention.reference import rotary_attention
 from ftsf_plugins.stream import Stream
 
 Array = np.ndarray[Any, Any]
@@ -36,6 +37,8 @@ class Attention:
         ]
         if name == "FtsfFavorAttention":
             self._weights: list[Array] = [rng.normal(size=(FEATURES, WIDTH)).astype(np.float16)]
+        elif name == "FtsfRotaryAttention":
+            self._weights = []
         else:
             self._weights = [rng.normal(size=(HEADS, WIDTH)).astype(np.float32) for _ in "qk"]
 
@@ -53,6 +56,8 @@ class Attention:
         if self.name == "FtsfFavorAttention":
             omega = self._weights[0].astype(np.float64)
             expected = favor_attention(double, omega, self.stream, rotary, eps=EPS)
+        elif self.name == "FtsfRotaryAttention":
+            expected = rotary_attention(double, self.stream, rotary)
         else:
             expected = additive_attention(double, self._weights[0], self._weights[1], self.stream, rotary)
         (got,), (wanted,) = self.stream.parts(out, 1), self.stream.parts(expected, 1)

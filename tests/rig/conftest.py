@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.rig.rig import NotReached, Rig, locked
+from ftsf_export import ExportConfig, export
+from tests.rig.attention import FRAMES, TOKENS, WIDTH
+from tests.rig.rig import ROOT, NotReached, Rig, locked
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +32,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Rig:
 
 @pytest.fixture(scope="session")
 def kernels(shared_folder: Path) -> Path:
-    """Both operations in half precision for an Orin, as scripts/build-plugins makes them."""
+    """All operations in half precision for an Orin, as scripts/build-plugins makes them."""
     folder = shared_folder / "kernels"
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     with locked(shared_folder / "lock"):
@@ -39,6 +41,22 @@ def kernels(shared_folder: Path) -> Path:
             subprocess.run(
                 [sys.executable, "-m", "ftsf_plugins.prebuild", *arguments],
                 check=True, capture_output=True, text=True, timeout=500, env=environment,
+            )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle_kernels(shared_folder: Path) -> Path:
+    """Those that a bundle starts: softmax attention of the sizes in ``attention.py``."""
+    folder, bundle = shared_folder / "bundle-kernels", shared_folder / "bundle"
+    with locked(shared_folder / "lock"):
+        if not (folder / "manifest.json").exists():
+            sizes = {"frames": FRAMES, "size": (80, 16 * (TOKENS - 1) // 5), "dim": WIDTH, "depth": 2, "num_classes": 5}
+            export(ExportConfig(attn="regular", plugins="all", builder="none", **sizes), output=bundle)
+            script = ROOT / "scripts" / "build-plugins"
+            subprocess.run(
+                [script, "--bundle", bundle, "--target", "sm_87", "-o", folder],
+                check=True, capture_output=True, text=True, timeout=500,
             )  # fmt: skip
     return folder
 

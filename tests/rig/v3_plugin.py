@@ -10,7 +10,6 @@ import ctypes
 import json
 import sys
 from ctypes import POINTER, c_bool, c_char_p, c_int32, c_void_p
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,12 @@ import tensorrt_half as half
 from attention import Attention
 from gpu import Gpu, Interpreter
 
-from ftsf_plugins import plugin_v3
-from ftsf_plugins.kernels import prebuilt_kernel
-from ftsf_plugins.register import OPERATIONS
+from ftsf_plugins.register import register
 
 INPUT_TYPES = {
     "FtsfAdditiveAttention": [half.HALF, *[half.FLOAT] * 4],
     "FtsfFavorAttention": [half.HALF, half.HALF, half.FLOAT, half.FLOAT],
+    "FtsfRotaryAttention": [half.HALF, half.FLOAT, half.FLOAT],
 }
 
 
@@ -117,9 +115,8 @@ def main(name: str, along: str, folder: str) -> None:
     interpreter = Interpreter(gpu, {one["sha256"]: one for one in manifest["kernels"]})
     library = ctypes.CDLL(f"libnvinfer.so.{trt.__version__.partition('.')[0]}")
     registry = half.Registry(library, tuple(int(part) for part in trt.__version__.split(".")[:2]))
-    kept = plugin_v3.register(trt, [OPERATIONS[name]], kernels=partial(prebuilt_kernel, Path(folder)))
+    assert register(trt, [name], Path(folder)) == "v3"
     (creator,) = registry.creators
-    assert len(kept) == 1
     attention, types = Attention(name, along), INPUT_TYPES[name]
     builder = Builder(creator, attention.attributes)
     shapes = [array.shape for array in attention.inputs(1)]
@@ -128,6 +125,7 @@ def main(name: str, along: str, folder: str) -> None:
         "supported": builder.supports([*shapes, out], [*types, types[0]]),
         "output_shape": builder.output_shape(shapes),
         "configured": builder.configure([*shapes, out], [*types, types[0]]),
+        "triton": "triton" in sys.modules,
     }
     if said["configured"] != 0:
         sys.exit("the plugin cannot be configured")
