@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ftsf_export.checkpoint import facebook, huggingface, own
+from ftsf_export.checkpoint import facebook, huggingface, mmaction, own
 from ftsf_export.checkpoint.found import Found
 from ftsf_export.checkpoint.shards import SUFFIX, open_shards
 from ftsf_export.checkpoint.strangers import refuse_other_models
@@ -15,7 +15,8 @@ from ftsf_export.errors import UsageError
 
 KNOWN = (
     "a Hugging Face directory (config.json of model_type timesformer, model.safetensors or pytorch_model.bin), a file "
-    "of facebookresearch/TimeSformer (.pyth), or a safetensors file of FastTimeSformer"
+    "of facebookresearch/TimeSformer (.pyth) or of mmaction2's TimeSformer (.pth), or a safetensors file of "
+    "FastTimeSformer"
 )
 
 
@@ -36,6 +37,8 @@ def open_found(path: Path, config: ExportConfig) -> Found:
                 f"checkpoint: {path}: tensors of a Hugging Face model, and no {huggingface.CONFIG_NAME} beside them"
             )
         return huggingface.open_directory(path.parent, weights=path)
+    if mmaction.is_mmaction(tensors):
+        return mmaction.open_file(tensors, config)
     if facebook.is_facebook(tensors):
         return facebook.open_file(tensors, config)
     if own.is_bare(tensors):

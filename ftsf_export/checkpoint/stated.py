@@ -27,6 +27,8 @@ class Stated:
     """The settings of a file; empty where it has none."""
 
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  #: Path of the keys, in capitals -> texts.
+    #: The text of a configuration that is a Python program (``meta`` of OpenMMLab); see ``mm_config``.
+    program: str = ""
 
     @classmethod
     def beside(cls, content: Mapping[Any, Any]) -> Stated:
@@ -36,7 +38,9 @@ class Stated:
             value = content.get(key)
             pairs = _of_yaml(value) if isinstance(value, str) else _of_mapping(value)
             found.update((path, texts) for path, texts in pairs if path not in found)
-        return cls(found)
+        meta = content.get("meta")
+        texts = [meta.get(key) for key in ("cfg", "config")] if isinstance(meta, Mapping) else []
+        return cls(found, next((text for text in texts if isinstance(text, str)), ""))
 
     def text(self, path: str) -> str:
         """The one text at ``path``; "" where there is none, or several."""

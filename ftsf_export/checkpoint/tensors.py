@@ -57,6 +57,11 @@ class TensorFile:
     beside: Mapping[str, str] = field(default_factory=dict)
     stated: Stated = field(default_factory=Stated)  #: The settings of the training that a pickle holds.
 
+    @property
+    def set_aside(self) -> tuple[str, ...]:
+        """What else the pickle holds, in words; a text of several lines is left to whoever reads it."""
+        return tuple(f"{key} ({what})" for key, what in self.beside.items() if "\n" not in what)
+
     def has(self, start: str) -> bool:
         """Whether the name of a tensor begins so."""
         return any(name.startswith(start) for name in self.shapes)

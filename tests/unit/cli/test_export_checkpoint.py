@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,9 @@ def test_a_disagreement_with_hugging_face_fails_its_gate(
     from ftsf_export.checkpoint import names
 
     one, other = "temporal.norm", "whole.norm"
-    exchanged = {**names._IN_BLOCK, one: names._IN_BLOCK[other], other: names._IN_BLOCK[one]}
-    monkeypatch.setattr(names, "_IN_BLOCK", exchanged)
+    table = names._HUGGING_FACE.in_block
+    exchanged = replace(names._HUGGING_FACE, in_block={**table, one: table[other], other: table[one]})
+    monkeypatch.setattr(names, "_HUGGING_FACE", exchanged)
     said = say("export", "--checkpoint", pretrained, "--builder", "none", "-o", tmp_path / "out", "--json")
     assert said.code == 1
     assert said.json["error"].startswith("parity.huggingface failed for model.onnx: logits: rel_l2 ")
