@@ -38,7 +38,7 @@ def say_architecture(
     terminal.say(
         f"model      {model.attn_mechanism} {model.attn_type}, {model.frames} frames of "
         f"{Size(model.height, model.width)} px, patch {model.patch_size}, dim {model.dim}, depth {model.depth}, "
-        f"{model.num_heads} heads, {model.num_classes} classes"
+        f"{model.num_heads} heads, {f'{model.num_classes} classes' if model.num_classes else 'no head'}"
     )
     say_weights(terminal, weights, model)
     if labels:

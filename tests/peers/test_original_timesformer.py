@@ -30,6 +30,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "K600": {"frames": 8, "grid": (4, 4), "classes": 600},
     "SSv2": {"frames": 8, "grid": (4, 4), "classes": 174, "hidden": 449},
     "96 frames": {"frames": 96, "grid": (2, 2)},
+    "wide": {"frames": 4, "grid": (2, 5)},
 }
 # The others differ in their number of classes alone.
 EXPORTED = ("joint", "space", "SSv2", "96 frames")
@@ -47,22 +48,35 @@ def written(path: Path, **fields: Any) -> tuple[Path, dict[str, torch.Tensor]]:
 def test_eager_in_float64_and_the_graph_in_float32(tmp_path: Path, variant: str) -> None:
     fields = {**SMALL, **VARIANTS[variant]}
     path, state = written(tmp_path / "a.pyth", **fields)
-    ours, checkpoint = load_checkpoint(path, ExportConfig(checkpoint=path))
+    height, width = (8 * side for side in fields["grid"])
+    config = ExportConfig(checkpoint=path, size=(height, width), precision="fp32", builder="none")
+    ours, checkpoint = load_checkpoint(path, config)
     assert not checkpoint.weights.assumed
-    side = 8 * fields["grid"][0]
-    clip = noise(fields["frames"], side, side, clips=2)
+    clip = noise(fields["frames"], height, width, clips=2)
     expected = original_logits(state, clip, heads=4, eps=1e-6)
     assert relative(expected[0], expected[1]) > 1e-2, "the clips are told apart"
     with torch.no_grad():
         assert relative(ours.double()(clip), expected) <= 1e-10
     if variant not in EXPORTED:
         return
-    bundle = export(ExportConfig(checkpoint=path, precision="fp32", builder="none"), output=tmp_path / "out")
+    bundle = export(config, output=tmp_path / "out")
     assert all(verdict.status is Status.PASSED for verdict in bundle.verdicts)
     assert relative(*graph_and_original(bundle, state)) <= 1e-6
 
 
-def graph_and_original(bundle: Bundle, state: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+@pytest.mark.long
+def test_the_graph_at_the_size_of_timesformer_base(tmp_path: Path) -> None:
+    state = original_state(dim=768, depth=12, frames=8, grid=(14, 14), patch=16, classes=400)
+    torch.save({"model_state": {f"model.{name}": tensor for name, tensor in state.items()}}, tmp_path / "a.pyth")
+    config = ExportConfig(checkpoint=tmp_path / "a.pyth", precision="fp32", builder="none")
+    bundle = export(config, output=tmp_path / "out")
+    assert bundle.manifest.assumed == ()
+    assert relative(*graph_and_original(bundle, state, heads=12)) <= 1e-6
+
+
+def graph_and_original(
+    bundle: Bundle, state: dict[str, torch.Tensor], *, heads: int = 4
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits of ``model.onnx``, and of the equations in float64."""
     from ftsf_export.parity.compare import outputs_of
     from ftsf_export.pipeline.graph_runner import graph_runner
@@ -71,7 +85,9 @@ def graph_and_original(bundle: Bundle, state: dict[str, torch.Tensor]) -> tuple[
     clip = bundle.golden().clip
     with graph_runner(bundle.onnx_path, FP32, ()) as runner:
         got = outputs_of(runner, clip)["logits"]
-    return torch.from_numpy(got).double(), original_logits(state, torch.from_numpy(clip).double(), heads=4, eps=1e-6)
+    return torch.from_numpy(got).double(), original_logits(
+        state, torch.from_numpy(clip).double(), heads=heads, eps=1e-6
+    )
 
 
 @pytest.mark.parametrize(("heads", "eps"), [(2, 1e-6), (4, 1e-3)])
