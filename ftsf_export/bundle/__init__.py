@@ -20,6 +20,7 @@ from ftsf_export.bundle.specs import GivenWeights as GivenWeights
 from ftsf_export.bundle.specs import GraphRecord as GraphRecord
 from ftsf_export.bundle.specs import Island as Island
 from ftsf_export.bundle.specs import Normalisation as Normalisation
+from ftsf_export.bundle.specs import PlainHalf as PlainHalf
 from ftsf_export.bundle.specs import PluginNodes as PluginNodes
 from ftsf_export.bundle.specs import Preprocessing as Preprocessing
 from ftsf_export.bundle.specs import RandomWeights as RandomWeights

@@ -26,7 +26,13 @@ TAP_PREFIX = "tap/"
 WEIGHT_ARRAYS = ("weight_names", "weight_sha256")
 CONTRAST_PREFIX = "contrast/"
 # Field of the contrast -> NumPy's kind of its array, and the number of dimensions.
-_CONTRAST_KINDS = {"spread": ("f", 1), "clips": ("i", 0), "best_classes": ("i", 0), "untrained": ("U", 0)}
+_CONTRAST_KINDS = {
+    "spread": ("f", 1),
+    "clips": ("i", 0),
+    "best_classes": ("i", 0),
+    "untrained": ("U", 0),
+    "noise": ("f", 0),
+}
 # What zipfile and NumPy raise for a file that is cut short, altered, encrypted, packed otherwise or of absurd size.
 _UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, MemoryError, zlib.error, zipfile.BadZipFile)
 
@@ -43,6 +49,7 @@ class Contrast:
     best_classes: int  #: How many different classes are the best one of a clip; of features their largest value.
     #: Why the class scores mean nothing yet ("the weights are as they were drawn"); "" where they may mean something.
     untrained: str = ""
+    noise: float = 0.0  #: Of the spread: the error of the logits of one clip in FP32 against float64.
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,8 @@ class Golden:
     #: smaller than half precision rounds.
     weights: Mapping[str, str] = field(default_factory=dict)
     contrast: Contrast | None = None  #: None in reference values that nobody made so.
+    #: Output -> relative L2 error of the eager model in FP32 against itself in float64, on one clip.
+    noise: Mapping[str, float] = field(default_factory=dict)
     features: Floats | None = None  #: (n, D) float32, the class token after the last norm; None where it is no output.
 
     @property
@@ -104,6 +113,7 @@ def write_golden(
     weights: Mapping[str, str] | None = None,
     contrast: Contrast | None = None,
     features: npt.NDArray[Any] | None = None,
+    noise: Mapping[str, float] | None = None,
 ) -> Golden:
     """Writes the file, the same bytes for the same values; gives what was written.
 
@@ -119,6 +129,7 @@ def write_golden(
         weights=dict(weights or {}),
         contrast=contrast,
         features=None if features is None else np.asarray(features),
+        noise=dict(noise or {}),
     )
     arrays: dict[str, Any] = {CLIP: golden.clip, **golden.outputs}
     arrays["sources"] = np.asarray(golden.sources, dtype=np.str_)
@@ -130,6 +141,9 @@ def write_golden(
         arrays.update({key: np.asarray(text, dtype=np.str_) for key, text in zip(WEIGHT_ARRAYS, texts, strict=True)})
     if contrast is not None:
         arrays.update({CONTRAST_PREFIX + name: np.asarray(value) for name, value in vars(contrast).items()})
+    if golden.noise:
+        arrays["noise_names"] = np.asarray(list(golden.noise), dtype=np.str_)
+        arrays["noise"] = np.asarray(list(golden.noise.values()), dtype=np.float64)
     # An entry that NumPy writes has no time of its own: the same values give the same bytes.
     np.savez(path, **arrays)
     return golden
@@ -156,6 +170,7 @@ def read_golden(source: str | Path | IO[bytes], name: str = GOLDEN_NAME) -> Gold
             labels=_texts("labels", arrays.pop("labels")) if "labels" in arrays else None,
             weights=_weights(arrays),
             contrast=_contrast(arrays),
+            noise=_noise(arrays),
             taps={_tap_name(key): values for key, values in arrays.items()},
         )
     except ValueError as error:
@@ -197,6 +212,16 @@ def _contrast(arrays: dict[str, npt.NDArray[Any]]) -> Contrast | None:
     return Contrast(**fields)
 
 
+def _noise(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, float]:
+    """Takes the two arrays of the reference's own error out of ``arrays``."""
+    names, values = arrays.pop("noise_names", None), arrays.pop("noise", None)
+    if names is None and values is None:
+        return {}
+    if names is None or values is None or values.dtype.kind != "f" or values.shape != names.shape:
+        raise ValueError("noise: expected one number for each of noise_names")
+    return dict(zip(_texts("noise_names", names), values.tolist(), strict=True))
+
+
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[Any]:
     with archive.open(info) as stream:
         return np.lib.format.read_array(stream, allow_pickle=False)
@@ -235,6 +260,9 @@ def _golden_problem(golden: Golden) -> str:
             return f"{name}: not finite at {list(worst)}: a reference with NaN or infinity proves nothing"
     if golden.contrast is not None and (problem := _contrast_problem(golden.contrast, golden.answer[1].shape[1])):
         return CONTRAST_PREFIX + problem
+    for name, noise in golden.noise.items():
+        if not np.isfinite(noise) or noise < 0:
+            return f"noise of {name!r}: expected a number of at least 0, got {noise}"
     for name, digest in golden.weights.items():
         if not name or not SHA256.holds(digest):
             return f"weight {name!r}: expected a name and 64 hexadecimal digits, got {digest!r}"
@@ -251,4 +279,6 @@ def _contrast_problem(contrast: Contrast, classes: int) -> str:
         return f"clips: expected at least 2, got {contrast.clips}"
     if not 1 <= contrast.best_classes <= min(classes, contrast.clips):
         return f"best_classes: expected 1 to {min(classes, contrast.clips)}, got {contrast.best_classes}"
+    if not np.isfinite(contrast.noise) or contrast.noise < 0:
+        return f"noise: expected a number of at least 0, got {contrast.noise}"
     return ""

@@ -29,6 +29,8 @@ def say_model(terminal: Terminal, manifest: Manifest) -> None:
         nodes = sum(island.nodes for island in islands)
         places = islands[0].scope + (f" and {len(islands) - 1} more" if len(islands) > 1 else "")
         terminal.say(f"in FP32    {nodes} nodes, {places}: {reason}")
+    if (half := graph.plain_half) is not None:
+        terminal.say(f"plain half {half.said}: eager PyTorch wholly in {half.precision}")
 
 
 def say_architecture(

@@ -59,7 +59,7 @@ def judge_every_slot(
     """
     calls = calls_of(len(golden.clip), batch)
     rows = np.array([clip for call in calls for clip in call.clips])
-    compared = None
+    limits, compared = limits.beside(golden.noise), None
     try:
         outputs = outputs_of_calls(runner, [golden.clip[list(call.clips)] for call in calls])
         pairs = paired({name: values[rows] for name, values in golden.outputs.items()}, outputs)
@@ -83,7 +83,7 @@ def _each_batch(output: str, pair: Pair, calls: Sequence[Call], limits: Limits) 
             output=f"{output} at batch {size}",
             metric="rel_l2",
             value=_rel_l2(output, pair.reference[sizes == size], pair.candidate[sizes == size]),
-            limit=limits.rel_l2,
+            limit=limits.rel_l2_of(output),
         )
         for size in dict.fromkeys(sizes.tolist())
     ]

@@ -37,7 +37,7 @@ def judge_golden(
     Outputs that are missing, too many or of another shape make a failed verdict, and so do reference values that cannot
     tell one clip from another; what the runner raises passes through.
     """
-    answer = None
+    limits, answer = limits.beside(golden.noise), None
     try:
         pairs = golden_pairs(golden, outputs_of(runner, golden.clip, batch=batch), taps)
         verdict = judge(pairs, gate=gate, subject=subject, limits=limits, taps=taps, outputs=tuple(golden.outputs))

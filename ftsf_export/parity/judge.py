@@ -9,7 +9,7 @@ agreement are reported beside them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from ftsf_export.errors import GateFailed
 from ftsf_export.network.gates import Gate
@@ -26,10 +26,12 @@ from ftsf_export.parity.distances import (
     nonfinite,
     top_k_overlap,
 )
-from ftsf_export.precision import Precision
+from ftsf_export.precision import FP16, FP32, Precision
 from ftsf_export.verdict import SHARE, Bound, Measure, Status, Subject, Verdict
 
 TOP1 = "top1_agreement"
+# Of the reference's own error on one clip: clips differ in it by ten, where attention is sharp.
+GRANTED = 8
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,25 @@ class Limits:
     tie: float
     #: Limit of the largest absolute error of the outputs, in their own unit; None: not judged.
     max_abs: float | None = None
+    #: Output -> relative L2 error of the reference itself, in FP32 against float64, which a graph in FP32 is granted
+    #: too; empty for the other precisions, and at the user's own limit.
+    noise: Mapping[str, float] = field(default_factory=dict)
+    granted: bool = False  #: Whether the reference's own error is granted to a graph.
     #: The user's own limits as they were written ("rtol 1e-09, atol 0.1"); "" for those of the precision.
     own: str = ""
+
+    def beside(self, noise: Mapping[str, float]) -> Limits:
+        """The same, with the reference's own error where it is granted."""
+        return replace(self, noise=noise) if self.granted else self
+
+    def rel_l2_of(self, output: str) -> float:
+        """Limit of the relative L2 error of ``output``: a graph is not blamed for what FP32 does to its model.
+
+        Both sides round in another order, so that each is as far from float64 as the other, and the distance between
+        them goes up to ``GRANTED`` times that of one clip. Never more than FP16 is allowed.
+        """
+        granted = min(GRANTED * self.noise.get(output, 0.0), FP16.judged.rel_l2)
+        return max(self.rel_l2, granted)
 
     @property
     def spread_error(self) -> float:
@@ -60,7 +79,7 @@ class Limits:
         Four times the L2 limit: among hundreds of classes rounding errors within the L2 limit reach 3 to 3.5 times
         their deviation. It catches two exchanged classes of near score, which an L2 norm over all classes hides.
         """
-        return 4 * self.rel_l2
+        return 4 * self.rel_l2_of(LOGITS)
 
     @classmethod
     def for_precision(cls, precision: Precision, *, atol: float | None = None, rtol: float | None = None) -> Limits:
@@ -70,7 +89,7 @@ class Limits:
         """
         rel_l2 = precision.judged.rel_l2 if rtol is None else rtol
         own = ", ".join(f"{name} {value:g}" for name, value in (("rtol", rtol), ("atol", atol)) if value is not None)
-        return cls(rel_l2=rel_l2, tie=precision.tie, max_abs=atol, own=own)
+        return cls(rel_l2=rel_l2, tie=precision.tie, max_abs=atol, own=own, granted=precision is FP32 and rtol is None)
 
 
 def judge(
@@ -105,6 +124,8 @@ def judge(
             measures.extend(logits)
         else:
             measures.extend(_tap_measures(name, found, limits, most=limits.max_abs if name in outputs else None))
+        if name in limits.noise:
+            measures.append(Measure(output=name, metric="reference_noise", value=limits.noise[name]))
     status, reason = _conclusion(measures, taps, tied)
     return gate.verdict(subject, status, reason, measures)
 
@@ -126,7 +147,7 @@ def _logits_measures(pair: Pair, found: Distance, limits: Limits) -> tuple[list[
         raise GateFailed(f"{LOGITS}: expected shape (clips, classes), got {pair.reference.shape}")
     flipped = flips(pair.reference, pair.candidate)
     measures = [
-        _measure(LOGITS, "rel_l2", found.rel_l2, limits.rel_l2),
+        _measure(LOGITS, "rel_l2", found.rel_l2, limits.rel_l2_of(LOGITS)),
         _measure(LOGITS, "spread_error", found.spread_error, limits.spread_error),
         _measure(LOGITS, "max_abs", found.max_abs, limits.max_abs),
         _measure(LOGITS, "cosine", found.cosine),
@@ -140,15 +161,16 @@ def _is_tie(flip: Flip, pair: Pair, limits: Limits) -> bool:
     """Whether the type cannot tell the two classes apart.
 
     The measured error would not do as the bound: two classes change places only where they are closer than twice that
-    error, so it would excuse every flip. The bound is therefore a property of the type alone.
+    error, so it would excuse every flip. The bound is therefore a property of the type, and of the reference alone.
     """
-    return flip.gap <= limits.tie * float(abs(pair.reference[flip.clip].astype("float64")).max())
+    tie = max(limits.tie, 2 * limits.noise.get(LOGITS, 0.0))
+    return flip.gap <= tie * float(abs(pair.reference[flip.clip].astype("float64")).max())
 
 
 def _tap_measures(name: str, found: Distance, limits: Limits, *, most: float | None) -> list[Measure]:
     """``most``: the limit of the largest absolute error; None for one that is not judged."""
     return [
-        _measure(name, "rel_l2", found.rel_l2, limits.rel_l2),
+        _measure(name, "rel_l2", found.rel_l2, limits.rel_l2_of(name)),
         _measure(name, "max_abs", found.max_abs, most),
         _measure(name, "cosine", found.cosine),
     ]

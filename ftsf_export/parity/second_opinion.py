@@ -11,19 +11,23 @@ from ftsf_export.network.gates import Gate
 from ftsf_export.parity.compare import paired
 from ftsf_export.parity.distances import Array
 from ftsf_export.parity.judge import Limits, judge
-from ftsf_export.precision import FP32
 from ftsf_export.verdict import Subject, Verdict
 
 
 def judge_second_opinion(
-    gate: Gate, theirs: Mapping[str, Array] | None, ours: Mapping[str, Array], subject: Subject, *, reason: str
+    gate: Gate,
+    theirs: Mapping[str, Array] | None,
+    ours: Mapping[str, Array],
+    subject: Subject,
+    limits: Limits,
+    *,
+    reason: str,
 ) -> Verdict:
-    """Both computed in FP32. ``subject`` is the graph that is held against this reference.
+    """Both computed in FP32, to whose ``limits`` they are held. ``subject`` is the graph that goes by this reference.
 
     Name of an output -> (n, ...) each. ``theirs`` is None where their model could not be asked: then the gate was not
     run, for ``reason``.
     """
     if theirs is None:
         return gate.not_run(subject, reason)
-    limits = Limits.for_precision(FP32)
     return judge(paired(theirs, ours), gate=gate, subject=subject, limits=limits, outputs=tuple(theirs))

@@ -76,7 +76,7 @@ def make_graph(
     """
     graph, eager, architecture = _traced(resolved, model, clips, held_out, stages)
     with stages("count the arithmetic"):
-        record = _record(resolved, architecture, plugins, graph)
+        record = replace(_record(resolved, architecture, plugins, graph), plain_half=eager.plain_half)
     opinion = _second_opinion(resolved, model, clips, stages)
     reference = eager if opinion is None else opinion.as_reference(eager)
     judge = _Judge(resolved.config, clips, reference, held_out)
@@ -125,8 +125,15 @@ def _traced(
         )
         graph = export_onnx(module, options)
     with stages("run eager PyTorch"):
-        untrained = _untrained(resolved, model)
-        reference = run_eager(module, graph.taps, clips, resolved.normalisation, resolved.outputs, untrained=untrained)
+        reference = run_eager(
+            module,
+            graph.taps,
+            clips,
+            resolved.normalisation,
+            resolved.outputs,
+            precision_named(resolved.config.precision),
+            untrained=_untrained(resolved, model),
+        )
     if held_out is not None:
         with stages("run eager PyTorch on the held-out videos"):
             reference = replace(reference, held_out=eager_logits(module, held_out, resolved.normalisation))
@@ -233,6 +240,7 @@ class _Judge:
             sources=self.clips.sources,
             taps=self.reference.taps,
             contrast=self.reference.contrast,
+            noise=self.reference.noise,
             **self._outputs(len(self.clips.values)),
         )
 
@@ -251,6 +259,7 @@ class _Judge:
             taps={name: values[:KEPT_CLIPS] for name, values in self.reference.taps.items()},
             weights=weight_digests(onnx_path),
             contrast=self.reference.contrast,
+            noise=self.reference.noise,
         )
 
     def verdicts(self, path: Path, precision: Precision, taps: tuple[TapSpec, ...]) -> list[Verdict]:

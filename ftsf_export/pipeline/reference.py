@@ -5,21 +5,25 @@ Letters: n clips, F frames, C channels, H height, W width, S sampled values of o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftsf_export.bundle import Normalisation, TapSpec
+from ftsf_export.bundle import Normalisation, PlainHalf, TapSpec
 from ftsf_export.bundle.golden import Contrast, sample_tap
 from ftsf_export.config import BatchRange
 from ftsf_export.network.gates import PARITY_HUGGINGFACE, PARITY_ORIGINAL, Gate
 from ftsf_export.parity.compare import outputs_of
-from ftsf_export.parity.distances import clip_spread
+from ftsf_export.parity.distances import clip_spread, clip_spread_error
+from ftsf_export.parity.judge import Limits
 from ftsf_export.parity.second_opinion import judge_second_opinion
 from ftsf_export.pipeline.clips import JudgedClips
 from ftsf_export.pipeline.held_out import HeldOut
+from ftsf_export.pipeline.other_types import fp32_noise, in_float64, plain_half
+from ftsf_export.precision import FP32, Precision
 from ftsf_export.verdict import Subject, Verdict
 
 if TYPE_CHECKING:
@@ -38,6 +42,9 @@ class Reference:
     held_out: Any = None  #: Logits of the held-out clips; None where there are none.
     whom: str = _OURS  #: Whose outputs these are.
     contrast: Contrast | None = None  #: How far apart the answers to clips of different content are.
+    #: Output -> relative L2 distance of these values from the model in float64, on one clip.
+    noise: Mapping[str, float] = field(default_factory=dict)
+    plain_half: PlainHalf | None = None  #: The model wholly in the half type that was asked for; None for FP32.
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,8 @@ class Opinion:
 
     def verdict(self, eager: Reference, subject: Subject) -> Verdict:
         """The judgement of our eager outputs against these. ``subject``: the graph that goes by this reference."""
-        return judge_second_opinion(self.gate, self.outputs, eager.outputs, subject, reason=self.reason)
+        limits = Limits.for_precision(FP32).beside(eager.noise)
+        return judge_second_opinion(self.gate, self.outputs, eager.outputs, subject, limits, reason=self.reason)
 
 
 def run_eager(
@@ -64,12 +72,14 @@ def run_eager(
     clips: JudgedClips,
     normalisation: Normalisation | None,
     outputs: tuple[str, ...],
+    precision: Precision,
     *,
     untrained: str = "",
 ) -> Reference:
     """One clip at a time, sampled at once: a tap of one clip is megabytes, and there is one a module.
 
-    ``untrained``: why the class scores mean nothing yet, where that is known of the weights' origin.
+    ``precision`` was asked for. ``untrained``: why the class scores mean nothing yet, where that is known of the
+    weights' origin.
     """
     from fast_timesformer.initial import as_drawn
     from ftsf_export.runners.eager import EagerRunner
@@ -86,18 +96,35 @@ def run_eager(
     answer = outputs[0]
     alone = EagerRunner(module, outputs=(answer,), normalisation=normalisation)
     others = [outputs_of(alone, other.make()[None])[answer] for other in clips.others]
-    return Reference(given, stacked, contrast=contrast_of(np.concatenate([given[answer], *others]), untrained))
+    # The clip that has structure: a video, or noise in squares.
+    clip, own = clips.values[1:2], {name: values[1:2] for name, values in (given | stacked).items()}
+    wide = in_float64(module, taps, clip, normalisation, outputs)
+    return Reference(
+        given,
+        stacked,
+        contrast=contrast_of(np.concatenate([given[answer], *others]), untrained, (wide[answer], own[answer])),
+        noise=fp32_noise(wide, own),
+        plain_half=plain_half(module, precision, clip, normalisation, own[answer], answer)
+        if precision.is_half
+        else None,
+    )
 
 
-def contrast_of(answers_nL: Any, untrained: str) -> Contrast | None:
-    """What is kept of the answers to all n clips; None where one of them is not a number, which is judged elsewhere."""
-    if not np.isfinite(answers_nL).all():
+def contrast_of(answers_nL: Any, untrained: str, wide_and_own: tuple[Any, Any]) -> Contrast | None:
+    """What is kept of the answers to all n clips; None where one of them is not a number, which is judged elsewhere.
+
+    ``wide_and_own``: the answer to one clip in float64 and in FP32.
+    """
+    if not all(np.isfinite(values).all() for values in (answers_nL, *wide_and_own)):
         return None
+    spread = clip_spread(answers_nL)
+    noise = clip_spread_error(*wide_and_own, spread).value
     return Contrast(
-        spread=clip_spread(answers_nL).astype(np.float32),
+        spread=spread.astype(np.float32),
         clips=len(answers_nL),
         best_classes=len(set(answers_nL.argmax(axis=1).tolist())),
         untrained=untrained,
+        noise=noise if np.isfinite(noise) else 0.0,
     )
 
 

@@ -15,8 +15,8 @@ from ftsf_export.errors import UsageError
 from ftsf_export.pipeline.clips import KEPT_CLIPS
 
 _FLOAT_BYTES = 4
-# The eager model, the graph made of it, and the runtime's own: these live at the same time.
-_WEIGHT_COPIES = 3
+# The eager model, the graph made of it, and the model in float64: these live at the same time.
+_WEIGHT_COPIES = 4
 # The judged clips as they are made, stacked, and in the reference values.
 _CLIP_COPIES = 3
 # Counted for divided fastformer attention in FP16 without rewrites: 138 a block. The other mechanisms were not counted.

@@ -18,6 +18,7 @@ _NAMES = {
     "clips_apart": "clips apart",
     "clip_spread_error": "error / clips' spread",
     "best_classes": "best classes",
+    "reference_noise": "eager FP32 to float64",
 }
 _NON_FINITE = {"nan": "NaN", "inf": "∞", "-inf": "−∞"}
 _NONE = "–"

@@ -9,6 +9,7 @@ import copy
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,34 @@ from numpy.typing import NDArray
 from polygraphy.backend.base import BaseRunner
 from polygraphy.common import TensorMetadata
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from ftsf_export.bundle import Normalisation, TapSpec
 from ftsf_export.errors import RunError
 from ftsf_export.network.scope import BRANCHES, CLIP, FEATURES, LOGITS, MLP, NORM, PATCH_EMBED
 
 Array = NDArray[Any]
+_PRODUCTS = {
+    torch.matmul,
+    Tensor.matmul,
+    Tensor.__matmul__,
+    functional.linear,
+    functional.scaled_dot_product_attention,
+}
 # How the names of modules end that a graph can have taps of.
 _FEATURES_TAP = TapSpec(NORM)
 _TAPPED = (PATCH_EMBED, *{f".{branch.name}" for branches in BRANCHES.values() for branch in branches}, f".{MLP}", NORM)
+
+
+class _WideSums(TorchFunctionMode):
+    """Half products computed in FP32 and rounded: PyTorch's own on a CPU sum so too, and take five times as long."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in _PRODUCTS:
+            return func(*args, **(kwargs or {}))
+        wide = [value.float() if isinstance(value, Tensor) else value for value in args]
+        return func(*wide, **(kwargs or {})).to(args[0].dtype)
 
 
 class EagerRunner(BaseRunner):  # type: ignore[misc]
@@ -39,7 +59,8 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         model: a module with ``config`` (``TimeSformerConfig``) and with a submodule for each tap.
         taps: which values to give beside the outputs, as the graph names them.
         outputs: which of ``OUTPUTS`` to give, in that order.
-        dtype: the type to compute in (None: the module's own). Outputs are float64 for float64, else float32.
+        dtype: the type to compute in, or its name (None: the module's own). Outputs are float64 for float64, else
+            float32. Half products are summed in FP32 and rounded, as on a GPU; the rest is computed in half.
         device: where to compute.
         normalisation: what the graph does with its pixels before the model's own computation; None: nothing.
     """
@@ -50,7 +71,7 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         *,
         taps: Sequence[TapSpec] = (),
         outputs: Sequence[str] = (LOGITS,),
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         device: str = "cpu",
         normalisation: Normalisation | None = None,
     ) -> None:
@@ -58,7 +79,8 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         self._source = model
         self._taps = tuple(taps)
         self._outputs = tuple(outputs)
-        self._dtype = dtype if dtype is not None else next(model.parameters()).dtype
+        own = next(model.parameters()).dtype if dtype is None else dtype
+        self._dtype: torch.dtype = getattr(torch, own) if isinstance(own, str) else own
         self._device = torch.device(device)
         self._normalisation = normalisation
         self._model = model
@@ -91,7 +113,7 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         self._seen.clear()
         start = time.perf_counter()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), _WideSums() if self._dtype.itemsize == 2 else nullcontext():
                 logits = self._model(clip)
         except (RuntimeError, ValueError) as error:
             raise RunError(f"eager PyTorch: {error}") from error

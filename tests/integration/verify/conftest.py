@@ -104,6 +104,7 @@ def rewrite_golden() -> Callable[..., None]:
             taps=golden.taps,
             weights=golden.weights,
             contrast=golden.contrast,
+            noise=golden.noise,
         )
         rehash(root)
         return golden

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 
 import numpy as np
@@ -130,6 +131,21 @@ def test_another_type_is_served_by_a_copy() -> None:
     half = run(model, [TapSpec("norm")], clip, dtype=torch.bfloat16)
     assert half["logits"].dtype == np.float32
     assert 1e-5 < np.abs(half["logits"] - double["logits"]).max() < 1e-1
+
+
+@pytest.mark.parametrize("attn", ["fastformer", "performer", "regular"])
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_plain_half_is_what_pytorch_itself_gives(attn: str, name: str) -> None:
+    model = small(attn_mechanism=attn)
+    clip = clip_of(model)
+    single, half = run(model, [], clip)["logits"], run(model, [], clip, dtype=name)["logits"]
+    kind = getattr(torch, name)
+    with torch.no_grad():
+        own = copy.deepcopy(model).eval().to(kind)(torch.from_numpy(clip).to(kind)).float().numpy()
+    error = np.linalg.norm(own - single)
+    # Roundings of the same sizes in the same places; sums in another order.
+    assert np.linalg.norm(half - own) < 2 * error
+    assert error / 2 < np.linalg.norm(half - single) < 2 * error
 
 
 def test_an_unknown_tap_is_named_and_leaves_no_hook() -> None:

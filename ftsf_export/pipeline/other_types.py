@@ -1,0 +1,62 @@
+"""What the eager model itself gives in other types than FP32: how exact FP32 is, and what plain half makes of it.
+
+Letters: n clips, F frames, C channels, H height, W width, L classes, S sampled values of one tap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ftsf_export.bundle import Normalisation, PlainHalf, TapSpec
+from ftsf_export.bundle.golden import sample_tap
+from ftsf_export.parity.compare import outputs_of
+from ftsf_export.parity.distances import distance, nonfinite
+from ftsf_export.precision import Precision
+
+if TYPE_CHECKING:
+    from fast_timesformer.model import FastTimeSformer
+
+
+def in_float64(
+    module: FastTimeSformer,
+    taps: tuple[TapSpec, ...],
+    clip_1FCHW: Any,
+    normalisation: Normalisation | None,
+    outputs: tuple[str, ...],
+) -> dict[str, Any]:
+    """The ``outputs`` (1, ...) and taps (1, S) of a copy of the model in float64."""
+    from ftsf_export.runners.eager import EagerRunner
+
+    runner = EagerRunner(module, taps=taps, outputs=outputs, dtype="float64", normalisation=normalisation)
+    found = outputs_of(runner, clip_1FCHW)
+    return {name: value if name in outputs else sample_tap(value) for name, value in found.items()}
+
+
+def fp32_noise(wide: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, float]:
+    """Output -> the relative L2 error of the model's ``own`` FP32 values against its ``wide`` ones; nothing where a
+    value is not a number, which is judged elsewhere."""
+    pairs = {name: (value, own[name]) for name, value in wide.items()}
+    if any(nonfinite(*pair) is not None for pair in pairs.values()):
+        return {}
+    return {name: distance(name, *pair).rel_l2.value for name, pair in pairs.items()}
+
+
+def plain_half(
+    module: FastTimeSformer,
+    precision: Precision,
+    clip_1FCHW: Any,
+    normalisation: Normalisation | None,
+    own_1L: Any,
+    answer: str,
+) -> PlainHalf:
+    """What the whole model in ``precision`` makes of one clip, beside ``own_1L``, its output ``answer`` in FP32."""
+    from ftsf_export.runners.eager import EagerRunner
+
+    runner = EagerRunner(module, outputs=(answer,), dtype=precision.element, normalisation=normalisation)
+    found = outputs_of(runner, clip_1FCHW)[answer]
+    bad = int((~np.isfinite(found)).sum())
+    rel_l2 = float("nan") if bad else distance(answer, own_1L, found).rel_l2.value
+    return PlainHalf(precision.name, rel_l2, bad, found.size)
