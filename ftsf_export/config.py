@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fast_timesformer.config import ArchitectureError, TimeSformerConfig
-from fast_timesformer.rules import FLAG, choice, optional, whole, wrong_fields
+from fast_timesformer.rules import FLAG, choice, optional, wrong_fields
 from ftsf_export import field_checks
 from ftsf_export.architecture import FIELDS, architecture_from_request, request_from_architecture, requested_problems
 from ftsf_export.errors import ConfigError
@@ -163,7 +163,7 @@ class ExportConfig:
             found[name] = f"{'target' if name == 'targets' else name}: {said}"
         if "targets" not in found and len(set(self.targets)) < len(self.targets):
             found["targets"] = f"target: each at most once, got {', '.join(self.targets)}"
-        for name, problem in (("size", _size_problem), ("batch", BatchRange.problem)):
+        for name, problem in (("size", Size.problem), ("batch", BatchRange.problem)):
             if name not in found and (said := problem(getattr(self, name))):
                 found[name] = said
         problems = [*found.values(), *_model_problems(self, found)]
@@ -227,21 +227,9 @@ def _repr(value: Any) -> str:
     return repr(str(value)) if isinstance(value, (Size, BatchRange, Path)) else repr(value)
 
 
-def _size(value: Any) -> Any:
-    if isinstance(value, Size):
-        return value
-    if isinstance(value, (tuple, list)) and len(value) == 2:
-        return Size.parse("x".join(str(side) for side in value))
-    return Size.parse(value)
-
-
-def _batch(value: Any) -> Any:
-    return value if isinstance(value, BatchRange) else BatchRange.parse(value)
-
-
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
-    "size": _size,
-    "batch": _batch,
+    "size": Size.of,
+    "batch": BatchRange.of,
     "checkpoint": field_checks.to_path,
     "videos": field_checks.to_paths,
     "held_out": field_checks.to_path,
@@ -269,12 +257,6 @@ _RULES = {
     "targets": field_checks.NAMES,
     "rewrites": optional(field_checks.NAMES),
 }
-
-
-def _size_problem(size: Size) -> str:
-    if all(whole(1).holds(side) for side in (size.height, size.width)):
-        return ""
-    return f"size: expected at least 1x1 pixels, got {size.height}x{size.width}"
 
 
 def _model_problems(config: ExportConfig, broken: Collection[str]) -> list[str]:

@@ -21,7 +21,8 @@ may help (a library's own log); the command line shows it only with ``-v``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 from ftsf_export.jetson import install_advice
 
@@ -36,6 +37,12 @@ def install_command(extra: str) -> str:
 
 def _pip(extra: str) -> str:
     return f"pip install 'ftsf-export[{extra}]'" if extra else "pip install ftsf-export"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a message about a ``word`` that is none of the ``known``: the closest of them, if one is close."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 class FtsfError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from fast_timesformer.rules import whole
 from ftsf_export.errors import ConfigError
@@ -33,6 +34,19 @@ class Size:
         height = int(match[1])
         return cls(height, int(match[2] or height))
 
+    @classmethod
+    def of(cls, value: Any) -> Size:
+        """What a Python caller may write: a size, a pair of numbers, or what ``parse`` takes."""
+        if isinstance(value, Size):
+            return value
+        pair = isinstance(value, (tuple, list)) and len(value) == 2
+        return cls.parse("x".join(map(str, value)) if pair else value)
+
+    def problem(self) -> str:
+        if all(whole(1).holds(side) for side in (self.height, self.width)):
+            return ""
+        return f"size: expected at least 1x1 pixels, got {self.height}x{self.width}"
+
     def __str__(self) -> str:
         return str(self.height) if self.height == self.width else f"{self.height}x{self.width}"
 
@@ -61,6 +75,11 @@ class BatchRange:
         if problem := batch.problem():
             raise ConfigError([problem])
         return batch
+
+    @classmethod
+    def of(cls, value: Any) -> BatchRange:
+        """What a Python caller may write: a range, or what ``parse`` takes."""
+        return value if isinstance(value, BatchRange) else cls.parse(value)
 
     def problem(self) -> str:
         parts = (self.minimum, self.optimum, self.maximum)

@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ftsf_export.bundle.graph_file import ExternalData, GraphValue, Walker
+from ftsf_export.bundle.graph_content import ExternalData, GraphValue
+from ftsf_export.bundle.graph_file import Walker
 from ftsf_export.bundle.hashed import HashedReader
 from ftsf_export.bundle.protobuf import CONTENT, UnreadableGraph
 from ftsf_export.network.scope import Scope
@@ -72,17 +73,7 @@ class AnyGraph:
 def read_any_graph(reader: HashedReader) -> AnyGraph:
     """Reads a ModelProto from its first byte to its last. Raises UnreadableGraph, and CutShort of the reader."""
     walker = _Walker(reader)
-    graphs = 0
-    for number, value in walker.contents(reader.size):
-        if number == 7:
-            graphs += 1
-            walker.graph(value)
-        elif number == 20:
-            walker.training(value)
-        elif number == 25:
-            walker.function(value)
-    if graphs != 1:
-        raise UnreadableGraph(f"expected one graph, found {graphs}")
+    walker.model()
     return walker.found()
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ftsf_export.bundle.files import name_problem
 from ftsf_export.bundle.folder import Folder, opened
-from ftsf_export.bundle.graph_file import ForeignGraph, GraphContent, read_graph
+from ftsf_export.bundle.graph_content import GraphContent
+from ftsf_export.bundle.graph_file import ForeignGraph, read_graph
 from ftsf_export.bundle.hashed import CutShort, HashedReader, Sink
 from ftsf_export.bundle.manifest import (
     GOLDEN_NAME,

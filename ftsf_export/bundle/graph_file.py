@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from ftsf_export.bundle.graph_content import ExternalData, GraphContent, GraphValue, ProductNode
 from ftsf_export.bundle.hashed import HashedReader
 from ftsf_export.bundle.protobuf import CONTENT, VARINT, UnreadableGraph, Wire
 from ftsf_export.network.operators import PLUGIN_DOMAIN, STANDARD_DOMAINS, operator_problem
@@ -32,61 +33,13 @@ class ForeignGraph(ValueError):
     """An ONNX file that holds what no export writes."""
 
 
-@dataclass(frozen=True)
-class ExternalData:
-    """Where the values of a tensor lie, as the file says."""
-
-    tensor: str  #: The tensor's name; "" where it has none.
-    location: str  #: A path beside the file.
-    offset: int  #: In bytes, from the start of that file.
-    length: int | None  #: In bytes; None: to the end of that file.
-
-
-@dataclass(frozen=True)
-class ProductNode:
-    """A node that multiplies."""
-
-    name: str  #: Of the node.
-    types: tuple[str, ...]  #: Element types of its operands by their ONNX names; "" where the file does not tell it.
-
-
-@dataclass(frozen=True)
-class GraphValue:
-    """An input or an output of the graph."""
-
-    name: str  #: The tensor's.
-    element: str  #: Its element type by its ONNX name.
-    shape: tuple[int | None, ...]  #: A size for each dimension; None for one that is not fixed.
-
-
-@dataclass(frozen=True)
-class GraphContent:
-    """What an ONNX file refers to and multiplies, and what goes in and out."""
-
-    external: tuple[ExternalData, ...]  #: Also of functions and attributes, in file order.
-    products: tuple[ProductNode, ...]  #: Of the graph; a function's values have no types.
-    inputs: tuple[GraphValue, ...]  #: In file order.
-    outputs: tuple[GraphValue, ...]  #: In file order.
-    nodes: int  #: How many there are, with every call of a function counted as the function's nodes.
-
-
 def read_graph(reader: HashedReader) -> GraphContent:
     """Reads a ModelProto from its first byte to its last.
 
     Raises UnreadableGraph for what is none, ForeignGraph for one that no export writes, and CutShort of the reader.
     """
     walker = Walker(reader)
-    graphs = 0
-    for number, value in walker.contents(reader.size):
-        if number == _MODEL_GRAPH:
-            graphs += 1
-            walker.graph(value)
-        elif number == _MODEL_FUNCTION:
-            walker.function(value)
-        elif number == _MODEL_TRAINING:
-            raise ForeignGraph("it holds graphs for training")
-    if graphs != 1:
-        raise UnreadableGraph(f"expected one graph, found {graphs}")
+    walker.model()
     return walker.content()
 
 
@@ -102,6 +55,23 @@ class Walker(Wire):
     _calls: Counter[str] = field(default_factory=Counter)
     _functions: dict[str, int] = field(default_factory=dict)
     _nodes: int = 0
+
+    def model(self) -> None:
+        """ModelProto: one graph, functions, training."""
+        graphs = 0
+        for number, value in self.contents(self.reader.size):
+            if number == _MODEL_GRAPH:
+                graphs += 1
+                self.graph(value)
+            elif number == _MODEL_FUNCTION:
+                self.function(value)
+            elif number == _MODEL_TRAINING:
+                self.training(value)
+        if graphs != 1:
+            raise UnreadableGraph(f"expected one graph, found {graphs}")
+
+    def training(self, _end: int) -> None:
+        raise ForeignGraph("it holds graphs for training")
 
     def content(self) -> GraphContent:
         if unknown := [name for name in self._calls if name not in self._functions]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from ftsf_export.bundle.any_graph import AnyGraph, read_any_graph
 from ftsf_export.bundle.files import name_problem
 from ftsf_export.bundle.folder import Folder, opened
-from ftsf_export.bundle.graph_file import ExternalData
+from ftsf_export.bundle.graph_content import ExternalData
 from ftsf_export.bundle.hashed import CutShort, HashedReader
 from ftsf_export.bundle.protobuf import UnreadableGraph
 from ftsf_export.disk import scratch_folder, scratch_refusals_translated

@@ -14,9 +14,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.model import FastTimeSformer
+from ftsf_export.config import ExportConfig
 from ftsf_export.disk import scratch_folder
-from ftsf_export.errors import UsageError
+from ftsf_export.errors import ConfigError, UsageError
 
 # What ``export(model=...)`` may be given; what it takes is said where it is refused.
 Module = nn.Module
@@ -68,6 +70,18 @@ def exportable(model: nn.Module) -> FastTimeSformer:
         plain = FastTimeSformer.from_config(model.config)
     _require_like(model, plain)
     return model
+
+
+def config_of_model(config: ExportConfig, own: TimeSformerConfig) -> ExportConfig:
+    """``config`` with the architecture ``own`` of a model that exists. Raises UsageError where they contradict."""
+    if not own.frames_first:
+        raise UsageError("model: expected clips of (B, F, C, H, W), got frames_first=False; make it with True")
+    others = config.disagreements(own)
+    if others:
+        raise ConfigError(
+            [f"{name}: {asked} was asked for, the model has {has}" for name, (asked, has) in others.items()]
+        )
+    return config.with_architecture(own)
 
 
 KNOWN = f"a fast_timesformer.FastTimeSformer or transformers' {_HUGGING_FACE}"

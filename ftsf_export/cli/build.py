@@ -53,7 +53,6 @@ def command(
     targets: tuple[str, ...],
     batch: str | None,
     dry_run: bool,
-    limited: bool,
     **options: Any,
 ) -> None:
     """Compile engines for BUNDLE and add them to it; exits 1 when a type came out lower than asked.
@@ -71,10 +70,11 @@ def command(
         opened, choice = planned_build(bundle, **asked)
         _say_plan(terminal, opened, choice)
         most = (sizes or opened.manifest.batch).maximum
-        terminal.warnings(build_warnings(opened.manifest, (), choice.deferred, most))
+        for warning in build_warnings(opened.manifest, (), choice.deferred, most):
+            terminal.warn(warning)
         return
     with terminal.progress() as on_progress:
-        result = build(bundle, **asked, options=BuildOptions(**options), limited=limited, on_progress=on_progress)
+        result = build(bundle, **asked, options=BuildOptions(**options), on_progress=on_progress)
     if result.stale:
         terminal.note(f"the bundle's report stays as it was: {result.stale}")
     terminal.record(**bundle_facts(result.bundle), deferred=list(result.commands), warnings=list(result.warnings))
@@ -83,7 +83,8 @@ def command(
         terminal.say(f"engine     {result.bundle.path / one.entry.file}  ({one.engine.build_seconds:.1f} s)")
         terminal.verdict(one.verdict)
     _say_deferred(terminal, result.bundle.path, result.deferred)
-    terminal.warnings(result.warnings)
+    for warning in result.warnings:
+        terminal.warn(warning)
     raise_for_failed(result.verdicts)
 
 

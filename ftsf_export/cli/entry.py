@@ -12,7 +12,8 @@ import signal
 import sys
 from types import FrameType
 
-_ENDINGS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}
+EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
+_ENDINGS = {signal.SIGINT: (EXIT_INTERRUPTED, "interrupted"), signal.SIGTERM: (EXIT_TERMINATED, "terminated")}
 
 
 def main() -> None:

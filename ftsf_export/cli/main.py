@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import importlib
 import os
@@ -14,10 +13,20 @@ from collections.abc import Sequence
 import click
 
 from ftsf_export import __version__
-from ftsf_export.cli.supervised import ENDINGS, EXIT_INTERRUPTED, supervised
+from ftsf_export.cli.entry import EXIT_INTERRUPTED
+from ftsf_export.cli.supervised import ENDINGS, supervised
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.control_characters import shown
-from ftsf_export.errors import EXIT_BUG, EXIT_DONE, ConfigError, FtsfError, OutputError, StageError, UsageError
+from ftsf_export.errors import (
+    EXIT_BUG,
+    EXIT_DONE,
+    ConfigError,
+    FtsfError,
+    OutputError,
+    StageError,
+    UsageError,
+    did_you_mean,
+)
 
 # What a shell reports for a program that a closed pipe ended.
 EXIT_BROKEN_PIPE = 141
@@ -52,8 +61,7 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
-            meant = f"; did you mean: {ctx.command_path} {close[0]}?" if close else ""
+            meant = did_you_mean(args[0], COMMANDS)
             ctx.fail(f"expected a command, one of {', '.join(COMMANDS)}, got {args[0]!r}{meant}")
         return super().resolve_command(ctx, args)
 

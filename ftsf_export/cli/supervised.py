@@ -20,12 +20,11 @@ from types import FrameType
 
 import click
 
+from ftsf_export.cli.entry import EXIT_INTERRUPTED, EXIT_TERMINATED
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.disk import is_scratch, remove_abandoned
 from ftsf_export.errors import StageError
 
-EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
 ENDINGS = {
     EXIT_INTERRUPTED: "interrupted; nothing half-written was left behind",
     EXIT_TERMINATED: "terminated; nothing half-written was left behind",

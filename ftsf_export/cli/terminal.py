@@ -111,11 +111,6 @@ class Terminal:
             if self.verbose or not measure.passed:
                 self.say(f"{'':>14}{measure.sentence()}", style="" if measure.passed else "red")
 
-    def warnings(self, sentences: Iterable[str]) -> None:
-        """One line for each."""
-        for sentence in sentences:
-            self.say(f"warning    {sentence}", style="yellow")
-
     def record(self, **facts: Any) -> None:
         """Facts of the JSON object; printed once, at the end, whatever happens in between."""
         self._facts.update(facts)

@@ -47,6 +47,7 @@ def command(terminal: Terminal, /, bundle: Path, **options: Any) -> None:
         terminal.record(verdicts=plain(result.verdicts))
         terminal.note(f"the verdicts are not in the bundle: {result.unrecorded}")
     terminal.record(warnings=list(result.warnings))
-    terminal.warnings(result.warnings)
+    for warning in result.warnings:
+        terminal.warn(warning)
     if not result.passed:
         raise GateFailed(result.reason)

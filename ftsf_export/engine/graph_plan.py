@@ -66,14 +66,7 @@ def read_engine(
     request, precision = engine.request, manifest.precision
     islands = tuple(island.scope for island in manifest.graph.islands)
     read = audit(engine.plan, engine.products, card=card_of(asked))
-    plans = {**others, batch: engine.plan}
-    nodes = nodes_of_plugins(manifest) if cut or request.graph.operations(request.builder) else ()
-    fusions = {
-        clips: fusion_of(
-            plans[clips], engine.products, attentions_to_fuse(manifest.model, precision, clips, nodes), clips
-        )
-        for clips in sorted(plans)
-    }
+    fusions = _fusions(engine, manifest, {**others, batch: engine.plan}, cut=cut)
     tail = manifest.graph.has_rewrite(CLASS_TAIL)
     dynamic = not manifest.batch.static
     costs, modelled, told = attention_costs(read, manifest.model, precision, batch, class_tail=tail), None, read
@@ -111,6 +104,21 @@ def read_engine(
     about = (request.builder, asked.name, f"{asked.name}, {proxy}" if proxy else "")
     verdicts = _verdicts(read, engine, islands, tuple(fusions.values()), graph, about)
     return GraphPlan(record=record, audit=told, build_seconds=engine.build_seconds, verdicts=verdicts)
+
+
+def _fusions(engine: Engine, manifest: Manifest, plans: Mapping[int, Plan], *, cut: bool) -> dict[int, Fusion]:
+    """Batch -> which attentions were expected to become one kernel in its plan, and which did not."""
+    request = engine.request
+    nodes = nodes_of_plugins(manifest) if cut or request.graph.operations(request.builder) else ()
+    return {
+        clips: fusion_of(
+            plans[clips],
+            engine.products,
+            attentions_to_fuse(manifest.model, manifest.precision, clips, nodes),
+            clips,
+        )
+        for clips in sorted(plans)
+    }
 
 
 def nodes_of_plugins(manifest: Manifest) -> tuple[Scope, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ftsf_export.bundle import Manifest
+from ftsf_export.bundle.specs import CLASS_TAIL
 from ftsf_export.config import OPSET_ATTENTION
 from ftsf_export.known_faults import Stack, warnings_for
 from ftsf_export.mechanisms import mechanism_named
@@ -27,7 +28,7 @@ def engine_warnings(
         softmax=mechanism.fuses,
         half=precision_named(manifest.precision).is_half,
         operator=mechanism.fuses and manifest.graph.opset >= OPSET_ATTENTION,
-        single_rows=mechanism.algebra == "additive" or manifest.graph.has_rewrite("class-tail"),
+        single_rows=mechanism.algebra == "additive" or manifest.graph.has_rewrite(CLASS_TAIL),
         score_matrices=most_clips * largest * model.num_heads,
     )
     return warnings_for(stack)

@@ -7,13 +7,12 @@ time, measured with version 1.7.1 (``trt.ComputeCapability``); the ``Attention``
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ftsf_export.config import OPSET_ATTENTION, OPSET_DECOMPOSED
-from ftsf_export.errors import UsageError
+from ftsf_export.errors import UsageError, did_you_mean
 from ftsf_export.precision import PRECISIONS, offered, precision_named
 
 # Compute capabilities of the GPUs that we know. ``precision.PRECISIONS`` says what each computes in.
@@ -144,9 +143,8 @@ def target_named(name: str) -> Target:
         key = f"sm_{match[1]}{match[2]}"
     if key in TARGETS:
         return TARGETS[key]
-    close = difflib.get_close_matches(key, TARGETS, n=1, cutoff=0.5)
-    meant = f"; did you mean {close[0]}?" if close else ""
-    raise UsageError(f"target: expected one of {', '.join(TARGETS)}, got {name!r}{meant} `ftsf targets` explains them")
+    meant = did_you_mean(key, TARGETS)
+    raise UsageError(f"target: expected one of {', '.join(TARGETS)} (see ftsf targets), got {name!r}{meant}")
 
 
 def target_of_capability(capability: str) -> Target:

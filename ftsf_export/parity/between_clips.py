@@ -15,7 +15,7 @@ import numpy as np
 
 from ftsf_export.bundle.golden import Contrast
 from ftsf_export.network.scope import LOGITS
-from ftsf_export.parity.distances import clip_spread_error, nonfinite
+from ftsf_export.parity.distances import Array, clip_spread, clip_spread_error, nonfinite
 from ftsf_export.parity.judge import GRANTED, TOP1, Limits, Pair
 from ftsf_export.verdict import Measure, Status, Verdict
 
@@ -25,6 +25,24 @@ LIMIT = 0.5
 _IGNORES = 0.9
 # In ties of four units of roundoff: rounding every tensor of a network moved its logits by 1.5 to 6.5 units.
 _ROUNDING = 2
+
+
+def contrast_of(answers_nL: Array, untrained: str, wide_and_own: tuple[Array, Array]) -> Contrast | None:
+    """What is kept of the answers to all n clips; None where one of them is not a number, which is judged elsewhere.
+
+    ``wide_and_own``: the answer to one clip in float64 and in FP32.
+    """
+    if not all(np.isfinite(values).all() for values in (answers_nL, *wide_and_own)):
+        return None
+    spread = clip_spread(answers_nL)
+    noise = clip_spread_error(*wide_and_own, spread).value
+    return Contrast(
+        spread=spread.astype(np.float32),
+        clips=len(answers_nL),
+        best_classes=len(set(answers_nL.argmax(axis=1).tolist())),
+        untrained=untrained,
+        noise=noise if np.isfinite(noise) else 0.0,
+    )
 
 
 def judged_between_clips(

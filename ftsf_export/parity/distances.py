@@ -7,6 +7,7 @@ clip's: a fault in one clip must not be diluted by its sound neighbours.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -178,6 +179,15 @@ def _cosine(reference: Array, candidate: Array) -> float:
     if min(norms) == 0:
         return 1.0 if max(norms) == 0 else 0.0
     return float(np.clip(np.sum((reference / norms[0]) * (candidate / norms[1])), -1.0, 1.0))
+
+
+def relative_errors(references: Mapping[str, Array], candidates: Mapping[str, Array]) -> dict[str, float]:
+    """Output -> the relative L2 error of its candidate in the worst clip; nothing at all where a value is not a number,
+    which is judged elsewhere."""
+    pairs = {name: (reference, candidates[name]) for name, reference in references.items()}
+    if any(nonfinite(*pair) is not None for pair in pairs.values()):
+        return {}
+    return {name: distance(name, *pair).rel_l2.value for name, pair in pairs.items()}
 
 
 def clip_spread(logits_nL: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ftsf_export.bundle import Bundle, EngineEntry, Manifest, record
@@ -78,14 +78,12 @@ def build(
     batch: BatchRange | None = None,
     options: BuildOptions = USUAL_OPTIONS,
     tools: BuildTools | None = None,
-    limited: bool = True,
     on_progress: OnProgress = silent,
 ) -> BuildResult:
     """Build engines for the bundle at ``path`` and record each, with its verdict, as soon as it is done.
 
     An engine whose gate failed is kept and its verdict says so; the caller decides on the exit code by
     ``BuildResult.failing``. ``precision`` and ``batch`` default to the bundle's; ``tools`` to this machine's.
-    ``limited``: see ``BuildOptions``; False is for a bundle that is trusted.
 
     Raises BundleError, UsageError (an impossible pair, another precision than the graph's), EnvironmentLacks (also
     where no engine can be built here, with what to type where it can), BuildError: see ``resolve`` and
@@ -100,7 +98,7 @@ def build(
         raise EnvironmentLacks(f"nothing was built: {elsewhere}; on that machine, run: {typed}")
     built = []
     with bundle.graph_copy() as graph, scratch_folder("ftsf-build-") as folder:
-        facts, options = GraphFacts.of_manifest(bundle.manifest, graph, batch), replace(options, limited=limited)
+        facts = GraphFacts.of_manifest(bundle.manifest, graph, batch)
         for one in build_engines(choice, facts, folder, options=options, on_progress=on_progress):
             files: dict[str, Path | bytes] = {one.entry.file: one.engine.request.output, one.entry.sidecar: one.sidecar}
             bundle = record(bundle, engine=one.entry, files=files, verdicts=[one.verdict], by="build")

@@ -29,7 +29,7 @@ from ftsf_export.bundle.specs import BATCH
 from ftsf_export.config import ExportConfig
 from ftsf_export.doctor.packages import ONNX_RUNTIMES
 from ftsf_export.engine.request import BuildOptions, GraphFacts
-from ftsf_export.errors import ConfigError, EnvironmentLacks, RunError, UsageError
+from ftsf_export.errors import EnvironmentLacks, RunError, UsageError
 from ftsf_export.network.scope import CLIP, FEATURES, LOGITS
 from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.judge import Limits
@@ -95,20 +95,8 @@ def export(
         with given.saved_as_checkpoint(model) as folder:
             return export(config.replaced(checkpoint=folder), **how)
     module = given.exportable(model)
-    resolved = replace(resolve_export(config_of_model(config, module.config), **how), asked=config)
+    resolved = replace(resolve_export(given.config_of_model(config, module.config), **how), asked=config)
     return run_export(resolved, model=module, overwrite=overwrite, on_progress=on_progress).bundle
-
-
-def config_of_model(config: ExportConfig, own: TimeSformerConfig) -> ExportConfig:
-    """``config`` with the architecture ``own`` of a model that exists. Raises UsageError where they contradict."""
-    if not own.frames_first:
-        raise UsageError("model: expected clips of (B, F, C, H, W), got frames_first=False; make it with True")
-    others = config.disagreements(own)
-    if others:
-        raise ConfigError(
-            [f"{name}: {asked} was asked for, the model has {has}" for name, (asked, has) in others.items()]
-        )
-    return config.with_architecture(own)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Letters: n clips, F frames, C channels, H height, W width, L classes, S sampled 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from ftsf_export.bundle import Normalisation, PlainHalf, TapSpec
 from ftsf_export.bundle.golden import sample_tap
 from ftsf_export.parity.compare import outputs_of
-from ftsf_export.parity.distances import distance, nonfinite
+from ftsf_export.parity.distances import distance
 from ftsf_export.precision import Precision
 
 if TYPE_CHECKING:
@@ -33,15 +32,6 @@ def in_float64(
     runner = EagerRunner(module, taps=taps, outputs=outputs, dtype="float64", normalisation=normalisation)
     found = outputs_of(runner, clip_1FCHW)
     return {name: value if name in outputs else sample_tap(value) for name, value in found.items()}
-
-
-def fp32_noise(wide: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, float]:
-    """Output -> the relative L2 error of the model's ``own`` FP32 values against its ``wide`` ones; nothing where a
-    value is not a number, which is judged elsewhere."""
-    pairs = {name: (value, own[name]) for name, value in wide.items()}
-    if any(nonfinite(*pair) is not None for pair in pairs.values()):
-        return {}
-    return {name: distance(name, *pair).rel_l2.value for name, pair in pairs.items()}
 
 
 def plain_half(

@@ -16,13 +16,14 @@ from ftsf_export.bundle import Normalisation, PlainHalf, TapSpec
 from ftsf_export.bundle.golden import Contrast, sample_tap
 from ftsf_export.config import BatchRange
 from ftsf_export.network.gates import PARITY_HUGGINGFACE, PARITY_ORIGINAL, Gate
+from ftsf_export.parity.between_clips import contrast_of
 from ftsf_export.parity.compare import outputs_of
-from ftsf_export.parity.distances import clip_spread, clip_spread_error
+from ftsf_export.parity.distances import relative_errors
 from ftsf_export.parity.judge import Limits
 from ftsf_export.parity.second_opinion import judge_second_opinion
 from ftsf_export.pipeline.clips import JudgedClips
 from ftsf_export.pipeline.held_out import HeldOut
-from ftsf_export.pipeline.other_types import fp32_noise, in_float64, plain_half
+from ftsf_export.pipeline.other_types import in_float64, plain_half
 from ftsf_export.precision import FP32, Precision
 from ftsf_export.verdict import Subject, Verdict
 
@@ -103,28 +104,10 @@ def run_eager(
         given,
         stacked,
         contrast=contrast_of(np.concatenate([given[answer], *others]), untrained, (wide[answer], own[answer])),
-        noise=fp32_noise(wide, own),
+        noise=relative_errors(wide, own),
         plain_half=plain_half(module, precision, clip, normalisation, own[answer], answer)
         if precision.is_half
         else None,
-    )
-
-
-def contrast_of(answers_nL: Any, untrained: str, wide_and_own: tuple[Any, Any]) -> Contrast | None:
-    """What is kept of the answers to all n clips; None where one of them is not a number, which is judged elsewhere.
-
-    ``wide_and_own``: the answer to one clip in float64 and in FP32.
-    """
-    if not all(np.isfinite(values).all() for values in (answers_nL, *wide_and_own)):
-        return None
-    spread = clip_spread(answers_nL)
-    noise = clip_spread_error(*wide_and_own, spread).value
-    return Contrast(
-        spread=spread.astype(np.float32),
-        clips=len(answers_nL),
-        best_classes=len(set(answers_nL.argmax(axis=1).tolist())),
-        untrained=untrained,
-        noise=noise if np.isfinite(noise) else 0.0,
     )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 
-from ftsf_export.errors import UsageError
+from ftsf_export.errors import UsageError, did_you_mean
 from ftsf_export.graph.rewrite import ALL
 
 EVERY = "all"
@@ -29,7 +28,6 @@ def known_rewrites(names: Collection[str] | None) -> tuple[str, ...]:
     if names is None:
         return tuple(sorted(ALL))
     if unknown := sorted(set(names) - ALL):
-        close = difflib.get_close_matches(unknown[0], sorted(ALL), n=1)
-        meant = f"; did you mean {close[0]}?" if close else ""
+        meant = did_you_mean(unknown[0], sorted(ALL))
         raise UsageError(f"rewrite: expected some of {', '.join(sorted(ALL))}, got {', '.join(unknown)}{meant}")
     return tuple(sorted(set(names)))

@@ -15,7 +15,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from ftsf_export.bundle import Bundle
-from ftsf_export.bundle.graph_file import GraphContent, read_graph
+from ftsf_export.bundle.graph_content import GraphContent
+from ftsf_export.bundle.graph_file import read_graph
 from ftsf_export.bundle.hashed import HashedReader
 from ftsf_export.config import ExportConfig
 from tests.unit.bundle.forged import list_file, refused, with_graph

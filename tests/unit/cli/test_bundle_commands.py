@@ -165,7 +165,7 @@ def test_names_in_a_strangers_bundle_and_of_a_video_move_no_cursor(bundle: Path,
 def test_a_build_for_a_machine_with_a_known_fault_warns(say: Any, bundle: Path) -> None:
     said = say("build", bundle, "--target", "jetson-orin", "--dry-run")
     assert said.code == 0, said.err
-    warning = " ".join(said.out.split("warning", 1)[1].split())
+    warning = " ".join(said.err.split("warning", 1)[1].split())
     assert "TensorRT 10.3, compute capability 8.7" in warning
     assert "https://github.com/NVIDIA/TensorRT/issues/4558" in warning
     assert "prove the engine on that GPU with ftsf verify" in warning

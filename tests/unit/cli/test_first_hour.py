@@ -46,9 +46,9 @@ def test_targets_are_listed_with_what_was_tried(say: Any) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["exprt"], "got 'exprt'; did you mean: ftsf export?"),
+        (["exprt"], "got 'exprt'; did you mean export?"),
         (["zzz"], "got 'zzz' (see ftsf --help)"),
-        (["build", "B", "--target", "orin"], "got 'orin'; did you mean jetson-orin? `ftsf targets` explains them"),
+        (["build", "B", "--target", "orin"], "(see ftsf targets), got 'orin'; did you mean jetson-orin?"),
         (["export", "--dim", "500", "--dry-run"], "got 500; take 448 or 512, or give heads as well"),
         (["export", "--precison", "fp16"], "Did you mean"),
     ],

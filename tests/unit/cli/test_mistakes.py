@@ -15,7 +15,7 @@ from ftsf_export import Bundle, ExportConfig, FtsfError, export
 LONGEST = 500
 # What is typed (B is a bundle; everything runs in an empty directory), the exit code, and parts of the one line.
 TYPED = (
-    ("ftsf exprt", 2, "expected a command", "got 'exprt'", "did you mean: ftsf export?"),
+    ("ftsf exprt", 2, "expected a command", "got 'exprt'", "did you mean export?"),
     ("ftsf", 2, "a command is missing", "export, verify, build"),
     ("ftsf export --precison fp16", 2, "--precison", "--precision", "ftsf export --help"),
     ("ftsf export --attn fastfourier", 2, "attn: expected one of fastformer, performer, regular", "got 'fastfourier'"),

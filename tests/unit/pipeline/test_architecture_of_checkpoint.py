@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 from fast_timesformer import weights
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.bundle import sha256_of
+from ftsf_export.checkpoint.given import config_of_model
 from ftsf_export.checkpoint.load import load_model
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import ConfigError, FtsfError, UsageError
-from ftsf_export.pipeline.export import config_of_model
 from ftsf_export.pipeline.resolve import resolve_export
 
 SHAPE = (2, 3, 32, 16, 7)
