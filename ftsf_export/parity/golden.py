@@ -37,6 +37,20 @@ def judge_golden(
     Outputs that are missing, too many or of another shape make a failed verdict, and so do reference values that cannot
     tell one clip from another; what the runner raises passes through.
     """
+    return judge_answers(runner, golden, gate=gate, subject=subject, limits=limits, batch=batch, taps=taps)[0]
+
+
+def judge_answers(
+    runner: Any,
+    golden: Golden,
+    *,
+    gate: Gate,
+    subject: Subject,
+    limits: Limits,
+    batch: BatchRange,
+    taps: Sequence[str] = (),
+) -> tuple[Verdict, Pair | None]:
+    """As ``judge_golden``, with both sides' answers (n, ...); None where they could not be compared."""
     limits, answer = limits.beside(golden.noise), None
     try:
         pairs = golden_pairs(golden, outputs_of(runner, golden.clip, batch=batch), taps)
@@ -44,7 +58,7 @@ def judge_golden(
         answer = pairs[golden.answer[0]]
     except GateFailed as error:
         verdict = gate.verdict(subject, Status.FAILED, error.message)
-    return told_apart(verdict, golden, answer, limits)
+    return told_apart(verdict, golden, answer, limits), answer
 
 
 def told_apart(verdict: Verdict, golden: Golden, answer: Pair | None, limits: Limits) -> Verdict:

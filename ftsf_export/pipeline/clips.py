@@ -45,6 +45,7 @@ class JudgedClips:
     values: Clip  #: (n, F, C, H, W) float32, the judged ones; the first ``KEPT_CLIPS`` are kept.
     sources: tuple[str, ...]  #: What each of the n clips is, in words.
     others: tuple[OtherClip, ...] = ()  #: Clips of other content, which the reference alone answers.
+    videos: range = range(0)  #: Which of the n clips are of videos.
 
 
 def judged_clips(how: Preprocessing, *, seed: int, videos: Sequence[Path] = ()) -> JudgedClips:
@@ -62,7 +63,7 @@ def judged_clips(how: Preprocessing, *, seed: int, videos: Sequence[Path] = ()) 
     for index in range(seed + 4, seed + 4 + LEAST_CLIPS - len(judged) - len(others)):
         others.append(OtherClip(_noise_source(index), partial(noise_clip, how, seed=index)))
     sources, values = zip(*judged, strict=True)
-    return JudgedClips(np.stack(values), sources, tuple(others))
+    return JudgedClips(np.stack(values), sources, tuple(others), range(1, 1 + len(videos)))
 
 
 def noise_clip(how: Preprocessing, *, seed: int, grain: int = 1, most: float = 1.0) -> Clip:

@@ -41,10 +41,11 @@ from ftsf_export.pipeline.held_out import held_out_clips
 from ftsf_export.pipeline.plan_bundle import EnginePlans, plans_of
 from ftsf_export.pipeline.plugin_choice import PluginChoice, choose_plugins
 from ftsf_export.pipeline.resolve import ResolvedExport, resolve_export
+from ftsf_export.pipeline.shown_clips import shown_clips
 from ftsf_export.pipeline.stages import Stages
 from ftsf_export.precision import precision_named
 from ftsf_export.progress import OnProgress, silent
-from ftsf_export.report import Command, Record, render
+from ftsf_export.report import Command, Record, ShownClip, render
 from ftsf_export.runners.driver import gpu_problem
 from ftsf_export.timing import Timing
 from ftsf_export.verdict import Verdict
@@ -124,6 +125,7 @@ def run_export(
             made = make_graph(
                 resolved, model, clips, held_out, plugins=plugins.nodes, folder=writer.path, stages=stages
             )
+        shown = shown_clips(clips, made.logits, resolved.preprocessing, resolved.labels or ())
         del clips
         manifest = _manifest(resolved, made, GivenWeights() if model is not None else resolved.weights)
         built, planned, judged = _engines(resolved, manifest, made, writer.path, stages, on_progress)
@@ -131,7 +133,7 @@ def run_export(
         for one in built:
             manifest = manifest.with_engine(one.entry)
         manifest = manifest.with_verdicts(verdicts, by="export")
-        report = _report(resolved, built, planned, writer.hashed(manifest), stages)
+        report = _report(resolved, built, planned, writer.hashed(manifest), stages, shown)
         for name, content in render(report).items():
             (writer.path / name).write_bytes(content)
         bundle = writer.commit(manifest)
@@ -255,12 +257,14 @@ def _report(
     planned: EnginePlans,
     manifest: Manifest,
     stages: Stages,
+    clips: tuple[ShownClip, ...],
 ) -> Record:
     return Record(
         manifest=manifest,
         engines=figures_of(built),
         plans=tuple(plan.record for plan in planned.plans),
         stages=stages.times,
+        clips=clips,
         commands=tuple(
             Command(
                 title=f"Build the engine for {deferred.target.title} on the machine itself",

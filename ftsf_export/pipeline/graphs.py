@@ -23,10 +23,10 @@ from ftsf_export.bundle import (
 from ftsf_export.bundle.golden import Golden, write_golden
 from ftsf_export.config import ExportConfig
 from ftsf_export.network.gates import parity_graph
-from ftsf_export.network.scope import OUTPUTS
+from ftsf_export.network.scope import LOGITS, OUTPUTS
 from ftsf_export.parity.agreement import judge_agreement
-from ftsf_export.parity.golden import judge_golden
-from ftsf_export.parity.judge import Limits
+from ftsf_export.parity.golden import judge_answers
+from ftsf_export.parity.judge import Limits, Pair
 from ftsf_export.parity.weights import weight_digests
 from ftsf_export.pipeline.clips import KEPT_CLIPS, JudgedClips
 from ftsf_export.pipeline.graph_runner import graph_runner
@@ -57,6 +57,8 @@ class GraphMade:
     reference: str  #: Whose outputs the golden values hold.
     #: Parity of the FP32 graph that a half-precision one was converted from, and of ``model.onnx``.
     verdicts: tuple[Verdict, ...]
+    #: Of reference and graph for the judged clips; None of a model without them, or where they could not be compared.
+    logits: Pair | None
 
 
 def make_graph(
@@ -89,14 +91,15 @@ def make_graph(
     with stages("compare the graph with PyTorch"):
         subject = Subject(ONNX_NAME, sha256_of(path))
         verdicts = [_about_the_bundles_graph(verdict, subject) for verdict in before]
-        verdicts += judge.verdicts(path, precision, record.taps)
+        own, answer = judge.verdicts(path, precision, record.taps)
     return GraphMade(
         subject=subject,
         record=record,
         model=architecture,
         golden=kept,
         reference=reference.whom,
-        verdicts=(*([] if opinion is None else [opinion.verdict(eager, subject)]), *verdicts),
+        verdicts=(*([] if opinion is None else [opinion.verdict(eager, subject)]), *verdicts, *own),
+        logits=answer if LOGITS in resolved.outputs else None,
     )
 
 
@@ -205,7 +208,7 @@ def _converted(
         check(graph)
         written = graph.save(folder / _FP32_NAME)
         try:
-            verdicts = judge.verdicts(folder / _FP32_NAME, FP32, graph.taps)
+            verdicts, _ = judge.verdicts(folder / _FP32_NAME, FP32, graph.taps)
         finally:
             for file in written:
                 file.unlink()
@@ -262,15 +265,17 @@ class _Judge:
             noise=self.reference.noise,
         )
 
-    def verdicts(self, path: Path, precision: Precision, taps: tuple[TapSpec, ...]) -> list[Verdict]:
-        """The verdicts of parity, and of agreement where there are held-out clips."""
+    def verdicts(
+        self, path: Path, precision: Precision, taps: tuple[TapSpec, ...]
+    ) -> tuple[list[Verdict], Pair | None]:
+        """The verdicts of parity, and of agreement where there are held-out clips; and the answers to the clips."""
         # The user's limits are for what was asked for; the FP32 graph on the way is held to its own.
         own = precision.name == self.config.precision
         asked = {"atol": self.config.atol, "rtol": self.config.rtol} if own else {}
         names = [tap.name for tap in taps]
         subject = Subject(path.name, sha256_of(path))
         with graph_runner(path, precision, names) as runner:
-            parity = judge_golden(
+            parity, answer = judge_answers(
                 runner,
                 self.golden(),
                 gate=parity_graph(precision),
@@ -279,7 +284,7 @@ class _Judge:
                 batch=self.config.batch,
                 taps=names,
             )
-        return [parity, *self._agreement(path, precision, subject)]
+        return [parity, *self._agreement(path, precision, subject)], answer
 
     def _agreement(self, path: Path, precision: Precision, subject: Subject) -> list[Verdict]:
         if self.held_out is None:

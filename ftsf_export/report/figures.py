@@ -100,6 +100,11 @@ def milliseconds(value: float | None) -> str:
     return _NONE if value is None else f"{value:.2f}\u202fms" if value < 100 else f"{value:.0f}\u202fms"
 
 
+def score(value: float) -> str:
+    """A class's score after softmax; one that is not all is never rounded up to it."""
+    return f"{min(value, 0.99999):.3%}".replace("%", "\u202f%") if value < 1 else "100\u202f%"
+
+
 def percent(share: float) -> str:
     """A share of a limit; below a thousandth it is just that."""
     if not math.isfinite(share):

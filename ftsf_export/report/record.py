@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 from ftsf_export.bundle import ONNX_NAME, Manifest
 from ftsf_export.bundle.manifest import REPORT_NAMES, manifest_converter
+from ftsf_export.class_scores import ClassScore
 from ftsf_export.errors import BundleError
 from ftsf_export.plan_record import PlanRecord, Sidecar
-from ftsf_export.strict_json import Count, Sha256, json_from_bytes, plain, structured
+from ftsf_export.strict_json import Count, Sha256, json_from_bytes, matching, plain, structured
 from ftsf_export.timing import Timing
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 NO_GPU = "not run: no GPU"
+_BASE64 = matching("[A-Za-z0-9+/]+={0,2}", "base64")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,29 @@ class StageTime:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShownFrame:
+    """One frame of a clip, as the model saw it."""
+
+    index: Count  #: Its place in the clip.
+    jpeg: Annotated[str, _BASE64]  #: A small picture of it.
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownClip:
+    """A clip of a video, and the classes that are best for it: for the reference and for the graph."""
+
+    source: str  #: The video and its frames, in words.
+    frames: tuple[ShownFrame, ...]  #: From the first to the last; not every frame of a long clip.
+    clip_frames: Count  #: How many the clip has.
+    reference: tuple[ClassScore, ...]  #: The best classes, the best first.
+    graph: tuple[ClassScore, ...]  #: The same of ``model.onnx``; in half precision of its emulated form.
+
+    def __post_init__(self) -> None:
+        if len(self.reference) != len(self.graph):
+            raise ValueError(f"graph: expected {len(self.reference)} classes, as many as the reference's")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """Everything that a report shows."""
 
@@ -55,6 +80,7 @@ class Record:
     gpu_benchmark: str = NO_GPU  #: Why there are no figures of a GPU; shown unless ``timings`` holds some.
     stages: tuple[StageTime, ...] = ()  #: Of the export, in order.
     commands: tuple[Command, ...] = ()  #: What can be done with the bundle, beside verifying it.
+    clips: tuple[ShownClip, ...] = ()  #: The clips of videos that the graph was judged on.
 
     def __post_init__(self) -> None:
         if ONNX_NAME not in self.manifest.files:

@@ -14,6 +14,7 @@ from ftsf_export.config import Size
 from ftsf_export.control_characters import shown
 from ftsf_export.errors import EnvironmentLacks
 from ftsf_export.plan_record import PlanRecord
+from ftsf_export.precision import FP32
 from ftsf_export.report import charts, figures
 from ftsf_export.report.measures import table_from_measures
 from ftsf_export.report.record import Command, Record
@@ -85,6 +86,7 @@ def _view(record: Record) -> dict[str, Any]:
         # The weights may lie beside the graph, as external data.
         "graph_bytes": sum(entry.size_bytes for name, entry in manifest.files.items() if name.startswith(ONNX_NAME)),
         "verdicts": verdicts,
+        "graph_form": _graph_form(manifest),
         "headline": headline(manifest),
         "standings": standings(manifest),
         "words": WORDS,
@@ -99,6 +101,13 @@ def _view(record: Record) -> dict[str, Any]:
         "files": dict(sorted(manifest.files.items())),
         "tools": dict(sorted(manifest.tools.items())),
     }
+
+
+def _graph_form(manifest: Manifest) -> str:
+    """In which form the graph was run for its classes."""
+    return f"{ONNX_NAME} in ONNX Runtime" + (
+        f", every tensor rounded to {manifest.precision}: a proxy for a GPU" if manifest.precision != FP32.name else ""
+    )
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

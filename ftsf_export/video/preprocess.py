@@ -54,8 +54,10 @@ def _resize(frame: Frame, how: Preprocessing) -> Frame | Floats:
     size = (target, _long_side(width, height, target, how.resizer))
     height, width = size if height <= width else size[::-1]
     if how.resizer == PILLOW:
-        image, resample = _import_pillow(how.resample)
-        return np.asarray(image.fromarray(frame).resize((width, height), resample))
+        image, filters = import_pillow()
+        if how.resample not in filters:
+            raise VideoError(f"resample: expected one of {', '.join(sorted(filters))}, got {how.resample!r}")
+        return np.asarray(image.fromarray(frame).resize((width, height), filters[how.resample]))
     resized = _bilinear(_bilinear(frame, height, axis=0), width, axis=1)
     return np.rint(resized).astype(np.uint8) if how.resizer == OPENCV else resized
 
@@ -91,13 +93,10 @@ def _crop(frame: Frame | Floats, how: Preprocessing) -> Frame | Floats:
     return frame[top : top + how.crop[0], left : left + how.crop[1]]
 
 
-def _import_pillow(resample: str) -> tuple[Any, Any]:
-    """Pillow's Image module, and its filter of that name."""
+def import_pillow() -> tuple[Any, dict[str, Any]]:
+    """Pillow's Image module, and its filters by name. Raises EnvironmentLacks without Pillow."""
     try:
         from PIL import Image
     except ImportError as error:
         raise EnvironmentLacks("resizing a video needs Pillow", extra="video", details=str(error)) from error
-    filters = {filter.name.lower(): filter for filter in Image.Resampling}
-    if resample not in filters:
-        raise VideoError(f"resample: expected one of {', '.join(sorted(filters))}, got {resample!r}")
-    return Image, filters[resample]
+    return Image, {filter.name.lower(): filter for filter in Image.Resampling}

@@ -13,6 +13,7 @@ from ftsf_export.bundle import GivenWeights, RandomWeights
 from ftsf_export.cli.export import default_name, free_directory
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
+from ftsf_export.report import record_from_bytes
 from ftsf_export.verdict import Status
 
 
@@ -33,6 +34,21 @@ def test_the_bundle_is_whole_and_judged_on_noise_and_video(exported: Path) -> No
     assert {path.name for path in exported.iterdir()} == {
         "manifest.json", "model.onnx", "golden.npz", "report.json", "report.md", "report.html",
     }  # fmt: skip
+
+
+def test_the_report_shows_the_video_and_what_both_sides_make_of_it(exported: Path) -> None:
+    bundle = Bundle.open(exported)
+    record = record_from_bytes(bundle.read("report.json"), "report.json")
+    assert [(clip.source, len(clip.frames)) for clip in record.clips] == [(bundle.golden().sources[1], 2)] * 2
+    logits = bundle.golden().logits
+    assert logits is not None
+    clip = record.clips[0]
+    order = np.argsort(-logits[1], kind="stable")[:5]
+    assert [one.index for one in clip.reference] == order.tolist()
+    assert {one.index for one in clip.graph} & set(order.tolist())
+    assert [one.score for one in clip.graph] == pytest.approx([one.score for one in clip.reference], abs=1e-2)
+    page = (exported / "report.html").read_text(encoding="utf-8")
+    assert page.count('<img src="data:image/jpeg;base64,') == 4
 
 
 def test_no_path_of_this_machine_is_in_the_bundle(exported: Path) -> None:

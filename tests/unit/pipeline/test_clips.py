@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from ftsf_export.bundle import Preprocessing
+from ftsf_export.parity.judge import Pair
 from ftsf_export.pipeline.clips import LEAST_CLIPS, judged_clips, noise_clip
+from ftsf_export.pipeline.shown_clips import shown_clips
 from ftsf_export.pipeline.stages import Stages
 from ftsf_export.strict_json import plain
 
@@ -40,6 +42,20 @@ def test_each_video_is_judged_beside_noise() -> None:
     assert {other.source for other in clips.others} >= {f"{video}, reversed", f"{video}, shifted by half a frame"}
     np.testing.assert_array_equal(clips.values[1], clips.values[2])
     np.testing.assert_array_equal(clips.values[1, ::-1], clips.others[0].make())
+
+
+def test_videos_are_shown_with_each_sides_own_best_classes() -> None:
+    how = replace(HOW, resize_short_side=48)
+    clips = judged_clips(how, seed=0, videos=(carphone(),))
+    reference = np.array([[9, 0, 0, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6, 7]], np.float32)
+    graph = np.array([[9, 0, 0, 0, 0, 0, 0], [7, 6, 5, 4, 3, 2, 1]], np.float32)
+    (shown,) = shown_clips(clips, Pair(reference, graph), how, ("a", "b"))
+    assert [one.index for one in shown.reference] == [6, 5, 4, 3, 2]
+    assert [one.label for one in shown.graph] == ["a", "b", "", "", ""]
+    assert (shown.source, shown.clip_frames, len(shown.frames)) == (clips.sources[1], 4, 4)
+    graph[0, 0] = np.nan
+    assert shown_clips(clips, Pair(reference, graph), how) == shown_clips(clips, None, how) == ()
+    assert shown_clips(judged_clips(HOW, seed=0), Pair(reference, reference), HOW) == ()
 
 
 @pytest.mark.parametrize("frames", [1, 2, 4])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ftsf_export.report import render
-from tests.unit.report.test_report import CPU, PLAN, full_record, parity
+from tests.unit.report.test_report import CPU, PLAN, full_record, parity, shown_clip
 
 CHROMIUM = shutil.which("chromium")
 WIDTHS = (400, 800, 1400)
@@ -64,7 +64,9 @@ def laid_out(page: str, folder: Path, *flags: str) -> tuple[list[dict[str, Any]]
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not on this machine")
 def test_nothing_is_cut_off_at_any_width_in_light_and_in_dark(tmp_path: Path) -> None:
     modules = {f"blocks.{i}.{part}": 1e-3 for i in range(12) for part in ("temporal", "spatial", "mlp")}
-    record = replace(full_record(parity({"logits": 2e-3, **modules})), plans=(PLAN,), timings=(CPU,))
+    record = replace(
+        full_record(parity({"logits": 2e-3, **modules})), plans=(PLAN,), timings=(CPU,), clips=(shown_clip(),)
+    )
     page = render(record)["report.html"].decode()
     papers = set()
     for flags in ((), ("--force-dark-mode",)):

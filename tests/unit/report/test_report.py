@@ -17,10 +17,21 @@ from markdown_it import MarkdownIt
 
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import CheckpointWeights, EngineEntry, FileEntry, Island, Manifest
+from ftsf_export.class_scores import ClassScore
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import BundleError, EnvironmentLacks
 from ftsf_export.plan_record import KernelGroup, KernelTotals, Memory, PlannedPlugins, PlanRecord, Sidecar
-from ftsf_export.report import REPORT_NAMES, Command, EngineFigures, Record, StageTime, record_from_bytes, render
+from ftsf_export.report import (
+    REPORT_NAMES,
+    Command,
+    EngineFigures,
+    Record,
+    ShownClip,
+    ShownFrame,
+    StageTime,
+    record_from_bytes,
+    render,
+)
 from ftsf_export.report.measures import table_from_measures
 from ftsf_export.report.standing import WORDS, headline, histogram, standings
 from ftsf_export.strict_json import plain
@@ -121,6 +132,23 @@ PLAN = PlanRecord(
     expected_attentions=(), unfused_attentions=(), compiler_fp32=(),
     plugins=PlannedPlugins(nodes_along=(), attentions=()), trtexec="trtexec",
 )  # fmt: skip
+
+
+# The smallest JPEG that a browser draws: one grey pixel.
+JPEG = (
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAMCAgICAgMCAgIDAwMDBAYEBAQEBAgGBgUGCQgKCgkICQkKDA8MCgsOCwkJDRENDg8QEBEQCgwSExIQEw8Q"
+    "EBD/yQALCAABAAEBAREA/8wABgAQEAX/2gAIAQEAAD8A0s8g/9k="
+)
+
+
+def shown_clip(**changes: Any) -> ShownClip:
+    fields: dict[str, Any] = {
+        "source": "dance.mp4 frames 2..128 step 18", "clip_frames": 16,
+        "frames": tuple(ShownFrame(index=2 * index, jpeg=JPEG) for index in range(8)),
+        "reference": (ClassScore(7, "dancing", 0.999996), ClassScore(3, "", 0.000004)),
+        "graph": (ClassScore(7, "dancing", 0.99), ClassScore(5, "tap | dance", 0.01)),
+    }  # fmt: skip
+    return ShownClip(**{**fields, **changes})
 
 
 def full_record(*verdicts: Verdict, **changes: Any) -> Record:
@@ -326,7 +354,9 @@ def test_an_empty_bundle_is_reported_too() -> None:
 
 
 def test_the_page_needs_nothing_else_and_can_be_read_aloud() -> None:
-    page = render(full_record(timings=(CPU,)))["report.html"].decode()
+    page = render(full_record(timings=(CPU,), clips=(shown_clip(),)))["report.html"].decode()
+    page, pictures = re.subn(r'<img src="data:image/jpeg;base64,[A-Za-z0-9+/=]+" alt="[\w ]+">', "", page)
+    assert pictures == 8
     assert not re.search(r"https?:|//[a-z]|url\(|@import|<script|<link|<img|src=", page)
     assert "prefers-color-scheme: dark" in page
     parsed = Page(page)
@@ -334,6 +364,35 @@ def test_the_page_needs_nothing_else_and_can_be_read_aloud() -> None:
     ids = [attrs["id"] for _, attrs in parsed.elements if "id" in attrs]
     assert len(ids) == len(set(ids))
     assert all(attrs["aria-labelledby"] in ids for _, attrs in parsed.elements if "aria-labelledby" in attrs)
+
+
+def test_the_clips_of_videos_are_shown_with_the_best_classes_of_both_sides() -> None:
+    record = full_record(clips=(shown_clip(),))
+    for text in (html(record).text, markdown(record).replace("\\", "")):
+        assert "dance.mp4 frames 2..128 step 18" in text
+        assert "every tensor rounded to fp16: a proxy for a GPU" in text
+        # Never rounded up to certainty; a class without a name by its number.
+        assert "99.999\u202f%" in text
+        assert "100.000" not in text
+        assert "class 3" in text
+        assert text.count("another class") == 1
+    assert "8 of the clip's 16 frames are shown" in html(record).text
+    assert record_from_bytes(render(record)["report.json"], "report.json").clips == record.clips
+    assert "Judged on these videos" not in html(full_record()).text + markdown(full_record())
+
+
+def test_a_strangers_clip_is_text_and_a_picture_alone() -> None:
+    hostile = shown_clip(source=HOSTILE, reference=(ClassScore(0, HOSTILE, 1.0),), graph=(ClassScore(0, HOSTILE, 1.0),))
+    record = full_record(clips=(hostile,))
+    assert "<script" not in render(record)["report.html"].decode() + markdown(record)
+    data = record.as_json()
+    for wrong, named in (
+        ({"graph": []}, "graph: expected 1 classes"),
+        ({"frames": [{"index": 0, "jpeg": '" onerror="alert(1)'}]}, "jpeg: expected base64"),
+    ):
+        forged = {**data, "clips": [{**data["clips"][0], **wrong}]}
+        with pytest.raises(BundleError, match=named):
+            record_from_bytes(json.dumps(forged).encode(), "report.json")
 
 
 def test_hostile_text_stays_text() -> None:
