@@ -5,7 +5,7 @@
     bundle = export(ExportConfig(attn="fastformer", frames=8), output="out")
     bundle.verdicts; bundle.onnx_path; Bundle.open("out")
 
-``verify``, ``build``, ``plan`` and ``benchmark`` do what their commands do.
+``verify``, ``build``, ``plan``, ``benchmark`` and ``predict`` do what their commands do.
 
 Importing the package is cheap: the names below are loaded on first use, and torch, onnx, ONNX Runtime and
 TensorRT by the stage that needs them.
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ftsf_export.pipeline.build_bundle import build
     from ftsf_export.pipeline.export import export
     from ftsf_export.pipeline.plan_file import plan
+    from ftsf_export.pipeline.predict import predict
     from ftsf_export.pipeline.verify import verify
     from ftsf_export.sizes import BatchRange, Size
     from ftsf_export.verdict import Measure, Status, Verdict
@@ -68,6 +69,7 @@ __all__ = [
     "build",
     "export",
     "plan",
+    "predict",
     "verify",
 ]
 
@@ -83,6 +85,7 @@ _HOME = {
     "build": "ftsf_export.pipeline.build_bundle",
     "export": "ftsf_export.pipeline.export",
     "plan": "ftsf_export.pipeline.plan_file",
+    "predict": "ftsf_export.pipeline.predict",
     "verify": "ftsf_export.pipeline.verify",
 }
 

@@ -43,3 +43,8 @@ def best_classes(scores_L: npt.NDArray[Any], labels: Sequence[str] = (), count: 
         raise ValueError("best_classes: expected finite scores, got NaN or infinity")
     order = np.argsort(-scores_L, kind="stable")[:count]
     return tuple(ClassScore(int(i), labels[i] if i < len(labels) else "", float(scores_L[i])) for i in order)
+
+
+def rank_of(scores_L: npt.NDArray[Any], index: int) -> int:
+    """The place of one class in the order of ``best_classes``: 1 is the best."""
+    return int(np.flatnonzero(np.argsort(-scores_L, kind="stable") == index)[0]) + 1

@@ -2,6 +2,7 @@
 
     FtsfError
     |-- GateFailed           1  a gate said no: parity, precision, plan, accuracy (artefacts are kept, marked failed)
+    |-- PartlyDone           1  some of many inputs are wrong; what was made of the others is kept
     |-- UsageError           2  wrong usage, configuration or input file
     |   |-- ConfigError         one or more fields of a configuration are wrong: all of them, at once
     |   |-- BundleError         a bundle is missing, altered, half there, or of a schema that we do not know
@@ -58,6 +59,12 @@ class FtsfError(Exception):
 
 class GateFailed(FtsfError):
     """A gate said no. The artefacts are kept and marked failed."""
+
+    exit_code = 1
+
+
+class PartlyDone(FtsfError):
+    """Some of many inputs are wrong. What was made of the others is kept."""
 
     exit_code = 1
 

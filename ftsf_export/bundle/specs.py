@@ -26,7 +26,7 @@ CLASS_TAIL = "class-tail"
 SPAN = 256
 _LONG_FRAMES, _LONG_STRIDE = 96, 4
 # Which frames of a video make a clip; see ``video/sample.py``.
-STRIDE, SEGMENTS, SPREAD = "stride", "segments", "spread"
+STRIDE, SEGMENTS, SPREAD, UNIFORM = "stride", "segments", "spread", "uniform"
 # The rate that facebookresearch/TimeSformer counts a clip's length in (``DATA.TARGET_FPS``), in frames a second.
 TARGET_FPS = 30
 RGB, BGR = "RGB", "BGR"
@@ -76,7 +76,8 @@ class Preprocessing:
     """How a video becomes a clip: frames are sampled, resized, cropped at the centre, scaled to [0, 1], normalised."""
 
     frames: Positive  #: How many frames a clip has.
-    #: How many frames of the video lie between one frame of the clip and the next; with "segments" of no meaning.
+    #: How many frames of the video lie between one frame of the clip and the next; of no meaning with "segments" and
+    #: "uniform".
     stride: Positive
     resize_short_side: Positive | None  #: Pixels of the short side after resizing; None: frames are not resized.
     crop: tuple[Positive, Positive]  #: Height and width in pixels.
@@ -85,8 +86,8 @@ class Preprocessing:
     resample: str = "bilinear"  #: The filter of Pillow that resizes; the other resizers have this one alone.
     #: "stride": frames ``stride`` apart from the middle of the video; "segments": one frame from the middle of each of
     #: ``frames`` equal parts of the video; "spread": evenly over ``frames * stride`` thirtieths of a second from the
-    #: start.
-    sampling: Annotated[str, choice(STRIDE, SEGMENTS, SPREAD)] = STRIDE
+    #: start; "uniform": the middle of each of ``frames`` equal parts of the video, rounded down.
+    sampling: Annotated[str, choice(STRIDE, SEGMENTS, SPREAD, UNIFORM)] = STRIDE
     #: Height and width of a box at the centre, of which the crop is the upper left part; None: it is the crop itself.
     box: tuple[Positive, Positive] | None = None
     color_order: Annotated[str, choice(RGB, BGR)] = RGB  #: Order of the channels of the clip.
@@ -126,7 +127,7 @@ class Preprocessing:
     @property
     def sampled(self) -> str:
         """Which frames of a video make a clip, in words."""
-        if self.sampling == SEGMENTS:
+        if self.sampling in (SEGMENTS, UNIFORM):
             return f"{self.frames} frames, one from the middle of each of {self.frames} equal parts of the video"
         if self.sampling == SPREAD:
             return f"{self.frames} frames, evenly over {self.clip_s(TARGET_FPS):.3g} s from the start"
@@ -135,7 +136,7 @@ class Preprocessing:
     def clip_s(self, fps: float) -> float | None:
         """Seconds of a video of ``fps`` frames a second that a clip stands for; None where it is the whole video."""
         rate = TARGET_FPS if self.sampling == SPREAD else fps
-        return None if self.sampling == SEGMENTS else self.frames * self.stride / rate
+        return None if self.sampling in (SEGMENTS, UNIFORM) else self.frames * self.stride / rate
 
     @property
     def normalisation(self) -> Normalisation:

@@ -9,7 +9,19 @@ from typing import Any
 from fast_timesformer import weights
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.bundle import Preprocessing
-from ftsf_export.bundle.specs import BGR, MEAN_BOUNDS, OPENCV, PILLOW, RGB, SEGMENTS, SPREAD, STD_BOUNDS, STRIDE, TORCH
+from ftsf_export.bundle.specs import (
+    BGR,
+    MEAN_BOUNDS,
+    OPENCV,
+    PILLOW,
+    RGB,
+    SEGMENTS,
+    SPREAD,
+    STD_BOUNDS,
+    STRIDE,
+    TORCH,
+    UNIFORM,
+)
 from ftsf_export.checkpoint.found import FILTERS, MOST, Found, check_bounds
 from ftsf_export.checkpoint.names import own_origins
 from ftsf_export.checkpoint.settings import Settings
@@ -20,7 +32,7 @@ from ftsf_export.errors import UsageError
 KIND = "FastTimeSformer"
 _MARK = "patch_embed.weight"
 _CHOICES = {
-    "sampling": (STRIDE, SEGMENTS, SPREAD), "color_order": (RGB, BGR), "resizer": (PILLOW, TORCH, OPENCV),
+    "sampling": (STRIDE, SEGMENTS, SPREAD, UNIFORM), "color_order": (RGB, BGR), "resizer": (PILLOW, TORCH, OPENCV),
 }  # fmt: skip
 _MEND_OF_BARE = (
     "; a state dict has no architecture: give the model's --attn, --attn-type, --frames, --size, --dim, --depth, "

@@ -32,7 +32,7 @@ from ftsf_export.errors import (
 EXIT_BROKEN_PIPE = 141
 
 # In the order of a user's day. Each is a module of this package with a click command named ``command``.
-COMMANDS = ("export", "verify", "build", "plan", "bench", "finetune", "targets", "info", "doctor")
+COMMANDS = ("export", "verify", "build", "plan", "bench", "predict", "finetune", "targets", "info", "doctor")
 
 # The disk says no, whoever wrote to it.
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
@@ -78,8 +78,9 @@ def ftsf(ctx: click.Context) -> None:
     """Export video transformers to ONNX and TensorRT, with proof that the numbers did not change.
 
     \b
-    Exit codes: 0 done, 1 a gate failed, 2 wrong usage or input, 3 the environment lacks something,
-    4 a stage broke, 70 a bug of ours, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
+    Exit codes: 0 done, 1 a gate failed or some of many inputs are wrong, 2 wrong usage or input,
+    3 the environment lacks something, 4 a stage broke, 70 a bug of ours, 130 interrupted (Ctrl-C),
+    143 terminated (SIGTERM).
     """
     if ctx.invoked_subcommand is None:
         raise click.UsageError(f"a command is missing: one of {', '.join(COMMANDS)}", ctx)
@@ -137,7 +138,7 @@ def _attempt(command: click.Command, args: Sequence[str], prog_name: str, termin
 
 def _typed(message: str) -> str:
     """The words of the Python interface as they are typed here."""
-    return message.replace("overwrite=True", "--overwrite")
+    return message.replace("overwrite=True", "--overwrite").replace("resume=True", "--resume")
 
 
 def _known(error: Exception) -> FtsfError | None:

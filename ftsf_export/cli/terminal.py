@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # An error of more characters is cut, unless all was asked for.
 _LONGEST, _CUT = 480, " ... (-v shows all)"
+# How often a bar is drawn anew between results, in seconds; and what clears its line.
+_REDRAW_S, _ERASE_LINE = 0.1, "\r\x1b[2K"
 # Only "passed" is ever green.
 STYLES = {Status.PASSED: "green", Status.FAILED: "bold red", Status.INCONCLUSIVE: "yellow", Status.NOT_RUN: "dim"}
 
@@ -38,6 +41,7 @@ class Terminal:
         self.quiet = quiet
         self.verbose = verbose
         self._facts: dict[str, Any] = {}
+        self._under_bar = False  # Whether the cursor may stand in the line of a bar.
 
     @cached_property
     def _out(self) -> Console:
@@ -64,15 +68,18 @@ class Terminal:
         if self.as_json and self.quiet:
             return
         line = shown(text) if isinstance(text, str) else text
+        self._clear_bar()
         (self._err if self.as_json else self._out).print(line, style=style or None, soft_wrap=True)
 
     def note(self, text: str, *, style: str = "dim") -> None:
         """A remark on the way: stderr, silenced by ``-q``."""
         if not self.quiet:
+            self._clear_bar()
             self._err.print(shown(text), style=style, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """What a user has to know although nothing failed: stderr, never silenced."""
+        self._clear_bar()
         self._err.print(_line(("warning:", "bold yellow"), " ", text), soft_wrap=True)
 
     def error(self, message: str, *, details: str = "") -> None:
@@ -111,17 +118,26 @@ class Terminal:
             if self.verbose or not measure.passed:
                 self.say(f"{'':>14}{measure.sentence()}", style="" if measure.passed else "red")
 
+    def line(self, text: str) -> None:
+        """A line of data on stdout, whatever else is shown: it is there as soon as it is known."""
+        self._clear_bar()
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
     def record(self, **facts: Any) -> None:
         """Facts of the JSON object; printed once, at the end, whatever happens in between."""
         self._facts.update(facts)
 
     @contextmanager
-    def progress(self) -> Iterator[OnProgress]:
-        """A callback for a stage to report to: a bar on a terminal, else a line a stage, nothing with ``-q``."""
+    def progress(self, *, above: bool = False) -> Iterator[OnProgress]:
+        """A callback for a stage to report to: a bar on a terminal, else a line a stage, nothing with ``-q``.
+
+        ``above``: results are shown while it lasts, above the bar, which is drawn anew at each report.
+        """
         if self.quiet:
             yield silent
         elif self._err.is_terminal:
-            yield from self._bar()
+            yield from self._bar(above)
         else:
             yield self._lines()
 
@@ -137,19 +153,39 @@ class Terminal:
 
         return report
 
-    def _bar(self) -> Iterator[OnProgress]:
+    def _bar(self, above: bool) -> Iterator[OnProgress]:
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self._err, transient=True) as progress:
+        # rich would send stdout, whatever it is, to where the bar is.
+        bar = Progress(*columns, console=self._err, transient=True, auto_refresh=not above, redirect_stdout=not above)
+        with bar as progress:
             task = progress.add_task("", total=None)
+            drawn = 0.0
 
             def report(stage: str, fraction: float | None) -> None:
+                nonlocal drawn
+                due = above and time.monotonic() - drawn > _REDRAW_S
                 progress.update(
-                    task, description=shown(stage), total=None if fraction is None else 1.0, completed=fraction or 0
+                    task,
+                    description=shown(stage),
+                    total=None if fraction is None else 1.0,
+                    completed=fraction or 0,
+                    refresh=due,
                 )
+                self._under_bar = above
+                drawn = time.monotonic() if due else drawn
 
-            yield report
+            try:
+                yield report
+            finally:
+                self._under_bar = False
+
+    def _clear_bar(self) -> None:
+        """Takes the bar away from the line on which something is to be shown."""
+        if self._under_bar:
+            self._err.file.write(_ERASE_LINE)
+            self._err.file.flush()
 
     def close(self, exit_code: int, error: str = "") -> None:
         """Prints the JSON line if it was asked for. Raises BrokenPipeError when nobody reads stdout any more."""

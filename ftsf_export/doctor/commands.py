@@ -9,7 +9,7 @@ from functools import partial
 from ftsf_export.doctor.packages import CORE, ONNX_RUNTIMES, RUNS_GRAPHS, Package
 from ftsf_export.errors import install_command
 from ftsf_export.jetson import jetson
-from ftsf_export.precision import HALVES
+from ftsf_export.precision import BF16, HALVES
 
 # What a machine can do, beside the usable packages, by name.
 GPU = "a GPU with its driver"
@@ -105,6 +105,13 @@ def needs_of_commands(packages: tuple[Package, ...]) -> dict[str, tuple[Need, ..
             replace(engine, purpose="to measure an engine"),
             # A Jetson's kernel tells them without NVML.
             *(of("nvml", "to read the GPU's clocks, temperature and memory") if jetson() is None else ()),
+        ),
+        "predict": (
+            *core,
+            *of("video"),
+            replace(runtime, ways=((ONNX_RUNTIME,), *engine.ways)),
+            *of("onnx", f"to run a {BF16.name} graph without a GPU", but=RUNS_GRAPHS),
+            replace(engine, purpose="to run an engine"),
         ),
         "finetune": (
             *core,

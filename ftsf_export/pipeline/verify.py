@@ -9,25 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle, EngineEntry, Manifest
+from ftsf_export.bundle import GOLDEN_NAME, ONNX_NAME, Bundle, Manifest
 from ftsf_export.bundle.golden import Golden
-from ftsf_export.config import RUNNERS, BatchRange
+from ftsf_export.config import RUNNERS
 from ftsf_export.doctor.packages import RUNS_GRAPHS, lacking_modules
 from ftsf_export.engine.stacks import engine_warnings
-from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks, OutputError, UsageError, install_command
+from ftsf_export.errors import ConfigError, EnvironmentLacks, OutputError, UsageError, install_command
 from ftsf_export.network.gates import parity_graph
 from ftsf_export.parity.compare import clips_a_call
 from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.golden import doubted_where_unproven, judge_golden, judge_labels
 from ftsf_export.parity.judge import Limits
+from ftsf_export.pipeline.engine_profile import profile_of, sidecar_of
 from ftsf_export.pipeline.graph_quota import graph_quota, require_room_for_calls
 from ftsf_export.pipeline.graph_runner import graph_runner
 from ftsf_export.pipeline.refresh import refresh_report
-from ftsf_export.plan_record import Sidecar
 from ftsf_export.precision import precision_named
 from ftsf_export.process.quota import Quota
 from ftsf_export.progress import OnProgress, silent
-from ftsf_export.strict_json import json_from_bytes, structured
 from ftsf_export.verdict import Status, Subject, Verdict, failing
 
 
@@ -196,7 +195,7 @@ def _engine_verdicts(
             golden,
             engine,
             required=runner != "auto",
-            profile=_profile(bundle, engine),
+            profile=profile_of(bundle, engine),
             limits=limits,
             on_progress=on_progress,
         )
@@ -204,33 +203,18 @@ def _engine_verdicts(
     ]
 
 
-def _sidecar(bundle: Bundle, engine: EngineEntry) -> Sidecar:
-    source = f"{bundle.path}: {engine.sidecar}"
-    return structured(json_from_bytes(bundle.read(engine.sidecar), source), Sidecar, source)
-
-
 def _warnings(bundle: Bundle) -> tuple[str, ...]:
     found = [
         engine_warnings(
             bundle.manifest,
             builder=engine.builder,
-            version=_sidecar(bundle, engine).builder_version,
+            version=sidecar_of(bundle, engine).builder_version,
             capabilities=engine.compute_capabilities,
-            most_clips=_profile(bundle, engine).maximum,
+            most_clips=profile_of(bundle, engine).maximum,
         )
         for engine in bundle.engines
     ]
     return tuple(dict.fromkeys(warning for warnings in found for warning in warnings))
-
-
-def _profile(bundle: Bundle, engine: EngineEntry) -> BatchRange:
-    """How many clips the engine takes in a call, which may be fewer or more than the bundle's own numbers."""
-    sidecar = _sidecar(bundle, engine)
-    clips = [shape[0] for name in ("min", "opt", "max") if (shape := sidecar.profile.get(name))]
-    if len(clips) != 3 or BatchRange(*clips).problem():
-        where = f"{bundle.path}: {engine.sidecar}"
-        raise BundleError(f"{where}: profile: expected a shape as min, opt and max, got {dict(sidecar.profile)}")
-    return BatchRange(*clips)
 
 
 def _subject(bundle: Bundle, name: str) -> Subject:

@@ -132,6 +132,10 @@ class Child:
             raise self._raised(message.value)
         return message
 
+    def kill(self) -> None:
+        """End the child from another thread than the one that calls it, whose call then fails; it closes it."""
+        self._kill()
+
     def close(self) -> None:
         """End the child and all that it started. Nothing is lost: its answers are all that it makes."""
         self._kill()

@@ -8,7 +8,11 @@ from pathlib import Path
 
 from ftsf_export.errors import VideoError
 
-SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
+# By names alone; what a file is, its content says.
+SUFFIXES = (
+    *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv"),
+    *(".ts", ".webm", ".wmv"),
+)
 
 
 @dataclass(frozen=True)

@@ -56,26 +56,38 @@ class _Bytes:
 
 @contextmanager
 def open_container(av: Any, path: Path) -> Iterator[Any]:
-    """PyAV's container of ``path``, which has a video stream.
+    """PyAV's container of ``path``: see ``video_file`` and ``container_of``."""
+    with video_file(path) as file, container_of(av, file, path) as container:
+        yield container
 
-    Raises VideoError for what is no regular file, holds no video or takes too long to open; PyAV's errors pass through.
-    """
+
+@contextmanager
+def video_file(path: Path) -> Iterator[FileIO]:
+    """The file, open for ``container_of``. Raises VideoError for what is no regular file."""
     # A stream: how long it is does not matter, what is read of it at once does not depend on it.
     with regular_file(path, expected="a video file", most=None, refusal=VideoError) as file:
-        source = _Bytes(file, OPENING_LIMIT_S)
-        try:
-            container = av.open(source, options=dict(_OPTIONS))
-        except av.FFmpegError as error:
-            raise (_too_late(path) if source.late else error) from error
-        with container:
-            if source.late:
-                raise _too_late(path)
-            source.opened()
-            if not container.streams.video:
-                raise VideoError(
-                    f"{path}: expected a video file, got one with no video stream ({container.format.name})"
-                )
-            yield container
+        yield file
+
+
+@contextmanager
+def container_of(av: Any, file: FileIO, path: Path) -> Iterator[Any]:
+    """PyAV's container of an open file, read from its start; it has a video stream.
+
+    Raises VideoError naming ``path`` for what holds no video or takes too long to open; PyAV's errors pass through.
+    """
+    file.seek(0)
+    source = _Bytes(file, OPENING_LIMIT_S)
+    try:
+        container = av.open(source, options=dict(_OPTIONS))
+    except av.FFmpegError as error:
+        raise (_too_late(path) if source.late else error) from error
+    with container:
+        if source.late:
+            raise _too_late(path)
+        source.opened()
+        if not container.streams.video:
+            raise VideoError(f"{path}: expected a video file, got one with no video stream ({container.format.name})")
+        yield container
 
 
 def _too_late(path: Path) -> VideoError:

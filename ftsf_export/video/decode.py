@@ -63,11 +63,12 @@ def decode_frames(index: FrameIndex, wanted: Sequence[int]) -> list[Frame]:
     needed = set(wanted)
     found: dict[int, Frame] = {}
     with _open(index.path) as (_, frames):
+        upright = Upright()
         for number, frame in enumerate(frames):
             if number in needed:
                 if number >= len(index) or frame.pts != index.timestamps[number]:
                     raise VideoError(f"{index.path}: frame {number} is not the one that was indexed; the file changed")
-                found[number] = _upright(frame)
+                found[number] = upright(frame)
                 if len(found) == len(needed):
                     break
     if len(found) < len(needed):
@@ -75,14 +76,20 @@ def decode_frames(index: FrameIndex, wanted: Sequence[int]) -> list[Frame]:
     return [found[number] for number in wanted]
 
 
-def _upright(frame: Any) -> Frame:
-    """RGB with the container's rotation applied: phones record sideways and say so.
+class Upright:
+    """RGB with the container's rotation applied: phones record sideways and say so. One for all frames of a video.
 
     ``rotation`` is counterclockwise in degrees (FFmpeg's av_display_rotation_get), and so is np.rot90. Mirroring and
     pixels that are not square are left as they are, as the training pipelines of the field leave them.
     """
-    pixels = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
+
+    def __init__(self) -> None:
+        # ``frame.to_ndarray(format="rgb24")`` makes a converter for each frame, which takes as long as converting.
+        self._reformatter = import_av().video.reformatter.VideoReformatter()
+
+    def __call__(self, frame: Any) -> Frame:
+        pixels = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
+        return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
 
 
 @contextmanager
@@ -102,11 +109,14 @@ def _open(path: Path) -> Iterator[tuple[Any, Iterator[Any]]]:
             stream = container.streams.video[0]
             yield stream, counted(container, stream)
     except (av.FFmpegError, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        where = f"damaged after {seen} frames" if seen else f"not a readable video of {', '.join(DEMUXERS)}"
-        raise VideoError(
-            f"{path}: {where} ({reason}); give another file or repair this one", details=str(error)
-        ) from error
+        raise unreadable(path, error, seen) from error
+
+
+def unreadable(path: Path, error: Exception, seen: int = 0) -> VideoError:
+    """What an error of PyAV or of the system says of a video of which ``seen`` frames were read before."""
+    reason = getattr(error, "strerror", None) or str(error)
+    where = f"damaged after {seen} frames" if seen else f"not a readable video of {', '.join(DEMUXERS)}"
+    return VideoError(f"{path}: {where} ({reason}); give another file or repair this one", details=str(error))
 
 
 def import_av() -> Any:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.bundle.specs import BGR, OPENCV, PILLOW, TORCH
 from ftsf_export.errors import EnvironmentLacks, VideoError
+from ftsf_export.video.views import crops_of
 
 Frame = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -35,9 +36,17 @@ def preprocess(frames: Sequence[Frame], how: Preprocessing) -> Floats:
     Raises:
         VideoError: a frame smaller than the crop, or a model that takes other than three channels.
     """
+    return clip_of_resized([resized(frame, how) for frame in frames], how)
+
+
+def clip_of_resized(frames: Sequence[Frame | Floats], how: Preprocessing, *, crop: int = 0, crops: int = 1) -> Floats:
+    """What is left of ``preprocess`` after ``resized``: crop, scale, normalise. Raises as it does.
+
+    ``crop`` is one of the boxes that ``views.crops_of`` has for as many ``crops``.
+    """
     if len(how.mean) != 3:
         raise VideoError(f"a video gives 3 channels, the model takes {len(how.mean)}; it can be judged on noise only")
-    pixels_FHWC = np.stack([_crop(_resize(frame, how), how) for frame in frames])
+    pixels_FHWC = np.stack([_cropped(frame, how, crop, crops) for frame in frames])
     if how.color_order == BGR:
         pixels_FHWC = pixels_FHWC[..., ::-1]
     scaled = pixels_FHWC.astype(np.float32) / np.float32(255)
@@ -45,8 +54,8 @@ def preprocess(frames: Sequence[Frame], how: Preprocessing) -> Floats:
     return np.ascontiguousarray(normalised.transpose(0, 3, 1, 2))
 
 
-def _resize(frame: Frame, how: Preprocessing) -> Frame | Floats:
-    """The short side becomes ``resize_short_side``; the long side follows."""
+def resized(frame: Frame, how: Preprocessing) -> Frame | Floats:
+    """The short side becomes ``resize_short_side``; the long side follows. A stream does so with each frame once."""
     target = how.resize_short_side
     height, width = frame.shape[:2]
     if target is None or min(height, width) == target:
@@ -58,8 +67,8 @@ def _resize(frame: Frame, how: Preprocessing) -> Frame | Floats:
         if how.resample not in filters:
             raise VideoError(f"resample: expected one of {', '.join(sorted(filters))}, got {how.resample!r}")
         return np.asarray(image.fromarray(frame).resize((width, height), filters[how.resample]))
-    resized = _bilinear(_bilinear(frame, height, axis=0), width, axis=1)
-    return np.rint(resized).astype(np.uint8) if how.resizer == OPENCV else resized
+    values = _bilinear(_bilinear(frame, height, axis=0), width, axis=1)
+    return np.rint(values).astype(np.uint8) if how.resizer == OPENCV else values
 
 
 def _long_side(width: int, height: int, target: int, resizer: str) -> int:
@@ -82,15 +91,13 @@ def _bilinear(values: Frame | Floats, wanted: int, *, axis: int) -> Floats:
     return mixed
 
 
-def _crop(frame: Frame | Floats, how: Preprocessing) -> Frame | Floats:
-    """The centre, (height, width); of a box that is larger than the crop the upper left part."""
+def _cropped(frame: Frame | Floats, how: Preprocessing, crop: int, crops: int) -> Frame | Floats:
     height, width = frame.shape[:2]
-    box = how.box or how.crop
-    beside = (height - box[0], width - box[1])
-    if min(beside) < 0:
-        raise VideoError(f"a frame of {height}x{width} pixels is smaller than the crop of {box[0]}x{box[1]}")
-    top, left = ((more + (how.resizer == TORCH)) // 2 for more in beside)
-    return frame[top : top + how.crop[0], left : left + how.crop[1]]
+    try:
+        box = crops_of(how, height, width, crops)[crop]
+    except ValueError as error:
+        raise VideoError(str(error)) from error
+    return frame[box.top : box.top + box.height, box.left : box.left + box.width]
 
 
 def import_pillow() -> tuple[Any, dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 ``stride`` is the field's way (TimeSformer's 8x32, SlowFast's TxS): T frames, S frames of the video apart, from its
 middle. ``segments`` is that of Something-Something: one frame from each of T equal parts of the whole video. ``spread``
-is how facebookresearch/TimeSformer tests on Kinetics with one clip.
+is how facebookresearch/TimeSformer tests on Kinetics with one clip. ``uniform`` takes the frames in the middle of equal
+parts of the whole video.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from itertools import pairwise
 from math import floor
 
 from ftsf_export.bundle import Preprocessing
-from ftsf_export.bundle.specs import SEGMENTS, SPREAD, TARGET_FPS
+from ftsf_export.bundle.specs import SEGMENTS, SPREAD, TARGET_FPS, UNIFORM
 from ftsf_export.errors import VideoError
 
 
@@ -33,7 +34,9 @@ class Sampling:
 
 
 def sampling_of(how: Preprocessing, available: int, rate: Fraction | None) -> Sampling:
-    """The frames of a video of ``available`` frames, ``rate`` a second. Raises VideoError as the three ways do."""
+    """The frames of a video of ``available`` frames, ``rate`` a second. Raises VideoError as the four ways do."""
+    if how.sampling == UNIFORM:
+        return uniform(available, how.frames)
     if how.sampling == SEGMENTS:
         return segments(available, how.frames)
     if how.sampling == SPREAD:
@@ -71,6 +74,18 @@ def segments(available: int, frames: int) -> Sampling:
     # Halves are rounded to the even number, by Python as by NumPy, which the original asks.
     ends = [round(width * i) for i in range(frames + 1)]
     indices = tuple((start + end) // 2 for start, end in pairwise(ends))
+    return Sampling(indices, None, clamped=available < frames)
+
+
+def uniform(available: int, frames: int) -> Sampling:
+    """Frame floor((i + 0.5) n / F) of the n ``available`` ones, for each i of F ``frames``: the middle of each of F
+    equal parts, rounded down. A video with fewer frames repeats them.
+
+    ``available`` is at least 1. Raises ValueError where ``frames`` is below 1.
+    """
+    if frames < 1:
+        raise ValueError(f"frames is at least 1, got {frames}")
+    indices = tuple((2 * i + 1) * available // (2 * frames) for i in range(frames))
     return Sampling(indices, None, clamped=available < frames)
 
 

@@ -82,7 +82,7 @@ def test_neither_do_the_commands() -> None:
         "import importlib\n"
         "from ftsf_export.cli.main import COMMANDS\n"
         "for name in COMMANDS: importlib.import_module(f'ftsf_export.cli.{name}')\n"
-        "for name in ('export', 'verify', 'build_bundle', 'bench'):\n"
+        "for name in ('export', 'verify', 'build_bundle', 'bench', 'predict'):\n"
         "    importlib.import_module(f'ftsf_export.pipeline.{name}')"
     )
     assert heavy_modules_after(code) == []

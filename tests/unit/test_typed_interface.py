@@ -26,7 +26,7 @@ from pathlib import Path
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export import (
     BatchRange, Bundle, BundleError, ConfigError, ExportConfig, FtsfError, GateFailed, Measure, Size, Status, Verdict,
-    __version__, benchmark, build, export, plan, verify,
+    __version__, benchmark, build, export, plan, predict, verify,
 )
 
 config = ExportConfig(size="240x320", batch="1:2:4", targets=["rtx-30"], videos=("a.mp4",), checkpoint="w.pth")
@@ -51,6 +51,9 @@ judged = verify("out", runner="onnxruntime", rtol=1e-2, record=False)
 measured = benchmark("out").timings
 built = build("out", targets=["rtx-40"])
 read = plan("out", target="rtx-40")
+answered = predict("out", [Path("videos"), "a.mp4"], sampling="uniform", clips=2, crops=3, top_k=1)
+score: float = answered.answers[0].topk[0].score
+print(score, answered.summary.errors)
 print(judged.passed, measured[0].latency.p50_ms, len(built.built), read.record.kernels)
 print(__version__, passed, size.height, batch.maximum, verdicts[0].status is Status.PASSED, measures[0].value)
 """

@@ -65,6 +65,7 @@ def test_doctor_works_with_the_core_alone(core_python: Path) -> None:
         "build": False,
         "plan": False,
         "bench": False,
+        "predict": False,
         "finetune": False,
         "targets": True,
         "info": True,
@@ -96,7 +97,7 @@ def test_what_a_user_reads(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"Python   {sys.version.split()[0]} ({sys.executable})" in out
     assert "\nDriver " in out
     assert "\n  numpy " in out
-    for name in ("export", "verify", "build", "bench", "info", "doctor"):
+    for name in ("export", "verify", "build", "bench", "predict", "info", "doctor"):
         assert f"  ftsf {name} " in out
     assert "ftsf doctor        ready" in out
 
