@@ -12,7 +12,8 @@
     `-- StageError           4  a stage broke
         |-- ExportError         torch.export, the ONNX converter or the checker refused
         |-- BuildError          the compiler refused, crashed or ran out of time
-        `-- RunError            a runtime refused or crashed
+        |-- RunError            a runtime refused or crashed
+        `-- OutOfMemory         memory ran out, while a library was loaded or at work
 
 Anything else that reaches the command line is a bug of ours (exit code 70, traceback kept).
 
@@ -125,3 +126,7 @@ class BuildError(StageError):
 
 class RunError(StageError):
     """A runtime refused or crashed."""
+
+
+class OutOfMemory(StageError):
+    """Memory ran out, while a library was loaded or at work."""

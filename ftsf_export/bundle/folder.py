@@ -164,7 +164,7 @@ class Folder:
         path = self.path / name
         parts = name.split("/")
         ways = [self.path.joinpath(*parts[: count + 1]) for count in range(len(parts))]
-        if link := next((way for way in ways if way.is_symlink()), None):
+        if link := next((way for way in ways if _is_link(way)), None):
             return BundleError(f"{link}: a symbolic link; a bundle holds the files themselves: put the file there")
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return BundleError(
@@ -173,6 +173,14 @@ class Folder:
         if error.errno in (errno.ENXIO, errno.EISDIR):
             return BundleError(f"{path}: expected a regular file; write the bundle again")
         return BundleError(f"{path}: cannot be read: {error.strerror or error}")
+
+
+def _is_link(path: Path) -> bool:
+    # A name that is too long for the file system cannot even be asked about.
+    try:
+        return path.is_symlink()
+    except OSError:
+        return False
 
 
 def _regular(leaf: str, parent: int) -> int:

@@ -99,7 +99,9 @@ def sample_positions(size: int) -> npt.NDArray[np.int64]:
 def sample_tap(values: npt.NDArray[Any]) -> Floats:
     """(n, ...) -> (n, S) float32: one tap of n clips at its ``sample_positions``."""
     flat = np.asarray(values).reshape(len(values), -1)
-    return np.ascontiguousarray(flat[:, sample_positions(flat.shape[1])], dtype=np.float32)
+    # What is beyond float32 becomes infinite, and is named where it is judged.
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(flat[:, sample_positions(flat.shape[1])], dtype=np.float32)
 
 
 def write_golden(

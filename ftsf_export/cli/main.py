@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import importlib
+import logging
 import os
-import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import click
 from ftsf_export import __version__
 from ftsf_export.cli.entry import EXIT_INTERRUPTED
 from ftsf_export.cli.supervised import ENDINGS, supervised
-from ftsf_export.cli.terminal import Terminal
+from ftsf_export.cli.terminal import RemarkHandler, Terminal
 from ftsf_export.control_characters import shown
 from ftsf_export.errors import (
     EXIT_BUG,
@@ -23,10 +23,10 @@ from ftsf_export.errors import (
     ConfigError,
     FtsfError,
     OutputError,
-    StageError,
     UsageError,
     did_you_mean,
 )
+from ftsf_export.memory import out_of_memory
 
 # What a shell reports for a program that a closed pipe ended.
 EXIT_BROKEN_PIPE = 141
@@ -36,13 +36,6 @@ COMMANDS = ("export", "verify", "build", "plan", "bench", "predict", "finetune",
 
 # The disk says no, whoever wrote to it.
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
-
-# PyTorch's allocator and shapes, C++, ONNX Runtime, CUDA, NumPy.
-_NO_MEMORY = re.compile(
-    "allocate memory|bad_alloc|bad allocation|out of memory|[Oo]verflow when unpacking long"
-    "|size calculation overflowed|integer multiplication overflow|Maximum allowed dimension exceeded|array is too big"
-    "|cannot fit 'int' into an index"
-)
 
 
 class Commands(click.Group):
@@ -105,8 +98,13 @@ def _run_export(args: Sequence[str]) -> int:
 
 
 def run(command: click.Command, args: Sequence[str], prog_name: str) -> int:
-    """Runs one command line and returns its exit code. Whatever goes wrong is said here, in one line."""
+    """Runs one command line and returns its exit code. Whatever goes wrong is said here, in one line.
+
+    Raises OutOfMemory alone, which ``supervised`` says.
+    """
     terminal = Terminal.from_args(args)
+    # Remarks that a library logs and nobody handles Python would print as they are, with names out of files.
+    logging.lastResort = RemarkHandler(terminal)
     try:
         code, error = _attempt(command, args, prog_name, terminal)
         terminal.close(code, error)
@@ -128,6 +126,9 @@ def _attempt(command: click.Command, args: Sequence[str], prog_name: str, termin
         terminal.error(ENDINGS[EXIT_INTERRUPTED])
         return EXIT_INTERRUPTED, "interrupted"
     except Exception as error:
+        if (lacking := out_of_memory(error)) is not None:
+            # There may be none left to say it with.
+            raise lacking from None
         known = _known(error)
         if known is None:
             return EXIT_BUG, _report_bug(error, terminal)
@@ -150,18 +151,7 @@ def _known(error: Exception) -> FtsfError | None:
         return UsageError(error.format_message() + (f" (see {where} --help)" if where else ""))
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         return OutputError(f"{error.filename or 'output'}: cannot be written or read: {error.strerror}")
-    if _wants_memory(error):
-        return StageError("out of memory; free some, or take a smaller model, fewer frames or a smaller batch")
     return None
-
-
-def _wants_memory(error: BaseException | None) -> bool:
-    """Whether a library could not get memory, or counts more bytes than a machine can address; each says it its way."""
-    while error is not None:
-        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
-            return True
-        error = error.__cause__
-    return False
 
 
 def _report_bug(error: Exception, terminal: Terminal) -> str:

@@ -9,6 +9,7 @@ that dies by itself (the system kills for want of memory, a library aborts) ends
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import signal
 import sys
@@ -23,7 +24,8 @@ import click
 from ftsf_export.cli.entry import EXIT_INTERRUPTED, EXIT_TERMINATED
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.disk import is_scratch, remove_abandoned
-from ftsf_export.errors import StageError
+from ftsf_export.errors import OutOfMemory, StageError
+from ftsf_export.memory import lacking_memory, out_of_memory
 
 ENDINGS = {
     EXIT_INTERRUPTED: "interrupted; nothing half-written was left behind",
@@ -32,6 +34,8 @@ ENDINGS = {
 # With the removal of what a killed child held, the whole is to take less than two seconds.
 _STOPS_WITHIN_S = 1.2
 _POLL_S = 0.02
+# The child's to us, and no exit code of the program.
+_NO_MEMORY = 12
 _PR_SET_PDEATHSIG = 1
 _CLEAR_LINE = "\r\x1b[2K\x1b[?25h"
 
@@ -40,7 +44,10 @@ def supervised(work: Callable[[], int], terminal: Terminal) -> int:
     """The exit code of ``work``, which runs in a child (on Linux; elsewhere here), or of the signal that ended it."""
     if not sys.platform.startswith("linux"):
         _as_python_does()
-        return work()
+        try:
+            return work()
+        except OutOfMemory as error:
+            return _told(terminal, error.exit_code, error.message)
     remove_abandoned()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -49,12 +56,34 @@ def supervised(work: Callable[[], int], terminal: Terminal) -> int:
     waited = {*stops, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
     parent = os.getpid()
+    returned = mmap.mmap(-1, 1)
     child = os.fork()
     if child == 0:
         _become_child(parent, stops)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return _worked(work, returned)
+    stopped_by, code = _watch(child, waited)
+    if not stopped_by and code >= 0 and not returned[0]:
+        remove_abandoned()
+        return _told(terminal, StageError.exit_code, _left(code))
+    return _ending_told(terminal, stopped_by, code)
+
+
+def _worked(work: Callable[[], int], returned: mmap.mmap) -> int:
+    """The exit code of ``work``, in the child, which says through ``returned`` that it came so far: OpenBLAS, for one,
+    ends the process where it gets no memory.
+
+    Where memory ran out this ends the child at once: to say so would take some, and libraries that were loaded by half
+    are noisy when Python ends."""
+    try:
         return work()
-    return _ending_told(terminal, *_watch(child, waited))
+    except Exception as error:
+        if out_of_memory(error) is None:
+            raise
+        returned[0] = 1
+        os._exit(_NO_MEMORY)
+    finally:
+        returned[0] = 1
 
 
 def _as_python_does() -> None:
@@ -134,14 +163,16 @@ def _held_folders(child: int) -> list[Path]:
 
 def _ending_told(terminal: Terminal, stopped_by: int, code: int) -> int:
     """Says how the child ended where it could not; the exit code of this process."""
-    if not stopped_by and code >= 0 and code not in ENDINGS:
+    if not stopped_by and 0 <= code != _NO_MEMORY and code not in ENDINGS:
         return code
-    if not stopped_by and code not in (EXIT_TERMINATED, EXIT_INTERRUPTED, -signal.SIGTERM):
-        remove_abandoned()
-        exit_code, message = StageError.exit_code, _death(-code)
-    else:
+    if stopped_by or code in (EXIT_TERMINATED, EXIT_INTERRUPTED, -signal.SIGTERM):
         exit_code = EXIT_INTERRUPTED if stopped_by == signal.SIGINT else EXIT_TERMINATED
-        message = ENDINGS[exit_code]
+        return _told(terminal, exit_code, ENDINGS[exit_code])
+    remove_abandoned()
+    return _told(terminal, StageError.exit_code, lacking_memory() if code == _NO_MEMORY else _death(-code))
+
+
+def _told(terminal: Terminal, exit_code: int, message: str) -> int:
     if sys.stderr.isatty():
         # A progress bar that could not end itself hides the cursor.
         click.echo(_CLEAR_LINE, nl=False, err=True)
@@ -149,6 +180,10 @@ def _ending_told(terminal: Terminal, stopped_by: int, code: int) -> int:
         terminal.error(message)
         terminal.close(exit_code, message.split(";")[0])
     return exit_code
+
+
+def _left(code: int) -> str:
+    return f"a library ended the work (exit status {code}); see what it printed above"
 
 
 def _death(number: int) -> str:

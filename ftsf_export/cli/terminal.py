@@ -6,6 +6,7 @@ Each call is one line. Text may come from a stranger's file: control characters 
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 import time
@@ -197,6 +198,17 @@ class Terminal:
             )
             sys.stdout.write(shown_in_json(line) + "\n")
         sys.stdout.flush()
+
+
+class RemarkHandler(logging.Handler):
+    """Gives warnings of libraries to a terminal, as remarks."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__(logging.WARNING)
+        self._terminal = terminal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._terminal.note(record.getMessage())
 
 
 pass_terminal = click.make_pass_decorator(Terminal, ensure=True)

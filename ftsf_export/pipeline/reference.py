@@ -15,10 +15,11 @@ import numpy as np
 from ftsf_export.bundle import Normalisation, PlainHalf, TapSpec
 from ftsf_export.bundle.golden import Contrast, sample_tap
 from ftsf_export.config import BatchRange
+from ftsf_export.errors import UsageError
 from ftsf_export.network.gates import PARITY_HUGGINGFACE, PARITY_ORIGINAL, Gate
 from ftsf_export.parity.between_clips import contrast_of
 from ftsf_export.parity.compare import outputs_of
-from ftsf_export.parity.distances import relative_errors
+from ftsf_export.parity.distances import bad_values, relative_errors
 from ftsf_export.parity.judge import Limits
 from ftsf_export.parity.second_opinion import judge_second_opinion
 from ftsf_export.pipeline.clips import JudgedClips
@@ -91,6 +92,7 @@ def run_eager(
         found = outputs_of(runner, clips.values[index : index + 1])
         each.append({name: value if name in outputs else sample_tap(value) for name, value in found.items()})
     stacked = {name: np.concatenate([values[name] for values in each]) for name in each[0]}
+    _check_finite(_OURS, stacked, clips.sources)
     given = {name: stacked.pop(name) for name in outputs}
     if not untrained and as_drawn(module):
         untrained = "the weights are as they were drawn"
@@ -137,4 +139,16 @@ def second_opinion(
     whom = f"transformers {metadata.version('transformers')}, {huggingface_logits.class_of(checkpoint)}"
     values = clips.values if normalisation is None else normalisation.of(clips.values)
     theirs = huggingface_logits.huggingface_outputs(checkpoint, values, outputs)
+    _check_finite(whom, theirs, clips.sources)
     return Opinion(PARITY_HUGGINGFACE, theirs, whom=whom)
+
+
+def _check_finite(whom: str, values: Mapping[str, Any], sources: tuple[str, ...]) -> None:
+    """Raises UsageError for NaN or infinity: a reference with such proves nothing."""
+    for name, each in values.items():
+        if (bad := bad_values(each)) is not None:
+            count, index = bad
+            raise UsageError(
+                f"{whom}: {name}: {count} of {each.size} values are NaN or infinite, the first for the clip "
+                f"{sources[index[0]]!r}; no graph can be held against it: are the weights whole, and within FP32?"
+            )

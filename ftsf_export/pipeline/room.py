@@ -12,6 +12,7 @@ from pathlib import Path
 from fast_timesformer.config import TimeSformerConfig
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
+from ftsf_export.memory import address_bytes_left
 from ftsf_export.pipeline.clips import KEPT_CLIPS
 
 _FLOAT_BYTES = 4
@@ -83,7 +84,7 @@ def require_room(config: ExportConfig, model: TimeSformerConfig) -> None:
 def free_memory_bytes() -> int | None:
     """What this process may still take: of the machine, of its control group and of its address space (ulimit -v);
     None where the system tells none of them."""
-    told = [_machine_bytes(), _group_bytes(), _address_bytes()]
+    told = [_machine_bytes(), _group_bytes(), address_bytes_left()]
     return min((value for value in told if value is not None), default=None)
 
 
@@ -152,18 +153,3 @@ def _group_bytes() -> int | None:
         return max(0, limit - used + int(rows["file"]))
     except (OSError, ValueError, KeyError):
         return None
-
-
-def _address_bytes() -> int | None:
-    try:
-        import resource
-    except ImportError:
-        return None
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit == resource.RLIM_INFINITY:
-        return None
-    try:
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    except OSError:
-        taken = 0
-    return max(0, limit - taken)

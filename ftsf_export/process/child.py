@@ -18,6 +18,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import IO, Any
 
+from ftsf_export.memory import out_of_memory
 from ftsf_export.process import carried
 from ftsf_export.process.channel import ANSWER, ERROR, NOTE, START, Message, receive, send
 
@@ -46,7 +47,7 @@ def main(target: str) -> None:
             say(ANSWER, handler(request, lambda value: say(NOTE, Message(value))))
         except Exception as error:
             # Whatever a library raises has to reach the parent: nobody reads this process's traceback.
-            say(ERROR, Message(carried.json_of(error)))
+            say(ERROR, Message(carried.json_of(out_of_memory(error) or error)))
 
 
 def _pipes() -> tuple[IO[bytes], IO[bytes]]:

@@ -78,7 +78,8 @@ def container_of(av: Any, file: FileIO, path: Path) -> Iterator[Any]:
     file.seek(0)
     source = _Bytes(file, OPENING_LIMIT_S)
     try:
-        container = av.open(source, options=dict(_OPTIONS))
+        # Titles and brands in any encoding: nobody reads them, and they are no reason to refuse a video.
+        container = av.open(source, options=dict(_OPTIONS), metadata_errors="replace")
     except av.FFmpegError as error:
         raise (_too_late(path) if source.late else error) from error
     with container:

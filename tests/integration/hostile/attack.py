@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(line)
     if asked.output:
         asked.output.write_text(json.dumps([one.row() for one in sorted(found, key=_key)], indent=1) + "\n")
-    return int(any(one.faults and not one.known for one in found))
+    return int(any(one.faults for one in found))
 
 
 def inputs(count: int, seed: int, only: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
@@ -96,8 +96,7 @@ def table(found: Sequence[Finding]) -> Iterator[str]:
     reasons = Counter(one.why.partition(":")[0] for one in found if one.outcome is Outcome.HARMLESS)
     for reason, count in reasons.most_common():
         yield f"harmless, {count} times: {reason}"
-    unexpected = sum(bool(one.faults) and not one.known for one in found)
-    yield f"faults: {unexpected}, and {sum(bool(one.known) for one in found)} that are known"
+    yield f"faults: {sum(bool(one.faults) for one in found)}"
 
 
 def _replayed(clean: Path, root: Path, kind: str, seed: int) -> Finding:
@@ -108,11 +107,10 @@ def _replayed(clean: Path, root: Path, kind: str, seed: int) -> Finding:
 
 
 def _told(finding: Finding) -> str:
-    known = f" (known: {finding.known})" if finding.known else ""
     return (
         (
             f"{finding.kind}:{finding.seed} {finding.case.what}\n    ftsf {' '.join(finding.case.args)}\n    exit "
-            f"{finding.run.code}, {finding.outcome.value}: {'; '.join(finding.faults) or finding.why}{known}"
+            f"{finding.run.code}, {finding.outcome.value}: {'; '.join(finding.faults) or finding.why}"
         )
         .encode("utf-8", "backslashreplace")
         .decode()

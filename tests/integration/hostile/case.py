@@ -13,6 +13,8 @@ DONE, GATE_FAILED, REFUSED, LACKS, BROKE = 0, 1, 2, 3, 4
 MOST_SECONDS, MOST_BYTES = 10.0, 2 << 30
 # Commands that write into the bundle they read.
 RECORDING = ("verify", "bench", "build")
+# Where a bundle lies whose name on the command line is a link.
+LINKED = "elsewhere"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Case:
         """What the command may write, below the folder of work."""
         if self.command == "export":
             return () if "--dry-run" in self.args else (self.args[self.args.index("-o") + 1],)
-        return (*(("bundle",) if self.command in RECORDING else ()), *self.also_written)
+        return (*(("bundle", LINKED) if self.command in RECORDING else ()), *self.also_written)
 
 
 class Forge(Protocol):
@@ -82,14 +84,13 @@ class Finding:
     why: str  #: Why it is harmless; else the line of error.
     faults: tuple[str, ...] = ()  #: What must not be.
     console: bool = False  #: Whether the console script was run too, and ended alike.
-    known: str = ""  #: Why this fault is expected for now.
 
     def row(self) -> dict[str, Any]:
         """Its JSON form."""
         return {
             "kind": self.kind, "seed": self.seed, "what": self.case.what, "base": self.case.base,
             "command": "ftsf " + " ".join(self.case.args), "exit": self.run.code, "outcome": self.outcome.value,
-            "why": self.why, "faults": list(self.faults), "known": self.known, "seconds": round(self.run.seconds, 3),
+            "why": self.why, "faults": list(self.faults), "seconds": round(self.run.seconds, 3),
             "cpu_seconds": round(self.run.cpu_seconds, 3), "peak_mib": self.run.peak_bytes >> 20,
             "console": self.console,
         }  # fmt: skip

@@ -108,13 +108,13 @@ class Interrupter:
         yield from self._whole(case)
 
     def _left(self, case: Case, changed: tuple[str, ...]) -> Iterator[str]:
-        (output,) = case.outputs
+        output = case.outputs[0]
         if outside := [name for name in changed if name.split("/")[:2] != ["work", output]]:
             yield f"left behind: {', '.join(outside[:4])}"
 
     def _whole(self, case: Case) -> Iterator[str]:
         """What lies in the output's place is a bundle, where something does."""
-        (output,) = case.outputs
+        output = case.outputs[0]
         if not (self._arena.work / output).exists():
             return
         if (self._arena.work / output / ".pending").exists() and case.command == "export":

@@ -142,8 +142,9 @@ def _harmless(case: Case, clean: dict[str, Any] | None, got: dict[str, Any] | No
 def _judgements(case: Case, facts: dict[str, Any]) -> list[tuple[str, str, str]]:
     verdicts = facts.get("judged" if case.command == "verify" else "verdicts", [])
     if case.command == "build":
-        # What it judged itself; the rest is on record, and of a graph that changed it counts as not run.
-        verdicts = [one for one in verdicts if one["gate"].startswith(("engine.", "plan."))]
+        # What it judged itself; the rest is on record, and of a file that changed it counts as not run.
+        target = case.args[case.args.index("--target") + 1]
+        verdicts = [one for one in verdicts if one["gate"].endswith(target)]
     return sorted((one["gate"], one["status"], one["subject"]["file"]) for one in verdicts)
 
 

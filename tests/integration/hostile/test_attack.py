@@ -11,7 +11,6 @@ import pytest
 from tests.integration.hostile import attack, worker
 from tests.integration.hostile.case import Case, Finding, Outcome, Run
 from tests.integration.hostile.judging import judged
-from tests.integration.hostile.known import KNOWN
 
 # Seeds of a few inputs that end early: a whole export takes seconds.
 QUICK = {
@@ -39,7 +38,7 @@ PLANTED = {
 @pytest.mark.parametrize("kind", QUICK)
 def test_every_input_ends_well(pool: ProcessPoolExecutor, kind: str) -> None:
     found = [pool.submit(worker.attack, kind, seed).result() for seed in QUICK[kind]]
-    assert [(one.row(), one.run.err) for one in found if one.faults and not one.known] == []
+    assert [(one.row(), one.run.err) for one in found if one.faults] == []
     assert len({one.case.what for one in found}) > len(found) // 2
 
 
@@ -123,7 +122,3 @@ def test_the_record_has_every_input(tmp_path: Path, pool: ProcessPoolExecutor) -
     assert lines[1].split()[:2] == ["golden", "3"]
     assert [one.row()["seed"] for one in found] == [8, 9, 10]
     (tmp_path / "record.json").write_text(json.dumps([one.row() for one in found]))
-
-
-def test_every_known_fault_has_a_reason() -> None:
-    assert all(reason.endswith(".") for *_, reason in KNOWN)

@@ -18,7 +18,7 @@ from tests.integration.hostile.case import DONE, Case, Finding, Outcome, Run, Ve
 from tests.integration.hostile.clean import lay
 from tests.integration.hostile.interruptions import KIND, Interrupter
 from tests.integration.hostile.judging import judged, written_outside
-from tests.integration.hostile.known import known_fault
+from tests.integration.hostile.kinds.sidecars import BESIDE
 from tests.integration.hostile.snapshot import changes, snapshot
 
 KINDS = {
@@ -49,12 +49,11 @@ class Worker:
         finding = Finding(kind, seed, case, run, verdict.outcome, verdict.why, verdict.faults)
         if seed % CONSOLE_EVERY == 0 and entry == ENTRY and not run.stopped:
             finding = self._by_console(finding)
-        return replace(finding, known=known_fault(finding)) if finding.faults else finding
+        return finding
 
     def interrupt(self, number: int, count: int) -> Finding:
         """The interruption of that number of so many: see ``interruptions``."""
-        finding = self._interrupter.interrupt(number, count)
-        return replace(finding, known=known_fault(finding)) if finding.faults else finding
+        return self._interrupter.interrupt(number, count)
 
     def _forged(self, kind: str, seed: int) -> Case:
         self._arena.clear()
@@ -138,8 +137,10 @@ def _forge(kind: str, seed: int, clean: Path, work: Path) -> Case:
 
 
 def _of_clean(args: tuple[str, ...]) -> tuple[str, ...]:
-    """The clean video has its usual name."""
-    return tuple("--video=clip.mp4" if arg.startswith("--video=") else arg for arg in args)
+    """The clean video has its usual name, and no file stands beside a clean bundle."""
+    usual = tuple("--video=clip.mp4" if arg.startswith("--video=") else arg for arg in args)
+    beside = next((usual.index(name) for name in BESIDE if name in usual), len(usual))
+    return (*usual[:beside], *usual[beside + 2 :])
 
 
 def _errors(run: Run) -> list[str]:

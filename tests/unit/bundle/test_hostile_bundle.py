@@ -112,6 +112,12 @@ def test_what_is_no_regular_file_is_refused_and_nothing_hangs(
     assert snapshot(bundle.path.parent) == before
 
 
+def test_a_listed_name_that_no_file_system_takes_is_refused(bundle: Bundle) -> None:
+    list_file(bundle.path, "a" * 5000, b"x")
+    with pytest.raises(BundleError, match="cannot be read: File name too long"):
+        Bundle.open(bundle.path)
+
+
 @pytest.mark.parametrize("kind", HOSTILE)
 @pytest.mark.parametrize("name", [".pending", ".pending/engines", ".pending/engines/x.engine", ".pending/junk"])
 def test_hostile_things_in_pending_are_left_alone(bundle: Bundle, outside: Path, kind: str, name: str) -> None:

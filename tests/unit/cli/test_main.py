@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from ftsf_export.cli.main import COMMANDS, ftsf, run
 from ftsf_export.cli.options import ftsf_command
 from ftsf_export.cli.terminal import Terminal
-from ftsf_export.errors import BuildError, ConfigError, EnvironmentLacks, FtsfError, GateFailed, VideoError
+from ftsf_export.errors import BuildError, ConfigError, EnvironmentLacks, FtsfError, GateFailed, OutOfMemory, VideoError
 
 Command = Callable[[Callable[[Terminal], None]], click.Command]
 
@@ -63,21 +64,25 @@ def test_each_error_is_one_line_and_its_code(
     assert captured.err.strip() == line
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        MemoryError(),
-        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
-        TypeError("empty(): argument 'size' failed to unpack with error \"Overflow when unpacking long long\""),
-        ValueError("Maximum allowed dimension exceeded"),
-        OverflowError("cannot fit 'int' into an index-sized integer"),
-        RuntimeError("std::bad_alloc"),
-    ],
-)
-def test_memory_is_a_stage_that_broke(command: Command, capsys: pytest.CaptureFixture[str], error: Exception) -> None:
-    assert run(command(raising(error)), [], "try") == 4
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: out of memory; ")
+def test_memory_is_for_who_has_some_to_say(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(OutOfMemory):
+        run(command(raising(MemoryError())), [], "try")
+    assert capsys.readouterr().err == ""
+
+
+def test_what_a_library_logs_is_a_remark(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    """Python's own handler would print it as it is: onnx-ir warns of names that a graph has."""
+
+    def body(_terminal: Terminal) -> None:
+        library = logging.getLogger("a library")
+        # Past the handler with which pytest listens.
+        library.propagate = False
+        library.warning("Input '%s' cannot be found", "\u202e\x1b[2J")
+
+    assert run(command(body), [], "try") == 0
+    assert capsys.readouterr().err == "Input '\\u202e\\x1b[2J' cannot be found\n"
+    assert run(command(body), ["-q"], "try") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_every_wrong_field_has_its_line(command: Command, capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,3 +130,10 @@ def test_the_limit_is_of_opening_alone(write_video: Any, monkeypatch: pytest.Mon
 )  # fmt: skip
 def test_every_container_of_the_list_is_read(write_video: Any, name: str, codec: str) -> None:
     assert len(index_frames(write_video(name, frames=6, codec=codec))) == 6
+
+
+def test_a_title_in_another_encoding_does_not_matter(write_video: Any) -> None:
+    """PyAV decodes every text of a container as UTF-8 when it opens it."""
+    path: Path = write_video("a.mp4", frames=4)
+    path.write_bytes(path.read_bytes().replace(b"Lavf", b"L\xe9vf").replace(b"isomiso2", b"iso\xffiso2"))
+    assert len(index_frames(path)) == 4

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from random import Random
 
-from tests.integration.hostile.case import Case
+from tests.integration.hostile.case import LINKED, Case
 from tests.integration.hostile.clean import BUNDLES
 from tests.integration.hostile.damage import damaged, put_special
 from tests.integration.hostile.kinds import manifests
@@ -140,7 +140,7 @@ def _pending(draw: Random, root: Path, outside: Path) -> tuple[str, bool]:
 
 def _directory(draw: Random, root: Path, _outside: Path) -> tuple[str, bool]:
     """The directory is a link, or a file, or another name of it is typed."""
-    there = root.with_name("elsewhere")
+    there = root.with_name(LINKED)
     root.rename(there)
     if draw.random() < 0.5:
         root.symlink_to(there.name)

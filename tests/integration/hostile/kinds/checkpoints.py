@@ -164,7 +164,7 @@ def _pickle_code(draw: Random, place: Path, outside: Path) -> tuple[str, bool]:
 def _odd_pickle(draw: Random, place: Path, _outside: Path) -> tuple[str, bool]:
     """Pickles of plain values that are wrong, deep, cyclic, or of absurd size."""
     deep: Any = []
-    for _ in range(800):
+    for _ in range(200):
         deep = [deep]
     cyclic: dict[str, Any] = {}
     cyclic["model_state"] = cyclic

@@ -55,7 +55,8 @@ def _type(draw: Random, arrays: Arrays) -> str:
 
 def _shape(draw: Random, arrays: Arrays) -> str:
     name = draw.choice(list(arrays))
-    value = arrays[name]
+    # One number has no column to lose.
+    value = np.atleast_1d(arrays[name])
     forms: dict[str, Callable[[], Any]] = {
         "flat": value.ravel, "with a dimension more": lambda: value[None], "empty": lambda: value[:0],
         "of one clip": lambda: value[:1], "a scalar": lambda: value.ravel()[0], "transposed": lambda: value.T,

@@ -13,6 +13,8 @@ from tests.integration.hostile.wild import altered_json, json_text
 
 _BASE = "fp16"
 _WEIGHTS = {"info": 40, "verify": 35, "bench": 18, "build": 7}
+# Options of ``build`` that name a file of their own.
+BESIDE = ("--timing-cache", "--plugin-kernels")
 _BUILD = ("build", "bundle", "--builder", "rtx", "--target", "rtx-40")
 
 
@@ -48,7 +50,7 @@ def _json(draw: Random, path: Path) -> str:
 
 def _beside_the_build(draw: Random, work: Path) -> Case:
     """Files that the command line of ``build`` names."""
-    option = draw.choice(("--timing-cache", "--plugin-kernels"))
+    option = draw.choice(BESIDE)
     path = work / "beside"
     if option == "--plugin-kernels":
         path.mkdir()
@@ -61,5 +63,7 @@ def _beside_the_build(draw: Random, work: Path) -> Case:
         path.write_bytes(b"cache")
         what = put_special(draw, path, work / "outside")
     # Through a link that the user typed; the lock is the library's.
-    written = tuple(f"{name}{end}" for name in (path.name, "outside/moved") for end in ("", ".lock"))
+    written = tuple(
+        f"{name}{end}" for name in (path.name, "outside/moved", "outside/secret", "nowhere") for end in ("", ".lock")
+    )
     return Case(f"{option}: {what}", _BASE, (*_BUILD, option, path.name), also_written=written)
