@@ -32,7 +32,7 @@ from ftsf_export.memory import out_of_memory
 EXIT_BROKEN_PIPE = 141
 
 # In the order of a user's day. Each is a module of this package with a click command named ``command``.
-COMMANDS = ("export", "verify", "build", "plan", "bench", "predict", "finetune", "targets", "info", "doctor")
+COMMANDS = ("export", "verify", "build", "plan", "bench", "sweep", "predict", "finetune", "targets", "info", "doctor")
 
 # The disk says no, whoever wrote to it.
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from fast_timesformer.config import ATTENTION_TYPES
 from ftsf_export.cli.terminal import pass_terminal
-from ftsf_export.config import BUILDERS, DATASETS, FEATURES, OPSET_DECOMPOSED, PLUGINS, ExportConfig
+from ftsf_export.config import BUILDERS, DATASETS, FEATURES, OPSET_DECOMPOSED, PLUGINS, RUNNERS, ExportConfig
 from ftsf_export.mechanisms import MECHANISMS
 from ftsf_export.precision import offered
 
@@ -176,6 +176,53 @@ output_options = _stack(
     click.option("--overwrite", is_flag=True, help="Replace a bundle that is there."),
 )
 
+
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+
+
+def _axis(flag: str, name: str, kind: Any, text: str, metavar: str | None = None) -> Callable[[Any], Any]:
+    """An option of ``ExportConfig`` that takes several values, one a use; with none the field's default."""
+    default = getattr(ExportConfig, name)
+    shown = "" if default is None else f"  [default: {default}]"
+    return click.option(flag, name, type=kind, multiple=True, metavar=metavar, help=f"* {text}{shown}")
+
+
+sweep_options = _stack(
+    _axis("--attn", "attn", str, "Attention mechanism.", "|".join(MECHANISMS)),
+    _axis("--attn-type", "attn_type", str, "Over what it attends.", "|".join(ATTENTION_TYPES)),
+    _axis("--frames", "frames", int, "Frames in a clip."),
+    _axis("--size", "size", str, "Frame size in pixels, HEIGHTxWIDTH or one number for both.", "SIZE"),
+    _axis("--batch", "batch", str, "Clips in one call, one number or MIN:OPT:MAX.", "BATCH"),
+    _axis("--precision", "precision", str, "Precision of the graph.", "|".join(offered())),
+    _axis("--checkpoint", "checkpoint", click.Path(path_type=Path), "Weights, as of an export.", "PATH|ID"),
+    _config_option("--patch-size", "patch_size", int, "Pixels along a patch's side."),
+    _config_option("--dim", "dim", int, "Width of a token."),
+    _config_option("--depth", "depth", int, "Number of blocks."),
+    _config_option("--heads", "heads", int, "Attention heads.  [default: dim / dim-head]"),
+    _config_option("--dim-head", "dim_head", int, "Width of a head."),
+    _config_option("--num-classes", "num_classes", int, "Classes of the head."),
+    _config_option("--rotary/--no-rotary", "rotary", bool, "Rotary positions, or learned ones."),
+    _config_option("--seed", "seed", int, "Seed of random weights and of noise clips."),
+    click.option(
+        "--builder",
+        metavar="|".join(BUILDERS),
+        help="Engine compiler.  [default: auto where a GPU is, else none: the plan alone]",
+    ),
+    click.option("--target", default="", metavar="NAME", help="Machine to compile for.  [default: rtx-30]"),
+    video_option,
+    click.option("--runner", metavar="|".join(RUNNERS), help="Measure with it.  [default: where a GPU is]"),
+    click.option("--seconds", type=float, help="Measure at least so long, as `ftsf bench`."),
+    click.option("--iterations", type=int, help="Measure at least so many calls, as `ftsf bench`."),
+    click.option("--threads", type=int, help="Threads of ONNX Runtime.  [default: its own choice]"),
+    click.option("--timeout", type=float, metavar="SECONDS", help="Give up a cell after so long.  [default: never]"),
+    click.option("--keep-bundles", is_flag=True, help="Keep each cell's bundle in DIR/bundles."),
+    click.option(
+        "-o", "--output", type=click.Path(path_type=Path), default=Path("sweep"), show_default=True, metavar="DIR",
+        help="Directory of the sweep.",
+    ),
+    dry_run_option,
+)  # fmt: skip
+
 # Read from the raw arguments by Terminal.from_args, so that they also hold when the others cannot be parsed.
 _FLAGS = (
     (["--json", "as_json"], "Last line on stdout: one JSON object."),
@@ -183,7 +230,6 @@ _FLAGS = (
     (["-v", "--verbose"], "All measures; libraries' logs on error."),
 )
 
-dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 usual_batch_option = click.option(
     "--batch", type=int, metavar="CLIPS", help="Clips in one call.  [default: the bundle's usual number]"
 )

@@ -7,7 +7,7 @@ Every chart carries its title and a description for who cannot see it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import cycle, pairwise
@@ -18,6 +18,7 @@ from ftsf_export.plan_record import KINDS
 _ROW, _BAR, _TOP = 22, 14, 6
 _WIDTH, _LABELS, _TOTALS = 880, 120, 92
 _PLOT_HEIGHT, _LEFT, _RIGHT, _BOTTOM = 340, 76, 150, 46
+_PLOT_WIDTH, _LOW = _WIDTH - _LEFT - _RIGHT, _TOP + 24 + _PLOT_HEIGHT
 # Okabe and Ito's palette, told apart by the colour-blind too; the second of each pair is for a dark page.
 _PALETTE = (
     ("#0072b2", "#4da3d9"),
@@ -81,28 +82,86 @@ class Series:
     points: tuple[tuple[float, float], ...]  #: (x, y) in order of x, in the units of the axes.
 
 
+@dataclass(frozen=True)
+class Point:
+    """A mark of a chart."""
+
+    name: str  #: A key of ``colours``.
+    label: str  #: What it is, in words.
+    x: float  #: In the unit of its axis.
+    y: float  #: In the unit of its axis.
+    marked: bool  #: Whether the chart's line runs through it.
+
+
 def line_chart(series: Sequence[Series], *, title: str, x_name: str, y_name: str, said: str) -> str:
     """Lines over common ticks, zero at the bottom; names stand at the lines' ends. ``said`` describes it in words."""
     xs = sorted({x for one in series for x, _ in one.points})
     top = _round_up(max(y for one in series for _, y in one.points))
-    wide, low = _WIDTH - _LEFT - _RIGHT, _TOP + 24 + _PLOT_HEIGHT
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        along = (x - xs[0]) / ((xs[-1] - xs[0]) or 1)
-        return _LEFT + along * wide, low - y / top * _PLOT_HEIGHT
-
-    drawn = [_text(_LEFT, 14, y_name, soft=True)]
-    for step in range(5):
-        value = top * step / 4
-        y = place(xs[0], value)[1]
-        drawn.append(f'<line x1="{_LEFT}" x2="{_LEFT + wide}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--line)"/>')
-        drawn.append(_text(_LEFT - 10, y + 4, _figure(value), anchor="end", soft=True))
-    drawn += [_text(place(x, 0)[0], low + 18, f"{x:g}", anchor="middle", soft=True) for x in xs]
-    drawn.append(_text(_LEFT + wide / 2, low + 38, x_name, anchor="middle", soft=True))
+    place = _places(xs[0], xs[-1], 0, top)
+    drawn = _axes(place, _quarters(0, top), x_name, y_name)
+    drawn += [_text(place(x, 0)[0], _LOW + 18, f"{x:,g}", anchor="middle", soft=True) for x in _spread(xs, place)]
     ends = _apart([place(*one.points[-1])[1] for one in series])
     for one, end in zip(series, ends, strict=True):
         drawn += _line(one, [place(*point) for point in one.points], end)
-    return _svg(low + _BOTTOM, title, said, drawn)
+    return _svg(_LOW + _BOTTOM, title, said, drawn)
+
+
+def scatter_chart(points: Sequence[Point], *, title: str, x_name: str, y_name: str, said: str) -> str:
+    """Marks, and a line through the marked ones from left to right; x begins at zero. ``said`` describes it in words.
+
+    ``y_name``'s axis ends at the points, for a share of 97 is no different from 98 on one that begins at zero.
+    """
+    right = _round_up(max(point.x for point in points))
+    least, most = min(point.y for point in points), max(point.y for point in points)
+    room = (most - least) / 8 or 1
+    bottom, top = least - room, most + room
+    place = _places(0, right, bottom, top)
+    drawn = _axes(place, _quarters(bottom, top), x_name, y_name)
+    drawn += [
+        _text(place(x, bottom)[0], _LOW + 18, _figure(x), anchor="middle", soft=True) for x in _quarters(0, right)
+    ]
+    path = " ".join("{:.1f},{:.1f}".format(*place(point.x, point.y)) for point in points if point.marked)
+    drawn.append(f'<polyline points="{path}" fill="none" stroke="var(--soft)" stroke-width="1.5"/>')
+    for point in points:
+        (x, y), fill = place(point.x, point.y), f"var(--kind-{point.name})"
+        tip = escape(f"{point.label}: {_figure(point.x)}, {_figure(point.y)}")
+        look = f'fill="{fill}"' if point.marked else f'fill="none" stroke="{fill}" stroke-width="2"'
+        drawn.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" {look}><title>{tip}</title></circle>')
+        if point.marked:
+            drawn.append(_text(x + 9, y + 4, point.label))
+    return _svg(_LOW + _BOTTOM, title, said, drawn)
+
+
+def _places(left: float, right: float, bottom: float, top: float) -> Callable[[float, float], tuple[float, float]]:
+    """From values to places in the picture."""
+    wide, high = (right - left) or 1, (top - bottom) or 1
+    return lambda x, y: (_LEFT + (x - left) / wide * _PLOT_WIDTH, _LOW - (y - bottom) / high * _PLOT_HEIGHT)
+
+
+def _quarters(low: float, high: float) -> tuple[float, ...]:
+    return tuple(low + (high - low) * step / 4 for step in range(5))
+
+
+def _spread(xs: Sequence[float], place: Callable[[float, float], tuple[float, float]], gap: float = 44) -> list[float]:
+    """Those ticks that have room beside each other, the last always."""
+    kept: list[float] = []
+    for x in reversed(xs):
+        if not kept or place(kept[-1], 0)[0] - place(x, 0)[0] >= gap:
+            kept.append(x)
+    return kept[::-1]
+
+
+def _axes(
+    place: Callable[[float, float], tuple[float, float]], values: Sequence[float], x_name: str, y_name: str
+) -> list[str]:
+    """Names of both axes, and a line at each of the ``values``."""
+    drawn = [_text(_LEFT, 14, y_name, soft=True)]
+    drawn.append(_text(_LEFT + _PLOT_WIDTH / 2, _LOW + 38, x_name, anchor="middle", soft=True))
+    for value in values:
+        y = place(0, value)[1]
+        drawn.append(f'<line x1="{_LEFT}" x2="{_LEFT + _PLOT_WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--line)"/>')
+        drawn.append(_text(_LEFT - 10, y + 4, _figure(value), anchor="end", soft=True))
+    return drawn
 
 
 def standalone(svg: str) -> str:

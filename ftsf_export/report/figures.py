@@ -105,6 +105,11 @@ def score(value: float) -> str:
     return f"{min(value, 0.99999):.3%}".replace("%", "\u202f%") if value < 1 else "100\u202f%"
 
 
+def precise_milliseconds(value: float | None) -> str:
+    """For figures to be compared: three digits, also of a bound of microseconds."""
+    return _NONE if value is None else f"{number(value)}\u202fms"
+
+
 def percent(share: float) -> str:
     """A share of a limit; below a thousandth it is just that."""
     if not math.isfinite(share):

@@ -37,7 +37,7 @@ def render(record: Record) -> dict[str, bytes]:
 
     Raises EnvironmentLacks without Jinja2.
     """
-    text, page = (_environment(escaped=escaped) for escaped in (False, True))
+    text, page = (environment(escaped=escaped) for escaped in (False, True))
     shown = _view(record)
     return {
         REPORT_RECORD: bytes_from_json(record.as_json()),
@@ -46,7 +46,7 @@ def render(record: Record) -> dict[str, bytes]:
     }
 
 
-def _environment(*, escaped: bool) -> Environment:
+def environment(*, escaped: bool) -> Environment:
     try:
         from jinja2 import Environment, FunctionLoader, StrictUndefined
     except ImportError as error:
