@@ -10,7 +10,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ftsf_export import __version__
 from ftsf_export.bench.request import BenchRequest
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import ConfigError
@@ -29,18 +28,24 @@ class Cell:
     config: ExportConfig  #: What is exported.
     target: str  #: Machine that the graph is compiled for; "" for the usual one.
     bench: BenchRequest | None  #: What is measured; None: nothing, where no GPU is here.
+    made_by: str  #: The program and its version: another one may find something else.
 
     @property
     def fingerprint(self) -> str:
         """Hash of everything that decides the result, the state of the files that are read included."""
         asked = {**self.config.written(), "files": [_state(path) for path in _files(self.config)]}
         bench = None if self.bench is None else plain(self.bench)
-        text = json.dumps([__version__, asked, self.target, bench], sort_keys=True)
+        text = json.dumps([self.made_by, asked, self.target, bench], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def cells_of(
-    axes: Mapping[str, Sequence[Any]], others: Mapping[str, Any], *, target: str, bench: BenchRequest | None
+    axes: Mapping[str, Sequence[Any]],
+    others: Mapping[str, Any],
+    *,
+    target: str,
+    bench: BenchRequest | None,
+    made_by: str,
 ) -> tuple[Cell, ...]:
     """Every combination of the values of ``axes`` (names of AXES; an empty one has the configuration's default).
 
@@ -61,7 +66,7 @@ def cells_of(
         except ConfigError as error:
             problems += error.problems
             continue
-        cells.append(Cell(_name(config, written), config, target, bench))
+        cells.append(Cell(_name(config, written), config, target, bench, made_by))
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     names = [cell.name for cell in cells]

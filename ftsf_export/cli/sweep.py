@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftsf_export import __version__
 from ftsf_export.bench.request import BenchRequest
 from ftsf_export.bench.sweep import AXES
 from ftsf_export.cli.options import ftsf_command, sweep_options, typed
@@ -54,7 +55,7 @@ def command(
     given.setdefault("builder", "none" if first_gpu() is None else "auto")
     if target and given["builder"] != "none":
         given["targets"] = (target,)
-    cells = cells_of(axes, given, target=target, bench=bench)
+    cells = cells_of(axes, given, target=target, bench=bench, made_by=__version__)
     if dry_run:
         _say_grid(terminal, cells, output, {cell.name for cell in cells if finished(output, cell)})
         return

@@ -106,6 +106,14 @@ def needs_of_commands(packages: tuple[Package, ...]) -> dict[str, tuple[Need, ..
             # A Jetson's kernel tells them without NVML.
             *(of("nvml", "to read the GPU's clocks, temperature and memory") if jetson() is None else ()),
         ),
+        "sweep": (
+            *core,
+            *of("export"),
+            *of("onnx"),
+            runtime,
+            replace(builder, purpose="to compile for the plans"),
+            *of("video", "to read videos"),
+        ),
         "predict": (
             *core,
             *of("video"),

@@ -142,16 +142,17 @@ def _written(config: ExportConfig) -> dict[str, Any]:
 def _opened(output: Path) -> Iterator[None]:
     """The directory of a sweep, made where it is missing, and locked."""
     with disk_refusals_translated("make the directory of a sweep", output):
-        (output / _CELLS).mkdir(parents=True, exist_ok=True)
-        strange = [one.name for one in output.iterdir() if one.name not in _OURS]
-        lock = None if strange else try_lock(output)
-    if strange:
-        raise OutputError(
-            f"{output}: expected a new directory or one of a sweep, found {strange[0]} there; choose another with -o"
-        )
+        output.mkdir(parents=True, exist_ok=True)
+        if strange := [one.name for one in output.iterdir() if one.name not in _OURS]:
+            raise OutputError(
+                f"{output}: expected a new directory or one of a sweep, found {strange[0]}; choose another with -o"
+            )
+        lock = try_lock(output)
     if lock is None:
         raise OutputError(f"{output}: another sweep works in it; wait for it, or choose another place with -o")
     try:
+        with disk_refusals_translated("make a directory", output / _CELLS):
+            (output / _CELLS).mkdir(exist_ok=True)
         yield
     finally:
         lock.release()
