@@ -65,6 +65,7 @@ def test_doctor_works_with_the_core_alone(core_python: Path) -> None:
         "build": False,
         "plan": False,
         "bench": False,
+        "sweep": False,
         "predict": False,
         "finetune": False,
         "targets": True,
