@@ -162,7 +162,7 @@ class Terminal:
         bar = Progress(*columns, console=self._err, transient=True, auto_refresh=not above, redirect_stdout=not above)
         with bar as progress:
             task = progress.add_task("", total=None)
-            drawn = 0.0
+            self._under_bar, drawn = above, 0.0
 
             def report(stage: str, fraction: float | None) -> None:
                 nonlocal drawn
@@ -174,7 +174,6 @@ class Terminal:
                     completed=fraction or 0,
                     refresh=due,
                 )
-                self._under_bar = above
                 drawn = time.monotonic() if due else drawn
 
             try:

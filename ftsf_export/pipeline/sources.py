@@ -64,10 +64,10 @@ def _videos(source: str, known_class: KnownClass, remarks: list[str]) -> Iterabl
     path = Path(source)
     if source.startswith("@") and not path.exists():
         return _of_list(Path(source[1:]))
-    if path.suffix.lower() == ".csv":
-        return _of_list(path)
     if path.is_dir():
         return _of_folder(path, known_class, remarks)
+    if path.suffix.lower() == ".csv":
+        return _of_list(path)
     if glob.has_magic(source) and not os.path.lexists(source):
         return _of_pattern(source, known_class, remarks)
     return [Video(path)]

@@ -1,15 +1,16 @@
 """Frames of a video in one pass over it, also where which ones are wanted depends on how many there are.
 
-Packets are counted first, which decodes nothing and takes about a hundredth of the time. In a sound file each gives one
-frame, so the frames that sampling takes are known before the first is decoded, and each is handed on as it appears: a
-video of any length is never held. Whatever the count was, the frames that decode decide. Where they are not as many,
-or something is damaged, the file is decoded once more, as PyAV does it when nothing is asked of it: what a decoder
-makes of damage depends on its threads (tried with H.264), and frame ``i`` is the i-th that sequential decoding gives.
+Packets are read and counted first, which decodes nothing and takes about a hundredth of the time. In a sound file each
+gives one frame, so the frames that sampling takes are known before the first is decoded, and each is handed on as it
+appears: frames of a video of any length are never held. Whatever the count was, the frames that decode decide. Where
+they are not as many, or something is damaged, the file is decoded once more, as PyAV does it when nothing is asked of
+it: what a decoder makes of damage depends on its threads (tried with H.264), and frame ``i`` is the i-th that
+sequential decoding gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from io import FileIO
@@ -24,6 +25,8 @@ T = TypeVar("T")
 # How many frames there are, and how many come in a second where the container says it -> the numbers of those wanted.
 Choose = Callable[[int, "Fraction | None"], Collection[int]]
 _PASSES = 4
+# Packets of a shorter video are kept from counting to decoding; a longer one is read twice.
+_KEPT_BYTES = 64 << 20
 # Containers without an index or a header: how long they are is taken from their own packets.
 _WITHOUT_HEADER = ("mpeg", "mpegts")
 # With threads a decoder tells damage of a frame too late to be seen with it, so it is to give up instead.
@@ -80,45 +83,67 @@ def take_frames(path: Path, choose: Choose, take: Callable[[Frame], T], *, threa
     av = import_av()
     try:
         with video_file(path) as file:
-            promise = _promise(av, file, path)
-            expected, plainly, doubtful = promise.frames, promise.broken, promise.broken
-            for decodings in range(1, _PASSES + 1):
-                wanted = frozenset(choose(expected, promise.rate)) if expected else frozenset()
-                done = _decoded(av, file, path, wanted, take, None if plainly else threads if promise.complete else 1)
-                if not done.available:
-                    raise VideoError(f"{path}: expected a video with at least one frame, got none that decodes")
-                if done.available == expected and (plainly or done.sound):
-                    warnings = tuple(_warnings(promise, done, doubtful))
-                    return Taken(done.frames, done.available, promise.rate, decodings, warnings)
-                expected, plainly, doubtful = done.available, True, doubtful or not done.sound
+            return _taken(av, file, path, choose, take, threads)
     except (av.FFmpegError, OSError) as error:
         raise unreadable(path, error) from error
+
+
+def _taken(av: Any, file: FileIO, path: Path, choose: Choose, take: Callable[[Frame], T], threads: int) -> Taken[T]:
+    def wanted() -> frozenset[int]:
+        return frozenset(choose(expected, promise.rate)) if expected else frozenset()
+
+    done: _Pass[T] | None = None
+    with container_of(av, file, path) as container:
+        promise, packets = _promise(av, container)
+        expected, plainly, doubtful = promise.frames, promise.broken, promise.broken
+        if packets is not None and not plainly:
+            stream = container.streams.video[0]
+            done = _decoded(av, stream, packets, wanted(), take, threads if promise.complete else 1)
+    for decodings in range(1, _PASSES + 1):
+        if done is None:
+            with container_of(av, file, path) as container:
+                stream = container.streams.video[0]
+                count = None if plainly else threads if promise.complete else 1
+                done = _decoded(av, stream, container.demux(stream), wanted(), take, count)
+        if not done.available:
+            raise VideoError(f"{path}: expected a video with at least one frame, got none that decodes")
+        if done.available == expected and (plainly or done.sound):
+            warnings = tuple(_warnings(promise, done, doubtful))
+            return Taken(done.frames, done.available, promise.rate, decodings, warnings)
+        expected, plainly, doubtful = done.available, True, doubtful or not done.sound
+        done = None
     raise VideoError(f"{path}: decodes to another number of frames each time; the file changes")
 
 
-def _promise(av: Any, file: FileIO, path: Path) -> _Promise:
-    count = unseen = 0
-    broken, end = False, 0
-    with container_of(av, file, path) as container:
-        stream = container.streams.video[0]
-        try:
-            for packet in container.demux(stream):
-                # The last one is empty; those outside an edit list are decoded and not shown.
-                count += packet.size > 0 and not packet.is_discard
-                unseen += bool(packet.is_discard)
-                broken = broken or packet.is_corrupt
-                end = max(end, (packet.pts or 0) + (packet.duration or 0))
-        except av.FFmpegError:
-            broken = True
-        rate = Fraction(stream.average_rate) if stream.average_rate else None
-        header_s, whole = _header_s(container, stream)
-        share = _SOUND_SHARE if whole and len(container.streams) > 1 else _LATE_SHARE
-        tolerance_s = max(float(_LATE_FRAMES / rate) if rate else 0.0, share * (header_s or 0.0))
-        told = max(0, stream.frames - unseen)
-        end_s = float((end - (stream.start_time or 0)) * stream.time_base)
-        complete = told == count if told else header_s is not None and end_s >= header_s - tolerance_s
-        complete = complete and container.format.name not in _WITHOUT_HEADER
-        return _Promise(count, broken, complete, rate, told, header_s, tolerance_s)
+def _promise(av: Any, container: Any) -> tuple[_Promise, list[Any] | None]:
+    """What a container promises, and its packets; None where they are too many to be kept, or not to be trusted."""
+    stream, packets = container.streams.video[0], []
+    count = unseen = kept = end = 0
+    broken = False
+    try:
+        for packet in container.demux(stream):
+            # The last one is empty; those outside an edit list are decoded and not shown.
+            count += packet.size > 0 and not packet.is_discard
+            unseen += bool(packet.is_discard)
+            broken = broken or packet.is_corrupt
+            end = max(end, (packet.pts or 0) + (packet.duration or 0))
+            kept += packet.size
+            if kept <= _KEPT_BYTES:
+                packets.append(packet)
+            else:
+                packets.clear()
+    except av.FFmpegError:
+        broken = True
+    rate = Fraction(stream.average_rate) if stream.average_rate else None
+    header_s, whole = _header_s(container, stream)
+    share = _SOUND_SHARE if whole and len(container.streams) > 1 else _LATE_SHARE
+    tolerance_s = max(float(_LATE_FRAMES / rate) if rate else 0.0, share * (header_s or 0.0))
+    told = max(0, stream.frames - unseen)
+    end_s = float((end - (stream.start_time or 0)) * stream.time_base)
+    complete = told == count if told else header_s is not None and end_s >= header_s - tolerance_s
+    complete = complete and container.format.name not in _WITHOUT_HEADER
+    promise = _Promise(count, broken, complete, rate, told, header_s, tolerance_s)
+    return promise, packets if kept <= _KEPT_BYTES else None
 
 
 def _header_s(container: Any, stream: Any) -> tuple[float | None, bool]:
@@ -135,33 +160,38 @@ def _header_s(container: Any, stream: Any) -> tuple[float | None, bool]:
 
 
 def _decoded(
-    av: Any, file: FileIO, path: Path, wanted: Collection[int], take: Callable[[Frame], T], threads: int | None
+    av: Any,
+    stream: Any,
+    packets: Iterable[Any],
+    wanted: Collection[int],
+    take: Callable[[Frame], T],
+    threads: int | None,
 ) -> _Pass[T]:
     """One pass; without ``threads`` all is left to PyAV. A decoder's error ends it, and is raised before any frame."""
     done: _Pass[T] = _Pass()
-    with container_of(av, file, path) as container:
-        stream = container.streams.video[0]
-        if threads is not None:
-            stream.codec_context.thread_count = threads
-            if threads > 1:
-                stream.codec_context.thread_type = "AUTO"
-                stream.codec_context.options = _GIVE_UP
-        upright, last = Upright(), None
-        for frame in _until_damaged(av, container.decode(stream), done):
-            if done.available in wanted:
-                done.frames[done.available] = take(upright(frame))
-            done.available += 1
-            done.damaged += bool(frame.is_corrupt)
-            last = (frame.pts, frame.duration)
-        if last is not None and last[0] is not None:
-            start = stream.start_time or 0
-            done.end_s = float((last[0] - start + (last[1] or 0)) * stream.time_base)
+    if threads is not None:
+        stream.codec_context.thread_count = threads
+        if threads > 1:
+            stream.codec_context.thread_type = "AUTO"
+            stream.codec_context.options = dict(_GIVE_UP)
+    upright, last = Upright(), None
+    for frame in _frames(av, packets, done):
+        if done.available in wanted:
+            done.frames[done.available] = take(upright(frame))
+        done.available += 1
+        done.damaged += bool(frame.is_corrupt)
+        last = (frame.pts, frame.duration)
+    if last is not None and last[0] is not None:
+        start = stream.start_time or 0
+        done.end_s = float((last[0] - start + (last[1] or 0)) * stream.time_base)
     return done
 
 
-def _until_damaged(av: Any, frames: Iterator[Any], done: _Pass[Any]) -> Iterator[Any]:
+def _frames(av: Any, packets: Iterable[Any], done: _Pass[Any]) -> Iterator[Any]:
+    """What PyAV's ``container.decode`` gives; the last packet is empty, and has the decoder give what it holds back."""
     try:
-        yield from frames
+        for packet in packets:
+            yield from packet.decode()
     except av.FFmpegError as error:
         if not done.available:
             raise

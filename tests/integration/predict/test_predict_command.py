@@ -21,6 +21,8 @@ from ftsf_export import Bundle, predict
 from ftsf_export.class_scores import best_classes, scores_from_logits
 from ftsf_export.cli.main import ftsf, run
 from ftsf_export.errors import ConfigError
+from ftsf_export.pipeline import classifier
+from ftsf_export.runners.driver import Gpu
 from ftsf_export.runners.onnxruntime import OnnxRuntimeRunner
 from ftsf_export.video.preprocess import preprocess
 from ftsf_export.video.video_clips import sampled_as
@@ -203,6 +205,25 @@ def test_wrong_options_are_2_before_anything_is_read(
     code, _, err = say(bundle, videos, *options)
     assert code == 2
     assert said in err
+
+
+def test_an_engine_that_was_asked_for_needs_a_gpu(bundle: Path, videos: Path, say: Say) -> None:
+    code, _, err = say(bundle, videos, "--runner", "rtx")
+    assert code == 3
+    assert "a GPU is needed to run an engine with rtx" in err
+
+
+def test_a_better_way_that_does_not_work_is_named_and_the_next_one_taken(
+    bundle: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime lists CUDA also where its libraries do not load."""
+    gpu = Gpu(name="NVIDIA L4", capability="8.9", memory_bytes=1, driver_version="580", cuda_version="13.0")
+    monkeypatch.setattr(classifier, "first_gpu", lambda: gpu)
+    found = predict(bundle, videos / "good-0.mp4")
+    assert found.answers[0].runner == found.summary.runner == "onnxruntime-cpu"
+    (reason,) = found.summary.passed_over
+    assert reason.startswith("onnxruntime-cuda: ")
+    assert "CUDAExecutionProvider" in reason
 
 
 def test_resume_answers_the_rest_and_counts_what_was_there(

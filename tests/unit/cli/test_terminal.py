@@ -136,6 +136,26 @@ def test_text_of_a_stranger_is_one_line_and_moves_no_cursor(capsys: pytest.Captu
     assert out.splitlines()[0] == (r"a\x1b[2J\x1b]0;owned\x07\r\n      passed  parity\x9b1m\u202edessap\u2028b")
 
 
+def test_results_come_above_the_bar_and_on_stdout(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bar's line is erased before each of them; rich would send stdout itself to where the bar is."""
+    screen, terminal = io.StringIO(), Terminal()
+    monkeypatch.setattr(terminal, "_err", Console(file=screen, force_terminal=True, width=80))
+    with terminal.progress(above=True) as on_progress:
+        for number in range(3):
+            before = screen.getvalue()
+            terminal.line(f'{{"a": {number}}}')
+            assert screen.getvalue() == before + "\r\x1b[2K"
+            on_progress("classify", number / 3)
+        terminal.warn("one more thing")
+    assert "\r\x1b[2K\x1b[1;33mwarning:" in screen.getvalue()
+    ended = screen.getvalue()
+    terminal.say("done")
+    assert screen.getvalue() == ended
+    assert capsys.readouterr().out == '{"a": 0}\n{"a": 1}\n{"a": 2}\ndone\n'
+
+
 def test_a_bar_shows_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     terminal = Terminal()

@@ -147,6 +147,30 @@ def test_a_rotated_phone_video(folder: Path, tmp_path: Path, turn: tuple[int, ..
     assert taken.frames[0].shape == ((48, 64, 3) if turn[0] else (64, 48, 3))
 
 
+@pytest.mark.parametrize("hidden", [5, 7])
+def test_frames_outside_an_edit_list_are_not_there(folder: Path, tmp_path: Path, hidden: int) -> None:
+    """A phone that trims a video leaves its packets in and says where it begins."""
+    data = bytearray((folder / "h264.mp4").read_bytes())
+    entry = data.find(b"elst") + 12
+    duration, start = struct.unpack(">Ii", data[entry : entry + 8])
+    with av.open(str(folder / "h264.mp4")) as container:
+        a_frame = container.streams.video[0].duration // 30
+    data[entry : entry + 8] = struct.pack(">Ii", duration - 40 * hidden, start + hidden * a_frame)
+    path = tmp_path / "trimmed.mp4"
+    path.write_bytes(data)
+    taken = check_exact(path, threads=2)
+    assert (taken.available, taken.decodings, taken.warnings) == (30 - hidden, 1, ())
+
+
+def test_frames_of_several_sizes_in_one_video(folder: Path, tmp_path: Path) -> None:
+    """Two recordings in one transport stream. The second's clock starts anew, which is damage to it."""
+    other = Kind("other.ts", size=(64, 96)).write(tmp_path)
+    path = tmp_path / "both.ts"
+    path.write_bytes((folder / "h264-sliced.ts").read_bytes() + other.read_bytes())
+    taken = check_exact(path, threads=1)
+    assert {frame.shape for frame in taken.frames.values()} == {(48, 64, 3), (64, 96, 3)}
+
+
 def cut(path: Path, share: float) -> Path:
     shorter = path.with_name(f"cut-{share}-{path.name}")
     shorter.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
@@ -192,11 +216,19 @@ def test_packets_that_promise_too_much_cost_a_second_pass(folder: Path, monkeypa
     counted = one_pass._promise
 
     def one_more(*args: Any) -> Any:
-        found = counted(*args)
-        return replace(found, frames=found.frames + 1)
+        found, packets = counted(*args)
+        return replace(found, frames=found.frames + 1), packets
 
     monkeypatch.setattr(one_pass, "_promise", one_more)
     assert check_exact(folder / "h264.mp4", threads=2).decodings == 2
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "mpeg4-b-frames.avi", "av1.mkv"])
+def test_packets_that_are_too_many_to_keep_are_read_again(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_pass, "_KEPT_BYTES", 1000)
+    assert check_exact(folder / name, threads=1).decodings == 1
 
 
 def test_a_file_that_never_decodes_alike_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
