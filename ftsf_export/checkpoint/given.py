@@ -135,4 +135,8 @@ def _difference(part: nn.Module | None, expected: nn.Module) -> str:
     bases = type(part).__mro__[: type(part).__mro__.index(kind)]
     own = {name for base in bases for name in vars(base) if hasattr(kind, name)} - _HARMLESS
     own |= {name for name in vars(part) if callable(getattr(kind, name, None))}
-    return f"{type(part).__name__}.{sorted(own)[0]}, which is not {kind.__name__}'s" if own else ""
+    if own:
+        return f"{type(part).__name__}.{sorted(own)[0]}, which is not {kind.__name__}'s"
+    sizes = {name: value for name, value in vars(expected).items() if type(value) in (int, str) and name[0] != "_"}
+    other = [name for name, value in sizes.items() if getattr(part, name, None) != value]
+    return f"{other[0]} {getattr(part, other[0])!r} in the place of {sizes[other[0]]!r}" if other else ""

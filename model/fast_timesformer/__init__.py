@@ -12,15 +12,18 @@ from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fast_timesformer.attention import FastAttention, PerformerAttention, RegularAttention
+    from fast_timesformer.attention import FastAttention, FastformerAttention, PerformerAttention, RegularAttention
+    from fast_timesformer.blocks import TimeSformerBlock
     from fast_timesformer.model import FastTimeSformer
     from fast_timesformer.weights import WeightsError, load_model, load_weights, save_model
 
 __all__ = [
     "FastAttention",
     "FastTimeSformer",
+    "FastformerAttention",
     "PerformerAttention",
     "RegularAttention",
+    "TimeSformerBlock",
     "TimeSformerConfig",
     "WeightsError",
     "load_model",
@@ -29,7 +32,10 @@ __all__ = [
 ]
 
 _HOME = {
-    **dict.fromkeys(("FastAttention", "PerformerAttention", "RegularAttention"), "fast_timesformer.attention"),
+    **dict.fromkeys(
+        ("FastAttention", "FastformerAttention", "PerformerAttention", "RegularAttention"), "fast_timesformer.attention"
+    ),
+    "TimeSformerBlock": "fast_timesformer.blocks",
     **dict.fromkeys(("WeightsError", "load_model", "load_weights", "save_model"), "fast_timesformer.weights"),
     "FastTimeSformer": "fast_timesformer.model",
 }

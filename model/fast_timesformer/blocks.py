@@ -11,10 +11,10 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fast_timesformer.config import TimeSformerConfig
+from fast_timesformer.config import TimeSformerConfig, heads_taken
 from fast_timesformer.drop_path import DropPath
 from fast_timesformer.initial import linear
-from fast_timesformer.rotary import Rotary
+from fast_timesformer.rotary import Rotary, refuse_tables
 
 
 class AttentionBranch(nn.Module):
@@ -40,7 +40,7 @@ class TemporalBranch(AttentionBranch):
 
     def forward(self, x_BND: Tensor) -> Tensor:
         tokens = rearrange(self.norm(x_BND[:, 1:]), "b (f p) d -> (b p) f d", f=self.frames)
-        tokens = self.attn(tokens, None if self.rotary is None else self.rotary.time_FK())
+        tokens = self.attn(tokens, rotary=None if self.rotary is None else self.rotary.time_FK())
         out: Tensor = self.fc(rearrange(tokens, "(b p) f d -> b (f p) d", b=x_BND.shape[0]))
         return out
 
@@ -57,7 +57,9 @@ class SpatialBranch(AttentionBranch):
         patches = rearrange(x_BND[:, 1:], "b (f p) d -> (b f) p d", f=self.frames)
         tables = None if self.rotary is None else self.rotary.space_PK()
         frames = rearrange(
-            self.attn(torch.cat((copies, patches), dim=1), tables, num_prefix=1), "(b f) n d -> b f n d", f=self.frames
+            self.attn(torch.cat((copies, patches), dim=1), rotary=tables, num_prefix=1),
+            "(b f) n d -> b f n d",
+            f=self.frames,
         )
         return torch.cat((frames[:, :, 0].mean(dim=1, keepdim=True), frames[:, :, 1:].flatten(1, 2)), dim=1)
 
@@ -66,7 +68,8 @@ class FrameBranch(AttentionBranch):
     """Attention within each frame, which keeps a class token of its own: (B * F, 1 + P, D) -> the same."""
 
     def forward(self, x_BND: Tensor) -> Tensor:
-        out: Tensor = self.attn(self.norm(x_BND), None if self.rotary is None else self.rotary.space_PK(), num_prefix=1)
+        tables = None if self.rotary is None else self.rotary.space_PK()
+        out: Tensor = self.attn(self.norm(x_BND), rotary=tables, num_prefix=1)
         return out
 
 
@@ -74,7 +77,8 @@ class JointBranch(AttentionBranch):
     """Attention among all tokens of a clip: (B, N, D) -> (B, N, D)."""
 
     def forward(self, x_BND: Tensor) -> Tensor:
-        out: Tensor = self.attn(self.norm(x_BND), None if self.rotary is None else self.rotary.joint_NK(), num_prefix=1)
+        tables = None if self.rotary is None else self.rotary.joint_NK()
+        out: Tensor = self.attn(self.norm(x_BND), rotary=tables, num_prefix=1)
         return out
 
 
@@ -150,3 +154,46 @@ class SpaceBlock(nn.Module):
 
 
 BLOCKS = {"divided": DividedBlock, "joint": JointBlock, "space": SpaceBlock}
+
+
+class TimeSformerBlock(nn.Module):
+    """One block alone, with the arguments of the class of this name in FastTimeSformer 0.2.2: (B, N, D) -> (B, N, D).
+
+    ``height_patches`` and ``width_patches`` are the grid of a frame, ``mlp_ratio`` the hidden width over ``dim``; all
+    others are fields of ``TimeSformerConfig``, ``attn_dropout`` and ``proj_dropout`` under shorter names. Patches lie
+    frame by frame behind the class token. With ``rotary_emb`` queries and keys are turned by tables of the block's own.
+    Raises ArchitectureError for wrong values.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        frames: int,
+        height_patches: int,
+        width_patches: int,
+        dim_head: int = 64,
+        heads: int | None = None,
+        drop_path: float = 0.1,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+        qkv_bias: bool = False,
+        mlp_ratio: float = 4,
+        qk_scale: float | None = None,
+        rotary_emb: bool = True,
+        attn_mechanism: str = "fastformer",
+        attn_type: str = "divided",
+    ) -> None:
+        super().__init__()
+        heads = heads_taken(heads, dim, dim_head, attn_mechanism, stacklevel=3)
+        config = TimeSformerConfig(
+            frames, 1, height_patches, width_patches, 0, dim, 1, 1, heads, dim_head, drop_path,
+            attn_drop, proj_drop, rotary_emb, attn_mechanism, attn_type,
+            qkv_bias=qkv_bias, mlp_dim=int(mlp_ratio * dim), qk_scale=qk_scale,
+        )  # fmt: skip
+        self.block = BLOCKS[config.attn_type](config, Rotary.from_config(config), config.drop_path)
+
+    def forward(self, x: Tensor, frame_rot_emb: None = None, image_rot_emb: None = None) -> Tensor:
+        """``frame_rot_emb`` and ``image_rot_emb``: None alone; ValueError otherwise."""
+        refuse_tables(frame_rot_emb=frame_rot_emb, image_rot_emb=image_rot_emb)
+        out: Tensor = self.block(x)
+        return out

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
+from warnings import warn
 
 from fast_timesformer.mechanism import MECHANISMS, Mechanism, mechanism_named
 from fast_timesformer.rules import FLAG, POSITIVE, Rule, choice, number, optional, whole, wrong_fields
@@ -53,16 +54,17 @@ class TimeSformerConfig:
         depth: number of blocks.
         heads: H; None means ``dim // dim_head``.
         dim_head: K, width of a head.
-        mlp_mult: the MLP's hidden width R is ``mlp_mult * dim``, where ``mlp_dim`` does not say it.
         drop_path: probability of dropping a branch in the last block; grows linearly from 0 in the first one
             (a single block drops nothing), as in the original TimeSformer.
-        attn_dropout: probability of dropping an attention weight; ``performer`` forms none, so it takes 0 only.
+        attn_dropout: probability of dropping an attention weight; of ``performer``, which has none, a value.
         proj_dropout: probability of dropping an element of an attention's or an MLP's output.
         rotary_emb: rotary positions (Su et al. 2021); False: learned absolute ones.
         attn_mechanism: a name of ``fast_timesformer.mechanism``: ``fastformer``, ``performer`` or ``regular``.
         attn_type: ``divided``, ``joint`` or ``space``.
         frames_first: the clip is (B, F, C, H, W); False: (B, C, F, H, W).
+        mlp_mult: the MLP's hidden width R is ``mlp_mult * dim``, where ``mlp_dim`` does not say it.
         qkv_bias: the query, key and value map has a bias.
+        qk_scale: what multiplies scores before a softmax; None means ``1 / sqrt K``.
         mlp_act: ``geglu`` (Shazeer 2020) or ``gelu``.
         norm_eps: epsilon of every LayerNorm.
         mlp_dim: the MLP's hidden width R; None means ``mlp_mult * dim``.
@@ -82,7 +84,6 @@ class TimeSformerConfig:
     depth: int = 12
     heads: int | None = None
     dim_head: int = 64
-    mlp_mult: int = 4
     drop_path: float = 0.1
     attn_dropout: float = 0.0
     proj_dropout: float = 0.0
@@ -90,7 +91,9 @@ class TimeSformerConfig:
     attn_mechanism: str = "fastformer"
     attn_type: str = "divided"
     frames_first: bool = True
+    mlp_mult: int = field(default=4, kw_only=True)
     qkv_bias: bool = field(default=False, kw_only=True)
+    qk_scale: float | None = field(default=None, kw_only=True)
     mlp_act: str = field(default="geglu", kw_only=True)
     norm_eps: float = field(default=1e-5, kw_only=True)
     mlp_dim: int | None = field(default=None, kw_only=True)
@@ -153,8 +156,7 @@ class TimeSformerConfig:
         """The same with another attention mechanism; what the new one does not have is left behind."""
         if name == self.attn_mechanism:
             return self
-        dropout = self.attn_dropout if mechanism_named(name).has_weights else 0.0
-        return replace(self, attn_mechanism=name, attn_dropout=dropout, **_FEATURES_ONLY)
+        return replace(self, attn_mechanism=name, **_FEATURES_ONLY)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form; ``from_dict`` is its inverse."""
@@ -170,6 +172,28 @@ class TimeSformerConfig:
         if problems:
             raise ValueError("; ".join(problems))
         return cls(**data)
+
+
+def heads_taken(heads: int | None, dim: int, dim_head: int, mechanism: str, *, stacklevel: int) -> int | None:
+    """Heads as the model's own class takes them, where they do not make up the ``dim``.
+
+    FastTimeSformer 0.2.2 has ``dim // dim_head`` of them, whatever it is given. A mechanism that adds its queries has
+    as many here, for any divisor of ``dim``; the others have what is given. A warning says how many, at ``stacklevel``.
+    Wrong values are returned as they are: the configuration refuses them.
+    """
+    sound = all(whole(1).holds(value) for value in (heads, dim, dim_head)) and mechanism in MECHANISMS
+    if heads is None or not sound or dim % dim_head or heads * dim_head == dim:
+        return heads
+    theirs = dim // dim_head
+    if not MECHANISMS[mechanism].adds_queries:
+        said = f"{heads} of width {dim_head} are used, {heads * dim_head} in all for dim {dim}; FastTimeSformer 0.2.2"
+        warn(f"heads: {said} ignores heads and has {theirs}: leave heads out for that", stacklevel=stacklevel)
+        return heads
+    if dim % heads:
+        return heads
+    said = f"{theirs} of width {dim_head} are used, not {heads}: {mechanism} has as many as make up dim {dim}"
+    warn(f"heads: {said}", stacklevel=stacklevel)
+    return theirs
 
 
 def default_features(dim_head: int) -> int:
@@ -189,6 +213,7 @@ def _rules() -> dict[str, Rule]:
         **dict.fromkeys(("heads", "mlp_dim", "performer_features"), optional(whole(1))),
         **dict.fromkeys(("drop_path", "attn_dropout", "proj_dropout"), _PROBABILITY),
         "norm_eps": POSITIVE,
+        "qk_scale": optional(POSITIVE),
         "attn_mechanism": choice(*MECHANISMS),
         "attn_type": choice(*ATTENTION_TYPES),
         "mlp_act": choice(*MLP_ACTIVATIONS),
@@ -239,15 +264,11 @@ def _learned_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
 
 
 def _mechanism_problems(config: TimeSformerConfig) -> list[tuple[str, str]]:
-    problems = []
-    if config.attn_dropout and not config.mechanism.has_weights:
-        because = f"{config.attn_mechanism} forms no attention weights to drop; expected 0"
-        problems.append(("attn_dropout", f"{because}, got {config.attn_dropout!r}; proj_dropout works with it"))
     if config.mechanism.has_features:
-        return problems
+        return []
     having = " and ".join(name for name, one in MECHANISMS.items() if one.has_features)
     other = f"with attn_mechanism {config.attn_mechanism!r}"
-    return problems + [
+    return [
         (name, f"only {having} has it; expected {default!r} {other}, got {getattr(config, name)!r}")
         for name, default in _FEATURES_ONLY.items()
         if getattr(config, name) != default
@@ -260,5 +281,5 @@ _RELATIONS: tuple[tuple[tuple[str, ...], Callable[[TimeSformerConfig], list[tupl
     (("attn_mechanism", "dim", "heads", "dim_head"), _head_problems),
     (("rotary_emb", "attn_type", "dim_head"), _rotary_problems),
     (("rotary_emb", "learned_emb"), _learned_problems),
-    (("attn_mechanism", "attn_dropout", *_FEATURES_ONLY), _mechanism_problems),
+    (("attn_mechanism", *_FEATURES_ONLY), _mechanism_problems),
 )

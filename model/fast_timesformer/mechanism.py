@@ -27,7 +27,6 @@ class Mechanism:
     adds_queries: bool = False
     #: It draws random features; the options ``performer_...`` and ``ortho_scaling`` are for it alone.
     has_features: bool = False
-    has_weights: bool = True  #: It forms attention weights, which ``attn_dropout`` can drop.
     #: A learning rate at which random weights learn well. Regular attention at 2e-3 grows scores so large that FP32
     #: itself departs.
     rate: float = 1e-3
@@ -57,12 +56,5 @@ def mechanism_named(name: str) -> Mechanism:
 
 
 register(Mechanism(name="fastformer", module="fast_timesformer.attention:FastAttention", adds_queries=True, rate=2e-3))
-register(
-    Mechanism(
-        name="performer",
-        module="fast_timesformer.attention:PerformerAttention",
-        has_features=True,
-        has_weights=False,
-    )
-)
+register(Mechanism(name="performer", module="fast_timesformer.attention:PerformerAttention", has_features=True))
 register(Mechanism(name="regular", module="fast_timesformer.attention:RegularAttention"))

@@ -13,13 +13,21 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from fast_timesformer.attention import FastAttention, PerformerAttention, RegularAttention
-from fast_timesformer.blocks import BLOCKS
-from fast_timesformer.config import TimeSformerConfig
+from fast_timesformer.attention import FastAttention, FastformerAttention, PerformerAttention, RegularAttention
+from fast_timesformer.blocks import BLOCKS, TimeSformerBlock
+from fast_timesformer.config import TimeSformerConfig, heads_taken
 from fast_timesformer.initial import linear, parameter
 from fast_timesformer.rotary import Rotary
 
-__all__ = ["FastAttention", "FastTimeSformer", "PerformerAttention", "RegularAttention", "TimeSformerConfig"]
+__all__ = [
+    "FastAttention",
+    "FastTimeSformer",
+    "FastformerAttention",
+    "PerformerAttention",
+    "RegularAttention",
+    "TimeSformerBlock",
+    "TimeSformerConfig",
+]
 
 # Above this much kept for the backward pass, blocks are computed twice rather than kept.
 KEPT_BYTES_LIMIT = 4 * 2**30
@@ -31,13 +39,27 @@ def _signature() -> Signature:
     return Signature([*signature(TimeSformerConfig).parameters.values(), last])
 
 
+def _described(*architecture: Any, **fields: Any) -> TimeSformerConfig:
+    """A configuration as it is, or that of the arguments."""
+    if len(architecture) == 1 and isinstance(architecture[0], TimeSformerConfig) and not fields:
+        return architecture[0]
+    bound = signature(TimeSformerConfig).bind(*architecture, **fields)
+    bound.apply_defaults()
+    asked = bound.arguments
+    asked["heads"] = heads_taken(asked["heads"], asked["dim"], asked["dim_head"], asked["attn_mechanism"], stacklevel=4)
+    return TimeSformerConfig(*bound.args, **bound.kwargs)
+
+
 class FastTimeSformer(nn.Module):
     """A video classifier: ``FastTimeSformer(frames, channels, height, width, num_classes)(x_BFCHW)``.
 
     The arguments are those of ``TimeSformerConfig``, which says what each means and raises ValueError for wrong ones;
-    ``model.config`` holds them all. ``attn_type`` chooses the block of Bertasius et al. 2021: ``divided`` space-time,
-    ``joint`` space-time, or ``space`` alone (a class token for each frame through the whole network; before the
-    final norm the frames are averaged).
+    ``model.config`` holds them all. A ``TimeSformerConfig`` alone is taken as well. Their order is that of
+    FastTimeSformer 0.2.2; heads that do not make up the ``dim`` are accepted with a warning that says how many
+    are used.
+
+    ``attn_type`` chooses the block of Bertasius et al. 2021: ``divided`` space-time, ``joint`` space-time, or ``space``
+    alone (a class token for each frame through the whole network; before the final norm the frames are averaged).
 
     Positions: rotary tables on queries and keys (``rotary``), or learned embeddings added to the tokens:
     ``pos_token`` (one a token of the stream), or ``pos_space`` (1 + P, D; row 0 is the class token's) and ``pos_time``
@@ -50,7 +72,7 @@ class FastTimeSformer(nn.Module):
 
     def __init__(self, *architecture: Any, checkpoint_blocks: bool | None = None, **fields: Any) -> None:
         super().__init__()
-        self.config = TimeSformerConfig(*architecture, **fields)
+        self.config = _described(*architecture, **fields)
         self.checkpoint_blocks = checkpoint_blocks
         self._build(self.config)
 
@@ -60,18 +82,21 @@ class FastTimeSformer(nn.Module):
     @classmethod
     def from_config(cls, config: TimeSformerConfig, *, checkpoint_blocks: bool | None = None) -> FastTimeSformer:
         """The model of a configuration, with fresh weights."""
-        return cls(**config.as_dict(), checkpoint_blocks=checkpoint_blocks)
+        return cls(config, checkpoint_blocks=checkpoint_blocks)
 
-    def forward(self, x_BFCHW: Tensor) -> Tensor:
+    def forward(self, video: Tensor, mask: None = None) -> Tensor:
         """Logits (B, num_classes) of clips (B, F, C, H, W), or (B, C, F, H, W) with ``frames_first=False``. Without a
         head (``num_classes=0``) the class token after the last norm, (B, D).
 
-        Raises ValueError on another shape.
+        Raises ValueError on another shape, and for a ``mask``: FastTimeSformer 0.2.2 takes one and does not look at it.
         """
-        self._check_clip(x_BFCHW)
-        if not self.config.frames_first:
-            x_BFCHW = x_BFCHW.transpose(1, 2)
-        x_BND = self._embed(x_BFCHW)
+        if mask is not None:
+            raise ValueError(
+                f"mask: expected None, got {type(mask).__name__}: every frame and patch takes part (FastTimeSformer "
+                "0.2.2 takes a mask and ignores it); leave it out, and give clips of frames that all count"
+            )
+        self._check_clip(video)
+        x_BND = self._embed(video if self.config.frames_first else video.transpose(1, 2))
         for block in self.blocks:
             # No positions, no masks: a block is a function of the stream alone.
             x_BND = checkpoint(block, x_BND, use_reentrant=False) if self._recomputes(x_BND) else block(x_BND)
@@ -83,15 +108,12 @@ class FastTimeSformer(nn.Module):
     def _build(self, config: TimeSformerConfig) -> None:
         self.patch_embed = linear(config.patch_size**2 * config.channels, config.dim)
         self.cls_token = parameter(config.dim)
-        self.rotary: Rotary | None = None
-        if config.rotary_emb:
-            joint = config.attn_type == "joint"
-            self.rotary = Rotary(config.frames, config.rows, config.columns, config.dim_head, joint=joint)
-        elif config.learned_emb == "factored":
+        self.rotary = Rotary.from_config(config)
+        if self.rotary is None and config.learned_emb == "factored":
             self.pos_space = parameter(1 + config.num_patches, config.dim)
             if config.attn_type != "space":
                 self.pos_time = parameter(config.frames, config.dim)
-        else:
+        elif self.rotary is None:
             stream = 1 + config.num_patches if config.attn_type == "space" else config.num_tokens
             self.pos_token = parameter(stream, config.dim)
         # Stochastic depth grows linearly from block to block, as in the original TimeSformer.

@@ -15,12 +15,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fast_timesformer.config import TimeSformerConfig
+
 TIME_BASE = 10_000.0
 # Spatial angles at the edge of a frame (coordinate 1) run from 1 to 5 half turns. Whole half turns do not tell one
 # edge from the other; the frequencies between do, so that a head needs at least three for each axis.
 SPACE_FIRST, SPACE_LAST = 1.0, 5.0
 
 RotaryTables = tuple[Tensor, Tensor]
+
+
+def refuse_tables(**given: object) -> None:
+    """Raises ValueError for any that is not None: tables as FastTimeSformer 0.2.2 makes them for its layers."""
+    for name, tables in given.items():
+        if tables is not None:
+            raise ValueError(
+                f"{name}: expected None: the (sin, cos) of FastTimeSformer 0.2.2 turn a pair by two angles; "
+                "an attention takes rotary=(cos, sin) of fast_timesformer.rotary.Rotary, a block makes its own"
+            )
 
 
 class Rotary(nn.Module):
@@ -70,6 +82,14 @@ class Rotary(nn.Module):
         if not self.joint:
             raise ValueError("joint tables were not asked for; make Rotary with joint=True")
         return self.joint_cos, self.joint_sin
+
+    @classmethod
+    def from_config(cls, config: TimeSformerConfig) -> Rotary | None:
+        """The tables of a model, or None where it has learned positions."""
+        if not config.rotary_emb:
+            return None
+        joint = config.attn_type == "joint"
+        return cls(config.frames, config.rows, config.columns, config.dim_head, joint=joint)
 
     def extra_repr(self) -> str:
         return f"frames={self.frames}, rows={self.rows}, columns={self.columns}, dim_head={self.dim_head}"

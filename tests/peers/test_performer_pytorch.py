@@ -28,7 +28,7 @@ HEADS, WIDTH = 2, 16
 
 
 def pair(kernel: str = "softmax") -> tuple[PerformerAttention, peer.FastAttention]:
-    ours = PerformerAttention(HEADS * WIDTH, dim_head=WIDTH, kernel=kernel).double()
+    ours = PerformerAttention(HEADS * WIDTH, dim_head=WIDTH, kernel_fn=kernel).double()
     theirs = peer.FastAttention(WIDTH, generalized_attention=kernel == "relu").double()
     assert theirs.projection_matrix.shape == ours.omega.shape, "M = int(K ln K) in both"
     theirs.projection_matrix.copy_(ours.omega)

@@ -74,7 +74,7 @@ def values_of(parts: AttentionParts) -> LinearMap:
 def average() -> Iterator[str]:
     """A fourth mechanism, registered as any other."""
     here = AverageAttention.__module__
-    modules.register(modules.Mechanism(name="average", module=f"{here}:AverageAttention", has_weights=False))
+    modules.register(modules.Mechanism(name="average", module=f"{here}:AverageAttention"))
     mechanisms.register(
         mechanisms.ExportedMechanism(name="average", form=f"{here}:AverageForm", class_form=f"{here}:AverageClassForm")
     )
@@ -107,8 +107,6 @@ def test_a_fourth_mechanism_has_no_softmax_form_and_no_plugin(average: str) -> N
     assert attentions_to_fuse(model, "fp16", 1) == ()
     assert "average attention has no plugin" in plugin_problem(average, 64, rotated=True)
     assert average in colours()
-    with pytest.raises(ValueError, match="average forms no attention weights"):
-        TimeSformerConfig(2, 3, 32, 32, 5, dim=32, dim_head=16, attn_mechanism=average, attn_dropout=0.1)
 
 
 def test_an_unknown_mechanism_is_refused_everywhere() -> None:

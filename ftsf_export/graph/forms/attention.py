@@ -12,7 +12,7 @@ from ftsf_export.graph.forms.choices import Choices, Site
 from ftsf_export.graph.forms.frames import Frames
 from ftsf_export.graph.forms.linear_map import LinearMap, Norm
 from ftsf_export.graph.forms.rotation import RotaryTables
-from ftsf_export.graph.rewrite import norm_affine, temporal_fc
+from ftsf_export.graph.rewrite import norm_affine, softmax_scale, temporal_fc
 from ftsf_export.mechanisms import ExportedMechanism, loaded
 
 
@@ -41,9 +41,16 @@ class AttentionParts:
         return projection if self.fc is None else temporal_fc.folded(projection, self.fc)
 
 
-def entered(norm: nn.LayerNorm, attention: Attention, choices: Choices) -> tuple[Norm, LinearMap]:
-    """The norm, and the packed product of the attention behind it."""
-    return norm_affine.entered(norm, attention.to_qkv, folded=choices.norm_in_product)
+def entered(norm: nn.LayerNorm, attention: Attention, site: Site, choices: Choices) -> tuple[Norm, LinearMap]:
+    """The norm, and the packed product of the attention behind it.
+
+    Softmax attention and FAVOR+ are computed with the usual scale of scores, 1 / sqrt K, by every core and kernel:
+    where the model has another one, its queries and keys both carry the root of the rest.
+    """
+    norm_form, qkv = norm_affine.entered(norm, attention.to_qkv, folded=choices.norm_in_product)
+    if site.algebra in ("softmax", "favor") and attention.scale != attention.dim_head**-0.5:
+        qkv = softmax_scale.folded_qkv(qkv, (attention.scale * attention.dim_head**0.5) ** 0.5, thirds=2)
+    return norm_form, qkv
 
 
 def attention_form(mechanism: ExportedMechanism, site: Site, parts: AttentionParts) -> nn.Module:

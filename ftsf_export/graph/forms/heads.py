@@ -36,7 +36,7 @@ class HeadsMaps:
         if choices.halves:
             qkv = rotation_halves.permuted_qkv(qkv, grid.heads, grid.width)
         if choices.scale_in_queries:
-            qkv = softmax_scale.folded_qkv(qkv, parts.attention.scale)
+            qkv = softmax_scale.folded_qkv(qkv, grid.width**-0.5)
         if not choices.apart:
             return cls(qkv, None, None, parts.followed(out))
         apart = qkv_apart.apart(qkv)
@@ -65,7 +65,9 @@ def heads_core(parts: AttentionParts) -> RegularCore | FavorCore:
     if isinstance(attention, PerformerAttention):
         omega = rotation_halves.permuted(attention.omega) if choices.halves else attention.omega
         return _CORES[choices.order](omega, attention.eps, attention.kernel, rotation)
-    return RegularCore(None if choices.scale_in_queries else attention.scale, rotation, operator=parts.operator)
+    return RegularCore(
+        None if choices.scale_in_queries else choices.grid.width**-0.5, rotation, operator=parts.operator
+    )
 
 
 class HeadsForm(nn.Module):

@@ -251,7 +251,7 @@ class _Blocks:
         frames: Frames | None = None,
         is_class: Tensor | None = None,
     ) -> tuple[Norm, nn.Module]:
-        norm, qkv = entered(branch.norm, branch.attn, choices)
+        norm, qkv = entered(branch.norm, branch.attn, site, choices)
         parts = AttentionParts(
             attention=branch.attn,
             qkv=qkv,

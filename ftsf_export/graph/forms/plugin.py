@@ -186,9 +186,11 @@ class AdditivePlugin(PluginCore):
 
     def __init__(self, attention: FastAttention, grid: Grid, tables: RotaryTables | None) -> None:
         super().__init__(grid, tables, attention.w_q)
-        self.w_q = nn.Parameter(attention.w_q.detach().clone(), requires_grad=False)
-        self.w_k = nn.Parameter(attention.w_k.detach().clone(), requires_grad=False)
+        # The kernel multiplies scores by 1 / sqrt K; of another scale the rest is in the weights.
         self.scale = grid.width**-0.5
+        rest = attention.scale / self.scale
+        self.w_q = nn.Parameter(attention.w_q.detach() * rest, requires_grad=False)
+        self.w_k = nn.Parameter(attention.w_k.detach() * rest, requires_grad=False)
         self.pool_q = AdditivePool(None, as_attention=True)
         self.pool_k = AdditivePool(None, as_attention=True)
 

@@ -17,11 +17,11 @@ REWRITE = Rewrite(
 )
 
 
-def folded_qkv(qkv: LinearMap, scale: float) -> LinearMap:
-    """The packed product (D, 3 * H * K) with its first third, the queries, scaled."""
+def folded_qkv(qkv: LinearMap, scale: float, thirds: int = 1) -> LinearMap:
+    """The packed product (D, 3 * H * K) with its first third, the queries, scaled; with two the keys as well."""
 
-    def first_third(x: Tensor) -> Tensor:
-        third = x.shape[-1] // 3
-        return torch.cat((x[..., :third] * scale, x[..., third:]), dim=-1)
+    def scaled(x: Tensor) -> Tensor:
+        end = thirds * x.shape[-1] // 3
+        return torch.cat((x[..., :end] * scale, x[..., end:]), dim=-1)
 
-    return LinearMap(first_third(qkv.weight), None if qkv.bias is None else first_third(qkv.bias))
+    return LinearMap(scaled(qkv.weight), None if qkv.bias is None else scaled(qkv.bias))

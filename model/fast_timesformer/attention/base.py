@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.initial import linear
-from fast_timesformer.rotary import RotaryTables, rotate
+from fast_timesformer.rotary import RotaryTables, refuse_tables, rotate
+from fast_timesformer.rules import POSITIVE
 
 
 class Attention(nn.Module):
@@ -20,68 +21,85 @@ class Attention(nn.Module):
 
     Args:
         dim: D.
-        heads: H; None means ``dim // dim_head``.
         dim_head: K.
         qkv_bias: whether the query, key and value map has a bias.
-        attn_dropout: probability of dropping an attention weight while training.
-        proj_dropout: probability of dropping an element of the output projection while training.
+        qk_scale: what multiplies scores before a softmax; None means ``1 / sqrt K``.
+        attn_drop: probability of dropping an attention weight while training.
+        proj_drop: probability of dropping an element of the output projection while training.
+        heads: H; None means ``dim // dim_head``.
 
-    Raises ValueError where heads is not given and dim_head does not divide dim.
+    Raises ValueError naming the wrong argument, also where heads is not given and dim_head does not divide dim.
     """
 
     def __init__(
         self,
         dim: int,
-        heads: int | None = None,
         dim_head: int = 64,
-        *,
         qkv_bias: bool = False,
-        attn_dropout: float = 0.0,
-        proj_dropout: float = 0.0,
+        qk_scale: float | None = None,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+        *,
+        heads: int | None = None,
     ) -> None:
         super().__init__()
         if dim < 1 or dim_head < 1 or (heads is not None and heads < 1):
             raise ValueError(f"expected dim, heads and dim_head of at least 1, got {dim}, {heads} and {dim_head}")
         if heads is None and dim % dim_head:
             raise ValueError(f"dim: expected a multiple of dim_head {dim_head} where heads is not given, got {dim}")
+        if not (qk_scale is None or POSITIVE.holds(qk_scale)):
+            raise ValueError(f"qk_scale: expected {POSITIVE.expected}, or None for 1 / sqrt K, got {qk_scale!r}")
         self.dim = dim
         self.heads = dim // dim_head if heads is None else heads
         self.dim_head = dim_head
-        self.scale = dim_head**-0.5
+        self.scale = dim_head**-0.5 if qk_scale is None else qk_scale
         inner = self.heads * dim_head
         self.to_qkv = linear(dim, 3 * inner, bias=qkv_bias)
         self.to_out = linear(inner, dim)
-        self.attn_dropout = nn.Dropout(attn_dropout)
-        self.proj_dropout = nn.Dropout(proj_dropout)
+        self.attn_drop = nn.Dropout(attn_drop)
+        self.proj_drop = nn.Dropout(proj_drop)
 
     @classmethod
     def from_config(cls, config: TimeSformerConfig) -> Attention:
         """The attention that a configuration asks for, with fresh weights."""
-        options = {"qkv_bias": config.qkv_bias, "proj_dropout": config.proj_dropout, **cls.own_options(config)}
-        return cls(config.dim, config.num_heads, config.dim_head, **options)
+        return cls(
+            config.dim,
+            config.dim_head,
+            heads=config.num_heads,
+            qkv_bias=config.qkv_bias,
+            qk_scale=config.qk_scale,
+            attn_drop=config.attn_dropout,
+            proj_drop=config.proj_dropout,
+            **cls.own_options(config),
+        )
 
     @classmethod
     def own_options(cls, config: TimeSformerConfig) -> dict[str, Any]:
         """The arguments that not every mechanism has."""
-        return {"attn_dropout": config.attn_dropout}
+        del config
+        return {}
 
-    def forward(self, x_BND: Tensor, rotary: RotaryTables | None = None, num_prefix: int = 0) -> Tensor:
+    def forward(
+        self, x: Tensor, rot_emb: None = None, *, rotary: RotaryTables | None = None, num_prefix: int = 0
+    ) -> Tensor:
         """Attend among the N tokens of each sample.
 
         Args:
-            x_BND: tokens.
+            x: tokens, (B, N, D).
+            rot_emb: None alone: ``rotary`` takes its place. ValueError otherwise.
             rotary: (cos, sin), each (N - num_prefix, K); turn the queries and keys of the last tokens. None: no turn.
             num_prefix: tokens at the front that are never turned (the class token).
 
         Returns:
             (B, N, D).
         """
-        if x_BND.ndim != 3 or x_BND.shape[-1] != self.dim:
-            raise ValueError(f"x_BND: expected (B, N, {self.dim}), got {tuple(x_BND.shape)}")
-        q, k, v = rearrange(self.to_qkv(x_BND), "b n (qkv h k) -> qkv b h n k", qkv=3, h=self.heads).unbind(0)
+        refuse_tables(rot_emb=rot_emb)
+        if x.ndim != 3 or x.shape[-1] != self.dim:
+            raise ValueError(f"x: expected (B, N, {self.dim}), got {tuple(x.shape)}")
+        q, k, v = rearrange(self.to_qkv(x), "b n (qkv h k) -> qkv b h n k", qkv=3, h=self.heads).unbind(0)
         turned_q, turned_k = (q, k) if rotary is None else (rotate(t, rotary, num_prefix) for t in (q, k))
         mixed = self.mix(turned_q, turned_k, v)
-        out: Tensor = self.proj_dropout(self.to_out(rearrange(mixed, "b h n k -> b n (h k)")))
+        out: Tensor = self.proj_drop(self.to_out(rearrange(mixed, "b h n k -> b n (h k)")))
         return self.finish(out, q)
 
     def mix(self, q_BHNK: Tensor, k_BHNK: Tensor, v_BHNK: Tensor) -> Tensor:

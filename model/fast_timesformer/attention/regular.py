@@ -12,6 +12,6 @@ class RegularAttention(Attention):
     """Softmax attention. ``RegularAttention(dim=64)(x_BND)``; the arguments are those of ``Attention``."""
 
     def mix(self, q_BHNK: Tensor, k_BHNK: Tensor, v_BHNK: Tensor) -> Tensor:
-        dropout = self.attn_dropout.p if self.training else 0.0
+        dropout = self.attn_drop.p if self.training else 0.0
         # Fused: the N x N weights are never kept for the backward pass.
         return functional.scaled_dot_product_attention(q_BHNK, k_BHNK, v_BHNK, dropout_p=dropout, scale=self.scale)

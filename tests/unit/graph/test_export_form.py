@@ -54,6 +54,29 @@ def double(model: FastTimeSformer) -> FastTimeSformer:
     return copy.deepcopy(model).double()
 
 
+@pytest.mark.parametrize("rewrites", ["all", "none"])
+@pytest.mark.parametrize("plugins", [frozenset(), frozenset({"time", "space"})], ids=["plain", "plugins"])
+@pytest.mark.parametrize(("mechanism", "kind"), list(product(MECHANISMS, TYPES)))
+def test_the_scale_of_scores_is_the_models(
+    model_of: Callable[..., FastTimeSformer],
+    clips: Callable[..., np.ndarray],
+    distance: Callable[[Any, Any], float],
+    mechanism: str,
+    kind: str,
+    plugins: frozenset[str],
+    rewrites: str,
+) -> None:
+    """Also of nodes for plugins, whose kernels know one scale alone; dropout is nothing to a graph."""
+    options = {"attn_mechanism": mechanism, "attn_type": kind, "qkv_bias": True}
+    model = double(model_of(**options, qk_scale=0.9, attn_dropout=0.2, proj_dropout=0.2))
+    clip = torch.from_numpy(clips(1)).double()
+    with torch.no_grad():
+        got = ExportForm(model, REWRITES[rewrites], plugins=plugins)(clip).numpy()
+        usual = ExportForm(double(model_of(**options)), REWRITES[rewrites], plugins=plugins)(clip).numpy()
+        assert distance(got, model(clip).numpy()) <= LIMIT
+    assert distance(got, usual) > LEAST
+
+
 def variants() -> list[tuple[bool, str, str]]:
     """(qkv_bias, mlp_act, rewrites): all and none of the rewrites with every model, each alone with the fullest."""
     both = product((True, False), ("geglu", "gelu"), ("all", "none"))

@@ -33,9 +33,9 @@ def test_projections_are_laid_out_as_documented(kind: type[Attention]) -> None:
     assert kind(32, dim_head=16).to_qkv.bias is None
 
 
-@pytest.mark.parametrize("kind", [FastAttention, RegularAttention])
+@pytest.mark.parametrize("kind", MECHANISMS)
 def test_attention_dropout_acts_in_training_alone(kind: type[Attention]) -> None:
-    attention = kind(dim=32, dim_head=16, attn_dropout=0.5)
+    attention = kind(dim=32, dim_head=16, attn_drop=0.5)
     with torch.no_grad():
         for weight in attention.parameters():
             weight.mul_(20)
@@ -47,7 +47,7 @@ def test_attention_dropout_acts_in_training_alone(kind: type[Attention]) -> None
 
 @pytest.mark.parametrize("kind", MECHANISMS)
 def test_projection_dropout_drops_elements_of_the_projection(kind: type[Attention]) -> None:
-    attention = kind(dim=32, dim_head=16, proj_dropout=0.25)
+    attention = kind(dim=32, dim_head=16, proj_drop=0.25)
     with torch.no_grad():
         attention.to_out.weight.zero_()
         attention.to_out.bias.fill_(1.0)
@@ -84,5 +84,5 @@ def test_wrong_widths_are_named(kind: type[Attention], arguments: dict[str, int]
 
 
 def test_wrong_tokens_are_named() -> None:
-    with pytest.raises(ValueError, match=r"x_BND: expected \(B, N, 64\), got \(2, 5, 32\)"):
+    with pytest.raises(ValueError, match=r"x: expected \(B, N, 64\), got \(2, 5, 32\)"):
         RegularAttention(64)(torch.zeros(2, 5, 32))

@@ -102,7 +102,7 @@ def test_values_and_prefix_are_never_turned(kind: type[Attention], monkeypatch: 
     rotary = Rotary(FRAMES, ROWS, COLUMNS, WIDTH)
     x = torch.randn(2, 1 + ROWS * COLUMNS, 2 * WIDTH)
     attention(x)
-    attention(x, rotary.space_PK(), num_prefix=1)
+    attention(x, rotary=rotary.space_PK(), num_prefix=1)
     (plain_q, plain_k, plain_v), (q, k, v) = seen
     assert torch.equal(v, plain_v)
     for turned, plain in ((q, plain_q), (k, plain_k)):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from fast_timesformer.model import FastTimeSformer
+from fast_timesformer.model import FastTimeSformer, TimeSformerConfig
 
 Array = NDArray[np.float64]
 Weights = dict[str, Array]
@@ -28,9 +28,9 @@ ATTENTION_TYPES = ("divided", "joint", "space")
 
 def wide_model(**options: object) -> FastTimeSformer:
     options = {"attn_mechanism": "regular", "drop_path": 0.0, **options}
-    model = FastTimeSformer(
-        FRAMES, CHANNELS, ROWS * SIDE, COLUMNS * SIDE, 5, dim=DIM, dim_head=WIDTH, patch_size=SIDE, depth=2, **options
-    ).double()
+    sizes = (FRAMES, CHANNELS, ROWS * SIDE, COLUMNS * SIDE, 5)
+    config = TimeSformerConfig(*sizes, dim=DIM, dim_head=WIDTH, patch_size=SIDE, depth=2, **options)
+    model = FastTimeSformer(config).double()
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for parameter in model.parameters():

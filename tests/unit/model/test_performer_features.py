@@ -17,7 +17,7 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def attention(**options: object) -> PerformerAttention:
-    return PerformerAttention(WIDTH, dim_head=WIDTH, features=FEATURES, generator=seeded(0), **options).double()
+    return PerformerAttention(WIDTH, dim_head=WIDTH, nb_features=FEATURES, generator=seeded(0), **options).double()
 
 
 def unstabilised(layer: PerformerAttention, x: Tensor, over: tuple[int, ...]) -> Tensor:
@@ -103,7 +103,7 @@ def test_the_global_generator_draws_where_none_is_given() -> None:
 @pytest.mark.parametrize("kernel", ["softmax", "relu"])
 def test_both_orders_of_the_product_are_one_value(kernel: str) -> None:
     """Few tokens take (phi(q) phi(k)^T) v, many take phi(q) (phi(k)^T v)."""
-    layer = attention(kernel=kernel)
+    layer = attention(kernel_fn=kernel)
     limit = 2 * FEATURES * WIDTH / (FEATURES + WIDTH)
     for tokens in (3, math.floor(limit), math.ceil(limit), 40):
         q, k, v = torch.randn(3, 2, 1, tokens, WIDTH, dtype=torch.float64)
@@ -114,7 +114,7 @@ def test_both_orders_of_the_product_are_one_value(kernel: str) -> None:
 
 
 def test_large_inputs_stay_finite_in_single_precision() -> None:
-    layer = PerformerAttention(WIDTH, dim_head=WIDTH, features=FEATURES)
+    layer = PerformerAttention(WIDTH, dim_head=WIDTH, nb_features=FEATURES)
     q, k, v = torch.randn(3, 1, 1, 50, WIDTH) * 1e3
     assert torch.isfinite(layer.mix(q, k, v)).all()
 
@@ -122,8 +122,11 @@ def test_large_inputs_stay_finite_in_single_precision() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kernel": "cosine"}, r"kernel: expected one of softmax, relu, got 'cosine'"),
-        ({"features": 0}, r"features: expected .* at least 1, got 0"),
+        (
+            {"kernel_fn": "cosine"},
+            r"kernel_fn: expected one of softmax, relu, or nn.ReLU\(\) for the second, got 'cosine'",
+        ),
+        ({"nb_features": 0}, r"features: expected .* at least 1, got 0"),
         ({"ortho_scaling": 2}, r"ortho_scaling: expected 0 or 1, got 2"),
     ],
 )

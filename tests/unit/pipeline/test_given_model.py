@@ -70,6 +70,8 @@ def altered(name: str) -> FastTimeSformer:
         with_pre_hook(model)
     elif name == "a method of the object":
         attention.forward = lambda x_BND: x_BND
+    elif name == "other heads":
+        model.blocks[0].spatial.attn = type(attention)(64, 16)
     elif name == "another activation":
         model.norm = nn.RMSNorm(64)
     else:
@@ -87,6 +89,7 @@ def altered(name: str) -> FastTimeSformer:
         (altered("a hook"), r"blocks\.0\.spatial\.attn\.to_out: a hook \(with_hook"),
         (altered("a hook on the model"), r"the model itself: a hook \(with_pre_hook"),
         (altered("a method of the object"), r"blocks\.0\.spatial\.attn: RegularAttention\.forward"),
+        (altered("other heads"), r"blocks\.0\.spatial\.attn: heads 4 in the place of 1"),
         (altered("another activation"), "norm: RMSNorm in the place of LayerNorm"),
         (altered("no head"), "head: Identity in the place of Linear"),
     ],

@@ -76,7 +76,7 @@ def test_the_reference_is_the_model(mechanism: str, along: Any) -> None:
         module = RegularAttention(HEADS * WIDTH, dim_head=WIDTH).double()
         got = rotary_attention(qkv.numpy(), stream, rotary)
     else:
-        module = PerformerAttention(HEADS * WIDTH, dim_head=WIDTH, kernel=mechanism).double()
+        module = PerformerAttention(HEADS * WIDTH, dim_head=WIDTH, kernel_fn=mechanism).double()
         got = favor_attention(qkv.numpy(), module.omega.numpy(), stream, rotary, eps=module.eps, feature=mechanism)
     grid = qkv.reshape(2, FRAMES, tokens, 3, HEADS, WIDTH)
     wanted = torch.empty(2, FRAMES, tokens, HEADS, WIDTH, dtype=torch.float64)
