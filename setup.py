@@ -10,12 +10,12 @@ ROOT = Path(__file__).parent
 # What a device needs to verify and run a bundle. Neither torch nor ONNX Runtime.
 CORE = [
     "numpy>=1.26",
-    "attrs>=24.1",
-    "cattrs>=25.1",
-    "click>=8.1",
+    "attrs>=24.3",
+    "cattrs>=25.2",
+    "click>=8.4",
     "rich>=13.7",
-    "packaging>=24",
-    "polygraphy>=0.49.20",
+    "packaging>=24.2",
+    "polygraphy>=0.49.26",
 ]
 
 # One of the two, never both: they install the same files. The GPU wheel also runs with no GPU.
@@ -29,18 +29,18 @@ ONNXRUNTIME = [
     " or (platform_machine != 'x86_64' and platform_machine != 'AMD64')",
 ]
 
-ONNX = ["onnx>=1.17", "onnx-ir>=0.1.12", "ml_dtypes>=0.5"]
-EXPORT = ["torch>=2.9", "einops>=0.8", "safetensors>=0.5", "onnxscript>=0.5.6", "jinja2>=3.1", *ONNX, *ONNXRUNTIME]
-VIDEO = ["av>=14,<19", "pillow>=10"]
+ONNX = ["onnx>=1.19", "onnx-ir>=0.1.15", "ml_dtypes>=0.5"]
+EXPORT = ["torch>=2.10", "einops>=0.8", "safetensors>=0.5", "onnxscript>=0.5.7", "jinja2>=3.1", *ONNX, *ONNXRUNTIME]
+VIDEO = ["av>=15,<19", "pillow>=10"]
 _X86 = "platform_machine == 'x86_64' or platform_machine == 'AMD64'"
 # The CUDA runtime, which measuring and comparing engines need: a driver does not bring it. On a Jetson JetPack does.
 CUDART = [f"nvidia-cuda-runtime>=13; {_X86}"]
-RTX = [f"tensorrt-rtx-cu13>=1.2; {_X86}", *CUDART]
+RTX = [f"tensorrt-rtx-cu13>=1.7; {_X86}", *CUDART]
 NVML = ["nvidia-ml-py>=12"]
 # Compiles the kernels of the plugins, for any GPU and without one. It has wheels for Linux alone.
-PLUGINS = ["triton>=3.5; sys_platform == 'linux'"]
+PLUGINS = ["triton>=3.6; sys_platform == 'linux'"]
 # Checkpoints by their id on the Hugging Face hub, and Hugging Face's own model as a second opinion.
-HUB = ["huggingface_hub>=0.30", "tqdm>=4.60", "transformers>=5"]
+HUB = ["huggingface_hub>=1.3", "tqdm>=4.60", "transformers>=5.4"]
 DOCS = ["mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings-python>=1.16"]
 # The Python part of TensorRT's plugin interface; its libraries do not come with it.
 BINDINGS = ["tensorrt-cu13-bindings>=11.4; sys_platform == 'linux' and platform_machine == 'x86_64'"]
@@ -52,7 +52,16 @@ PYTEST = [
     "jsonschema>=4.20",
     "psutil>=5.9",
 ]
-CHECKS = [*PYTEST, "mypy>=1.13", "pyright>=1.1.390", "ruff>=0.8", "import-linter>=2.1", "build>=1.2", "setuptools>=77"]
+CHECKS = [
+    *PYTEST,
+    "mypy>=1.13",
+    "pyright>=1.1.390",
+    "ruff>=0.8",
+    "import-linter>=2.1",
+    "build>=1.2",
+    "setuptools>=77",
+    "uv>=0.13",
+]
 PEERS = ["performer-pytorch>=1.1.4", "fast-transformer-pytorch>=0.0.4", "rotary-embedding-torch>=0.8"]
 
 EXTRAS = {

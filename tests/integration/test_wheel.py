@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -17,13 +16,13 @@ from email.message import Message
 from email.parser import Parser
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
-from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parents[2]
+from tests.requirements import ROOT, given_to_setup
+
 SOURCES = {"ftsf_export": ".", "fast_timesformer": "model", "ftsf_plugins": "plugins"}
 NOT_SOURCES = shutil.ignore_patterns(".git", ".venv", "out", "build", "dist", "__pycache__", "*.egg-info", ".*_cache")
 
@@ -123,10 +122,8 @@ def test_the_sdist_holds_what_a_wheel_is_made_from(built: Path) -> None:
     assert files >= {"setup.py", "pyproject.toml", "README.md", "LICENSE"}
 
 
-def test_its_metadata_has_the_requirements_of_setup(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: dict[str, Any] = {}
-    monkeypatch.setattr("setuptools.setup", lambda **arguments: given.update(arguments))
-    runpy.run_path(str(ROOT / "setup.py"))
+def test_its_metadata_has_the_requirements_of_setup(wheel: Path) -> None:
+    given = given_to_setup()
     metadata = metadata_of(wheel)
     assert set(metadata.get_all("Provides-Extra", [])) == set(given["extras_require"])
     requires = metadata.get_all("Requires-Dist", [])

@@ -160,7 +160,7 @@ def test_arrays_of_other_names_and_types_are_refused(tmp_path: Path, arrays: dic
     good = {"clip": parts()["clip"], "logits": parts()["logits"], "sources": np.asarray(parts()["sources"])}
     stored = arrays if "clip" in arrays else {**good, **arrays}
     with open(tmp_path / "golden.npz", "wb") as stream:
-        np.savez(stream, allow_pickle=True, **stored)
+        np.savez(stream, **stored)
     with pytest.raises(BundleError, match=message):
         read_golden(tmp_path / "golden.npz")
 
