@@ -88,6 +88,10 @@ def container_of(av: Any, file: FileIO, path: Path) -> Iterator[Any]:
         source.opened()
         if not container.streams.video:
             raise VideoError(f"{path}: expected a video file, got one with no video stream ({container.format.name})")
+        if container.streams.video[0].codec_context is None:
+            raise VideoError(
+                f"{path}: expected a video whose coding FFmpeg knows, got one of another; convert the file"
+            )
         yield container
 
 

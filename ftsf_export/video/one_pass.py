@@ -105,12 +105,12 @@ def _taken(av: Any, file: FileIO, path: Path, choose: Choose, take: Callable[[Fr
                 stream = container.streams.video[0]
                 count = None if plainly else threads if promise.complete else 1
                 done = _decoded(av, stream, container.demux(stream), wanted(), take, count)
-        if not done.available:
+        if plainly and not done.available:
             raise VideoError(f"{path}: expected a video with at least one frame, got none that decodes")
-        if done.available == expected and (plainly or done.sound):
+        if done.available == expected > 0 and (plainly or done.sound):
             warnings = tuple(_warnings(promise, done, doubtful))
             return Taken(done.frames, done.available, promise.rate, decodings, warnings)
-        expected, plainly, doubtful = done.available, True, doubtful or not done.sound
+        expected, plainly, doubtful = done.available or expected, True, doubtful or not done.sound
         done = None
     raise VideoError(f"{path}: decodes to another number of frames each time; the file changes")
 
@@ -167,7 +167,8 @@ def _decoded(
     take: Callable[[Frame], T],
     threads: int | None,
 ) -> _Pass[T]:
-    """One pass; without ``threads`` all is left to PyAV. A decoder's error ends it, and is raised before any frame."""
+    """One pass; without ``threads`` all is left to PyAV. A decoder's error ends it; left to PyAV alone, one that comes
+    before any frame is raised."""
     done: _Pass[T] = _Pass()
     if threads is not None:
         stream.codec_context.thread_count = threads
@@ -175,7 +176,7 @@ def _decoded(
             stream.codec_context.thread_type = "AUTO"
             stream.codec_context.options = dict(_GIVE_UP)
     upright, last = Upright(), None
-    for frame in _frames(av, packets, done):
+    for frame in _frames(av, packets, done, threads is None):
         if done.available in wanted:
             done.frames[done.available] = take(upright(frame))
         done.available += 1
@@ -187,13 +188,13 @@ def _decoded(
     return done
 
 
-def _frames(av: Any, packets: Iterable[Any], done: _Pass[Any]) -> Iterator[Any]:
+def _frames(av: Any, packets: Iterable[Any], done: _Pass[Any], plainly: bool) -> Iterator[Any]:
     """What PyAV's ``container.decode`` gives; the last packet is empty, and has the decoder give what it holds back."""
     try:
         for packet in packets:
             yield from packet.decode()
     except av.FFmpegError as error:
-        if not done.available:
+        if plainly and not done.available:
             raise
         done.ended_by = error.strerror or str(error)
 

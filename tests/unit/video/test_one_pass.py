@@ -201,6 +201,18 @@ def test_a_damaged_middle_ends_the_video_there(folder: Path, tmp_path: Path) -> 
     assert any("damaged" in warning for warning in taken.warnings)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_damage_of_the_first_frames_alone_does_not_cost_the_video(folder: Path, tmp_path: Path, threads: int) -> None:
+    """With threads a decoder gives up before it has given a frame; left to itself it goes on."""
+    data = bytearray((folder / "mpeg4-b-frames.avi").read_bytes())
+    first = data.find(b"00dc", data.find(b"movi")) + 8
+    data[first + 200 : first + 230] = np.random.default_rng(0).bytes(30)
+    path = tmp_path / "damaged.avi"
+    path.write_bytes(data)
+    taken = check_exact(path, threads=threads)
+    assert (taken.available, bool(taken.warnings)) == (30, True)
+
+
 def test_a_header_that_lies_is_named_and_not_believed(folder: Path, tmp_path: Path) -> None:
     """Its last frame is gone, and the index: the packets tell it, so one pass is enough."""
     data = (folder / "mpeg4-b-frames.avi").read_bytes()
