@@ -20,6 +20,8 @@ from ftsf_export.sizes import Size as Size
 # The kinds of videos that a TimeSformer is trained on: see ``checkpoint/dataset.py``.
 KINETICS, SSV2 = "kinetics", "ssv2"
 DATASETS = (KINETICS, SSV2)
+INPUTS = ("float32", "uint8")
+LAYOUTS = ("bfchw", "bcfhw")
 PLUGINS = ("none", "all", "auto")
 FEATURES = ("none", "also", "only")
 BUILDERS = ("auto", "tensorrt", "rtx", "none")
@@ -64,7 +66,11 @@ class ExportConfig:
         rewrites: names of the exact rewrites; None: all of them.
         plugins: attentions as nodes for TensorRT plugins: "none", "all", or "auto" where the kernel's bound is
             lower.
-        pixels: the graph takes pixels in [0, 1] and normalises them itself.
+        input: type of the clips that the graph takes: "float32", or "uint8" for decoded and cropped frames, which it
+            normalises itself.
+        layout: order of the clip's dimensions, "bfchw" or "bcfhw"; None: "bfchw", of uint8 as decoders give frames,
+            (B, F, H, W, C).
+        pixels: the graph takes float32 pixels in [0, 1] and normalises them itself.
         features: the class token after the last norm as an output: "none", "also" or "only", without the logits.
         batch: clips in one call.
         builder: what compiles: "auto", "tensorrt", "rtx" or "none".
@@ -96,6 +102,8 @@ class ExportConfig:
     opset: int | None = None
     rewrites: tuple[str, ...] | None = None
     plugins: str = "none"
+    input: str = "float32"
+    layout: str | None = None
     pixels: bool = False
     features: str = "none"
     batch: BatchRange = _BATCH
@@ -132,6 +140,8 @@ class ExportConfig:
             opset: int | None = ...,
             rewrites: Iterable[str] | None = ...,
             plugins: Literal["none", "all", "auto"] = ...,
+            input: Literal["float32", "uint8"] = ...,
+            layout: Literal["bfchw", "bcfhw"] | None = ...,
             pixels: bool = ...,
             features: Literal["none", "also", "only"] = ...,
             batch: BatchRange | int | str = ...,
@@ -166,6 +176,8 @@ class ExportConfig:
         for name, problem in (("size", Size.problem), ("batch", BatchRange.problem)):
             if name not in found and (said := problem(getattr(self, name))):
                 found[name] = said
+        if self.pixels is True and self.input == "uint8":
+            found["pixels"] = "pixels: float32 in 0..1, and input is uint8 in 0..255; leave one of the two out"
         problems = [*found.values(), *_model_problems(self, found)]
         if problems:
             raise ConfigError(problems)
@@ -247,6 +259,8 @@ _RULES = {
     "workspace_mib": field_checks.WORKSPACE_MIB,
     "trained_on": optional(choice(*DATASETS)),
     "seed": field_checks.SEED,
+    "input": choice(*INPUTS),
+    "layout": optional(choice(*LAYOUTS)),
     "pixels": FLAG,
     "features": choice(*FEATURES),
     "atol": field_checks.LIMIT,

@@ -189,8 +189,11 @@ def check_golden(golden: Golden, manifest: Manifest, source: str) -> None:
         )
     pairs = {CLIP: (manifest.inputs[0], golden.clip), **{name: (specs[name], values[name]) for name in specs}}
     for name, (spec, got) in pairs.items():
-        if tuple(spec.shape[1:]) != got.shape[1:] or len(spec.shape) != got.ndim:
-            raise BundleError(f"{source}: {name}: expected clips of shape {spec.shape[1:]}, got {got.shape[1:]}")
+        if (tuple(spec.shape[1:]), spec.dtype, len(spec.shape)) != (got.shape[1:], str(got.dtype), got.ndim):
+            raise BundleError(
+                f"{source}: {name}: expected clips of shape {spec.shape[1:]}, {spec.dtype}, got {got.shape[1:]}, "
+                f"{got.dtype}"
+            )
     expected, found = {tap.name for tap in manifest.graph.taps}, set(golden.taps)
     if expected != found:
         missing, unknown = sorted(expected - found), sorted(found - expected)

@@ -1,6 +1,6 @@
 """golden.npz: inputs, and what eager PyTorch made of them in FP32. Proof of parity for a machine with no PyTorch.
 
-Letters: n clips, F frames, C channels, H height, W width, S sampled values of one tap.
+Letters: n clips, S sampled values of one tap.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ftsf_export.bundle.manifest import GOLDEN_NAME
+from ftsf_export.bundle.specs import FLOAT32, UINT8
 from ftsf_export.errors import BundleError
 from ftsf_export.network.scope import CLIP, FEATURES, LOGITS, OUTPUTS
 from ftsf_export.strict_json import SHA256
 
 MAX_SAMPLES = 4096
+# Of the clips; all other values are of the first.
+TYPES = (FLOAT32, UINT8)
 TAP_PREFIX = "tap/"
 WEIGHT_ARRAYS = ("weight_names", "weight_sha256")
 CONTRAST_PREFIX = "contrast/"
@@ -56,7 +59,7 @@ class Contrast:
 class Golden:
     """Reference values."""
 
-    clip: Floats  #: (n, F, C, H, W) float32, normalised as the manifest says.
+    clip: npt.NDArray[Any]  #: (n, ...) five dimensions, float32 or uint8, as the manifest says of the graph's input.
     logits: Floats | None  #: (n, classes) float32, eager FP32; None where the graph gives features alone.
     sources: tuple[str, ...]  #: One description a clip ("noise seed 0", "bigbuckbunny.mp4 frames 0..112").
     labels: tuple[str, ...] | None = None  #: N known labels, or None.
@@ -254,9 +257,10 @@ def _golden_problem(golden: Golden) -> str:
     arrays = {CLIP: (golden.clip, 5), **{name: (values, 2) for name, values in golden.outputs.items()}}
     arrays.update({TAP_PREFIX + name: (values, 2) for name, values in golden.taps.items()})
     for name, (values, rank) in arrays.items():
-        if values.dtype != np.float32 or values.ndim != rank or len(values) != clips or not values.size:
+        types = TYPES if name == CLIP else TYPES[:1]
+        if values.dtype not in types or values.ndim != rank or len(values) != clips or not values.size:
             got = f"{values.dtype} of shape {values.shape}"
-            return f"{name}: expected float32, {rank} dimensions, {clips} clips; got {got}"
+            return f"{name}: expected {' or '.join(types)}, {rank} dimensions, {clips} clips; got {got}"
         if not np.isfinite(values).all():
             worst = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
             return f"{name}: not finite at {list(worst)}: a reference with NaN or infinity proves nothing"

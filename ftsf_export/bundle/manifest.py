@@ -8,16 +8,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, get_args
 
 from fast_timesformer.config import TimeSformerConfig
-from ftsf_export.bundle.specs import (
-    BATCH,
-    CheckpointWeights,
-    GivenWeights,
-    GraphRecord,
-    Preprocessing,
-    RandomWeights,
-    TensorSpec,
-    Weights,
-)
+from ftsf_export.bundle.specs import BATCH, GraphRecord, Preprocessing, TensorSpec
+from ftsf_export.bundle.weights import CheckpointWeights, GivenWeights, RandomWeights, Weights
 from ftsf_export.config import BatchRange, ExportConfig, Size
 from ftsf_export.errors import BundleError, ConfigError
 from ftsf_export.json_schema import DIALECT, Schema, schema_of, schema_of_fields, with_constant
@@ -128,6 +120,12 @@ class Manifest:
         for name, (expected_, got) in {**clip, "mean": (model.channels, len(how.mean))}.items():
             if expected_ != got:
                 yield f"preprocessing: {name}: expected {expected_} as the model has, got {got}"
+        taken = self.inputs[0]
+        for name, (input_, clip_) in {
+            "dtype": (taken.dtype, how.dtype), "layout": (taken.layout, f"B{how.layout}")
+        }.items():  # fmt: skip
+            if input_ != clip_:
+                yield f"preprocessing: {name}: expected that of {taken.name}, {input_}, got {clip_}"
 
     @property
     def random_weights(self) -> bool:

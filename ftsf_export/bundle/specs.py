@@ -1,15 +1,15 @@
-"""The parts of a manifest: tensors, preprocessing, the graph, and where the weights come from."""
+"""The parts of a manifest: tensors, preprocessing, the graph."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fast_timesformer.config import PIXEL_MEAN, PIXEL_STD, TimeSformerConfig
 from fast_timesformer.rules import POSITIVE, choice
 from ftsf_export.network.scope import ALONGS
 from ftsf_export.precision import PrecisionName
-from ftsf_export.strict_json import Count, Figure, Positive, Sha256
+from ftsf_export.strict_json import Count, Figure, Positive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +32,10 @@ TARGET_FPS = 30
 RGB, BGR = "RGB", "BGR"
 # Whose arithmetic resizes and crops; see ``video/preprocess.py``.
 PILLOW, TORCH, OPENCV = "pillow", "torch", "opencv"
+# Element types of the graph's input, and orders of a clip's dimensions: frame by frame, channel by channel, or as
+# decoders give frames.
+FLOAT32, UINT8 = "float32", "uint8"
+FRAMES_OF_CHANNELS, CHANNELS_OF_FRAMES, FRAMES_OF_PIXELS = "FCHW", "CFHW", "FHWC"
 # Of the statistics of pixels in [0, 1]. A pixel that they normalise is at most 50,500 from 0: still a number in FP16,
 # which ends at 65,504.
 MEAN_BOUNDS, STD_BOUNDS = (-100.0, 100.0), (0.002, 1000.0)
@@ -62,6 +66,10 @@ class Normalisation:
     mean: tuple[float, ...]  #: One figure a channel.
     std: tuple[float, ...]  #: One figure a channel.
 
+    def after(self, subtracted: float) -> Normalisation:
+        """The same of numbers from which so much was subtracted."""
+        return Normalisation(tuple(mean - subtracted for mean in self.mean), self.std)
+
     def of(self, clips: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """(..., C, H, W) of pixels -> the same, normalised."""
         import numpy as np
@@ -73,7 +81,10 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a video becomes a clip: frames are sampled, resized, cropped at the centre, scaled to [0, 1], normalised."""
+    """How a video becomes a clip: frames are sampled, resized, cropped at the centre, scaled to [0, 1], normalised.
+
+    Of a clip in uint8 the last two are the graph's own.
+    """
 
     frames: Positive  #: How many frames a clip has.
     #: How many frames of the video lie between one frame of the clip and the next; of no meaning with "segments" and
@@ -94,6 +105,10 @@ class Preprocessing:
     #: Whose arithmetic resizes and crops: "pillow" (antialiased, as Hugging Face), "torch" or "opencv" (neither is;
     #: as facebookresearch/TimeSformer and as mmaction2).
     resizer: Annotated[str, choice(PILLOW, TORCH, OPENCV)] = PILLOW
+    #: Of the clip's numbers; "uint8": grey levels from 0 to 255, rounded to whole ones, neither scaled nor normalised.
+    dtype: Annotated[str, choice(FLOAT32, UINT8)] = FLOAT32
+    #: Of one clip, a letter a dimension: frames, channels, height, width.
+    layout: Annotated[str, choice(FRAMES_OF_CHANNELS, CHANNELS_OF_FRAMES, FRAMES_OF_PIXELS)] = FRAMES_OF_CHANNELS
 
     def __post_init__(self) -> None:
         if self.box is not None and min(self.box[0] - self.crop[0], self.box[1] - self.crop[1]) < 0:
@@ -102,6 +117,8 @@ class Preprocessing:
             raise ValueError(f"resample: {self.resizer} resizes bilinearly alone, got {self.resample!r}")
         if len(self.mean) != len(self.std):
             raise ValueError(f"std: expected {len(self.mean)} numbers, one for each mean, got {len(self.std)}")
+        if self.dtype == UINT8 and (any(self.mean) or set(self.std) != {1}):
+            raise ValueError("mean: uint8 is not normalised: expected a mean of 0 and a std of 1")
         for name, (least, most) in {"mean": MEAN_BOUNDS, "std": STD_BOUNDS}.items():
             if wild := [value for value in getattr(self, name) if not least <= value <= most]:
                 raise ValueError(
@@ -142,9 +159,38 @@ class Preprocessing:
     def normalisation(self) -> Normalisation:
         return Normalisation(self.mean, self.std)
 
-    def of_pixels(self) -> Preprocessing:
-        """The same, but for a graph that normalises by itself: pixels stay in [0, 1]."""
-        return replace(self, mean=(0.0,) * len(self.mean), std=(1.0,) * len(self.std))
+    @property
+    def clip_shape(self) -> tuple[int, ...]:
+        """Sizes of one clip."""
+        sizes = {"F": self.frames, "C": len(self.mean), "H": self.crop[0], "W": self.crop[1]}
+        return tuple(sizes[letter] for letter in self.layout)
+
+    def axis(self, letter: str) -> int:
+        """Which dimension of a clip it is."""
+        return self.layout.index(letter)
+
+    def clip_of(self, levels_FCHW: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Grey levels from 0 to 255, whole or not, channels in the order of the model -> the clip, contiguous."""
+        import numpy as np
+
+        if self.dtype == UINT8:
+            # Pixels that are whole already are not touched.
+            whole = levels_FCHW.dtype == np.uint8
+            values = levels_FCHW if whole else np.rint(levels_FCHW).astype(np.uint8)
+        else:
+            values = self.normalisation.of(levels_FCHW.astype(np.float32) / np.float32(255))
+        return np.ascontiguousarray(values.transpose([FRAMES_OF_CHANNELS.index(letter) for letter in self.layout]))
+
+    def levels_of(self, clip: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The inverse of ``clip_of``: a clip -> grey levels (F, C, H, W), in float32 where the clip is."""
+        import numpy as np
+
+        levels_FCHW = clip.transpose([self.axis(letter) for letter in FRAMES_OF_CHANNELS])
+        if self.dtype == UINT8:
+            return levels_FCHW
+        mean, std = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (self.mean, self.std))
+        levels: npt.NDArray[Any] = (levels_FCHW * std + mean) * np.float32(255)
+        return levels
 
 
 @dataclass(frozen=True)
@@ -236,62 +282,3 @@ class GraphRecord:
 
     def has_rewrite(self, name: str) -> bool:
         return any(rewrite.name == name for rewrite in self.rewrites)
-
-
-UNTRAINED_SCORES = "the class scores mean nothing until the model is trained on"
-
-
-def swap_described(model: TimeSformerConfig, trained: TimeSformerConfig) -> str:
-    """What stands in ``model`` where the ``trained`` one had another attention mechanism."""
-    return f"{model.attn_mechanism} attention in the place of {trained.attn_mechanism}"
-
-
-@dataclass(frozen=True)
-class RandomWeights:
-    """Weights that were drawn, and mean nothing."""
-
-    seed: Count  #: What they were drawn from.
-
-    def described(self, _model: TimeSformerConfig) -> str:
-        return f"random, seed {self.seed}"
-
-
-@dataclass(frozen=True)
-class GivenWeights:
-    """Weights of a model that a Python program handed to ``export``."""
-
-    def described(self, _model: TimeSformerConfig) -> str:
-        return "given by the caller"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckpointWeights:
-    """Weights that were read from a checkpoint."""
-
-    kind: str  #: Who writes such files, for people ("Hugging Face").
-    name: str  #: Of the checkpoint, without a path of the machine.
-    revision: str  #: The hub's commit; "" for a file or a directory.
-    file: str  #: Name of the file that holds the weights.
-    sha256: Sha256  #: Of that file.
-    trained: TimeSformerConfig  #: The architecture that the weights were trained in.
-    fresh: tuple[str, ...] = ()  #: Tensors of the model that the checkpoint lacks and that were drawn from the seed.
-    unused: tuple[str, ...] = ()  #: What the checkpoint has beside, left alone on purpose.
-    #: What of ``trained`` nobody said and no tensor's shape tells ("heads 3 of width 64"): the reference shares it.
-    assumed: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()  #: What a user has to know.
-
-    def need_fine_tuning_in(self, model: TimeSformerConfig) -> bool:
-        """Whether ``model`` has another attention mechanism than the one that was trained."""
-        return model.attn_mechanism != self.trained.attn_mechanism
-
-    def described(self, model: TimeSformerConfig) -> str:
-        at = f" at {self.revision[:12]}" if self.revision else ""
-        text = f"checkpoint {self.name}{at} ({self.kind}), {self.file} sha256 {self.sha256[:16]}"
-        if self.need_fine_tuning_in(model):
-            text += f"; NOT FINE-TUNED: {swap_described(model, self.trained)}, so {UNTRAINED_SCORES}"
-        if self.assumed:
-            text += f"; ASSUMED, since the file does not say: {', '.join(self.assumed)}"
-        return text
-
-
-Weights = RandomWeights | GivenWeights | CheckpointWeights

@@ -15,7 +15,7 @@ from torch.nn import functional
 from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.model import FastTimeSformer
 from ftsf_export.bundle import Preprocessing
-from ftsf_export.bundle.specs import UNTRAINED_SCORES, swap_described
+from ftsf_export.bundle.weights import UNTRAINED_SCORES, swap_described
 from ftsf_export.checkpoint.dataset import preprocessing_read
 from ftsf_export.checkpoint.found import Checkpoint, Found, check_fit, said_field
 from ftsf_export.checkpoint.hub import HubId, fetch

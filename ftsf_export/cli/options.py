@@ -11,7 +11,17 @@ from click.core import ParameterSource
 
 from fast_timesformer.config import ATTENTION_TYPES
 from ftsf_export.cli.terminal import pass_terminal
-from ftsf_export.config import BUILDERS, DATASETS, FEATURES, OPSET_DECOMPOSED, PLUGINS, RUNNERS, ExportConfig
+from ftsf_export.config import (
+    BUILDERS,
+    DATASETS,
+    FEATURES,
+    INPUTS,
+    LAYOUTS,
+    OPSET_DECOMPOSED,
+    PLUGINS,
+    RUNNERS,
+    ExportConfig,
+)
 from ftsf_export.mechanisms import MECHANISMS
 from ftsf_export.precision import offered
 
@@ -123,12 +133,26 @@ graph_options = _stack(
         help="Attentions as nodes for TensorRT plugins, each with a function of standard operators; auto: where "
         "the plugin's kernel has the lower bound. Without a value: all.",
     ),
+    _config_option(
+        "--input",
+        "input",
+        str,
+        "Type of the graph's input; uint8: decoded and cropped frames (B, F, H, W, C), which it normalises by itself.",
+        "|".join(INPUTS),
+    ),
+    _config_option(
+        "--layout",
+        "layout",
+        str,
+        "Order of the input's dimensions; bcfhw: channels before frames.  [default: bfchw; of uint8 as decoded]",
+        "|".join(LAYOUTS),
+    ),
     click.option(
         "--pixels",
         "pixels",
         is_flag=True,
         default=ExportConfig.pixels,
-        help="The graph takes pixels in [0, 1] and normalises them by itself, at no cost.",
+        help="The graph takes float32 pixels in [0, 1] and normalises them by itself, at no cost.",
     ),
     click.option(
         "--features",

@@ -105,6 +105,8 @@ def bundle_facts(bundle: Bundle) -> dict[str, Any]:
         "needs_fine_tuning": manifest.need_fine_tuning,
         "assumed": list(manifest.assumed),
         "labels": None if manifest.labels is None else list(manifest.labels),
+        "inputs": plain(manifest.inputs),
+        "outputs": plain(manifest.outputs),
         "preprocessing": plain(manifest.preprocessing),
         "precision": manifest.precision,
         "opset": manifest.graph.opset,

@@ -9,7 +9,8 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from fast_timesformer.model import FastTimeSformer
-from ftsf_export.bundle import Island, Normalisation
+from ftsf_export.bundle import GraphInput, Island
+from ftsf_export.bundle.graph_input import USUAL_INPUT
 from ftsf_export.config import OPSET_ATTENTION, OPSET_DECOMPOSED, BatchRange
 from ftsf_export.graph.forms.island import islands_of
 from ftsf_export.graph.forms.model import ExportForm
@@ -43,8 +44,7 @@ class GraphOptions:
     rewrites: Rewrites = ALL  #: Names of the exact rewrites to apply.
     #: Which attentions are one node of the domain ``ftsf``: along "time", "space" or both.
     plugins: frozenset[str] = frozenset()
-    #: The graph's input is pixels, which it normalises so; None: a clip that is normalised.
-    normalisation: Normalisation | None = None
+    takes: GraphInput = USUAL_INPUT  #: The form of its clips.
     outputs: tuple[str, ...] | None = None  #: Some of ``OUTPUTS``; None: logits, or features of a model without a head.
 
     def __post_init__(self) -> None:
@@ -57,23 +57,21 @@ class GraphOptions:
 
 
 def export_onnx(model: FastTimeSformer, options: GraphOptions) -> OnnxModel:
-    """The FP32 graph of ``model``: input ``clip`` (B, F, C, H, W), outputs ``logits`` (B, classes) and ``features``
-    (B, D), as ``options`` asks for them, all float32.
+    """The FP32 graph of ``model``: input ``clip``, outputs ``logits`` (B, classes) and ``features`` (B, D), float32,
+    each as ``options`` asks for it.
 
     Raises ExportError when the tracer or the converter refuses.
     """
-    config = model.config
     form = ExportForm(
         model,
         options.rewrites,
         operator=options.attention_operator,
         one_clip=options.batch == ONE_CLIP,
         plugins=options.plugins,
-        normalisation=options.normalisation,
+        takes=options.takes,
         outputs=options.outputs,
     )
-    clip_shape = (config.frames, config.channels, config.height, config.width)
-    traced = trace(form, clip_shape, options.batch, options.opset)
+    traced = trace(form, options.takes.shape(None, model.config)[1:], options.batch, options.opset)
     graph = traced.graph
     keep_scopes_only(graph)
     unroll(graph, form)

@@ -20,7 +20,7 @@ MODULE_KEY = "ftsf.module"
 class OnnxModel:
     """A checked or yet unchecked ONNX model in memory."""
 
-    model: ir.Model  #: The graph; input ``clip`` (B, F, C, H, W), outputs ``logits`` and ``features``, all float32.
+    model: ir.Model  #: The graph; input ``clip``, outputs ``logits`` and ``features`` in float32.
     precision: str  #: Of products and pointwise work outside the islands.
     opset: int  #: Of the standard domain.
     taps: tuple[TapSpec, ...]  #: The named values inside that parity compares, in network order.

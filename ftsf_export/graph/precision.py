@@ -2,8 +2,8 @@
 
 Everything floating becomes half, but for the islands (``forms.island``): their nodes compute in FP32, with casts where
 values enter and leave. What leaves an island is half, also on its way to another island: an FP32 tensor as large as the
-features of FAVOR+ is never written, and numerator and denominator see the same rounded numbers. Input and output stay
-float32.
+features of FAVOR+ is never written, and numerator and denominator see the same rounded numbers. Inputs and outputs
+keep their types.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class _Narrowing:
         """Everything but the outputs."""
         for node in list(self.graph):
             island = self._island_of(node)
-            kind = self.half if island is None else FLOAT
+            kind = self._kind_of(node, island)
             for slot, value in enumerate(node.inputs):
                 if value is None or value.dtype is None or not value.dtype.is_floating_point():
                     continue
@@ -99,6 +99,8 @@ class _Narrowing:
             for output in node.outputs:
                 if output.dtype == FLOAT:
                     output.type = ir.TensorType(kind)
+                    if node.op_type == "Cast":
+                        node.attributes["to"] = ir.AttrInt64("to", int(kind))
                     if island is not None:
                         self.homes[output] = island
         self._drop_unused_constants()
@@ -108,6 +110,14 @@ class _Narrowing:
         for index, output in enumerate(list(self.graph.outputs)):
             if output.dtype == self.half:
                 self._widen_output(index, output)
+
+    def _kind_of(self, node: ir.Node, island: Scope | None) -> ir.DataType:
+        """What the node computes in. Pixels in uint8 become FP32 on their way to BF16: TensorRT converts uint8 to FP32
+        and FP16 alone (its ``DataType.UINT8``)."""
+        source = node.inputs[0] if node.op_type == "Cast" else None
+        if source is not None and source.dtype == ir.DataType.UINT8 and self.half is ir.DataType.BFLOAT16:
+            return FLOAT
+        return self.half if island is None else FLOAT
 
     def _island_of(self, node: ir.Node) -> Scope | None:
         """The path of the island module that the node belongs to."""

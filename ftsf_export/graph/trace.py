@@ -33,7 +33,7 @@ def trace(form: ExportForm, clip_shape: tuple[int, ...], batch: BatchRange, opse
 
     Args:
         form: the whole network.
-        clip_shape: (F, C, H, W).
+        clip_shape: that of the input without the clips.
         batch: one size makes a static graph; otherwise dimension 0 is dynamic and called ``batch``.
         opset: of the standard domain.
 
@@ -41,7 +41,8 @@ def trace(form: ExportForm, clip_shape: tuple[int, ...], batch: BatchRange, opse
     """
     short = _two_blocks(form)
     # With 1 as the example, torch.export would specialise on it.
-    example = torch.zeros(batch.optimum if batch.static else max(2, batch.optimum), *clip_shape)
+    clips = batch.optimum if batch.static else max(2, batch.optimum)
+    example = torch.zeros(clips, *clip_shape, dtype=getattr(torch, form.takes.dtype))
     dynamic = None if batch.static else ({0: torch.export.Dim(BATCH, min=batch.minimum, max=batch.maximum)},)
     return converted(short, (example,), opset, dynamic, inputs=[CLIP], outputs=form.outputs)
 

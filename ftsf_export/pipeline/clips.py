@@ -3,7 +3,7 @@
 Those of videos and two at least are judged, in every module; two of them are kept in the bundle. The others are
 different in content: the reference alone answers them, which tells how far apart the logits of different clips are.
 
-Letters: n clips, F frames, C channels, H height, W width.
+Letters: n clips, F frames, H height, W width; a clip has its dimensions in the order that the graph takes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ LEAST_CLIPS = 8
 _GRAIN, _COARSE_GRAINS = 4, (16, 64)
 _DARK = 0.25
 
-Clip = npt.NDArray[np.float32]
+Clip = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,14 @@ class OtherClip:
     """A clip that is made when it is needed: all of them at once would be gigabytes of a large model."""
 
     source: str  #: What it is, in words.
-    make: Callable[[], Clip]  #: Gives x_FCHW float32.
+    make: Callable[[], Clip]  #: Gives it in the form of the judged ones.
 
 
 @dataclass(frozen=True)
 class JudgedClips:
     """The clips, and what they are."""
 
-    values: Clip  #: (n, F, C, H, W) float32, the judged ones; the first ``KEPT_CLIPS`` are kept.
+    values: Clip  #: (n, ...) as the graph takes them, the judged ones; the first ``KEPT_CLIPS`` are kept.
     sources: tuple[str, ...]  #: What each of the n clips is, in words.
     others: tuple[OtherClip, ...] = ()  #: Clips of other content, which the reference alone answers.
     videos: range = range(0)  #: Which of the n clips are of videos.
@@ -55,7 +56,7 @@ def judged_clips(how: Preprocessing, *, seed: int, videos: Sequence[Path] = ()) 
     judged += [(clip.source, clip.values) for clip in (clip_from_video(path, how) for path in videos)]
     if not videos:
         judged.append((_noise_source(seed + 1, _GRAIN), noise_clip(how, seed=seed + 1, grain=_GRAIN)))
-    others = _moved(*judged[1])
+    others = _moved(*judged[1], how)
     for index, grain in enumerate(_COARSE_GRAINS, start=2):
         make = partial(noise_clip, how, seed=seed + index, grain=grain)
         others.append(OtherClip(_noise_source(seed + index, grain), make))
@@ -67,24 +68,26 @@ def judged_clips(how: Preprocessing, *, seed: int, videos: Sequence[Path] = ()) 
 
 
 def noise_clip(how: Preprocessing, *, seed: int, grain: int = 1, most: float = 1.0) -> Clip:
-    """x_FCHW of independent squares of ``grain`` pixels, uniform over the range that a video's pixels have, or over its
-    part up to ``most``, normalised alike."""
+    """A clip of independent squares of ``grain`` pixels, uniform over the range that a video's pixels have, or over its
+    part up to ``most``, prepared alike."""
     height, width = how.crop
     cells = (how.frames, len(how.mean), -(-height // grain), -(-width // grain))
-    pixels = np.random.default_rng(seed).random(cells, dtype=np.float32) * np.float32(most)
-    return how.normalisation.of(pixels.repeat(grain, axis=2).repeat(grain, axis=3)[:, :, :height, :width])
+    pixels = np.random.default_rng(seed).random(cells, dtype=np.float32) * np.float32(255 * most)
+    return how.clip_of(pixels.repeat(grain, axis=2).repeat(grain, axis=3)[:, :, :height, :width])
 
 
-def _moved(source: str, clip_FCHW: Clip) -> list[OtherClip]:
+def _moved(source: str, clip: Clip, how: Preprocessing) -> list[OtherClip]:
     """The clip played backwards, half a frame aside, and standing still; one frame has no order."""
-    height, width = clip_FCHW.shape[2:]
+    height, width = how.crop
+    time, places = how.axis("F"), (how.axis("H"), how.axis("W"))
     shifted = OtherClip(
-        f"{source}, shifted by half a frame", lambda: np.roll(clip_FCHW, (height // 2, width // 2), axis=(2, 3))
+        f"{source}, shifted by half a frame", lambda: np.roll(clip, (height // 2, width // 2), axis=places)
     )
-    if len(clip_FCHW) == 1:
+    if how.frames == 1:
         return [shifted]
-    still = OtherClip(f"{source}, its first frame alone", lambda: np.repeat(clip_FCHW[:1], len(clip_FCHW), axis=0))
-    return [OtherClip(f"{source}, reversed", lambda: clip_FCHW[::-1]), shifted, still]
+    first = [0] * how.frames
+    still = OtherClip(f"{source}, its first frame alone", lambda: np.take(clip, first, axis=time))
+    return [OtherClip(f"{source}, reversed", lambda: np.flip(clip, axis=time)), shifted, still]
 
 
 def _noise_source(seed: int, grain: int = 1) -> str:

@@ -30,7 +30,7 @@ from ftsf_export.config import ExportConfig
 from ftsf_export.doctor.packages import ONNX_RUNTIMES
 from ftsf_export.engine.request import BuildOptions, GraphFacts
 from ftsf_export.errors import EnvironmentLacks, RunError, UsageError
-from ftsf_export.network.scope import CLIP, FEATURES, LOGITS
+from ftsf_export.network.scope import FEATURES, LOGITS
 from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.judge import Limits
 from ftsf_export.pipeline.bench import measure_bundle
@@ -162,16 +162,13 @@ def _with_plugins(
 def _manifest(resolved: ResolvedExport, made: GraphMade, weights: Weights) -> Manifest:
     config, model = resolved.config, made.model
     batch = config.batch.minimum if config.batch.static else BATCH
-    clip = (batch, model.frames, model.channels, model.height, model.width)
-    pixels = (resolved.preprocessing.color_order if model.channels == 3 else f"{model.channels} channels") + " in 0..1"
-    values = pixels if config.pixels else f"{pixels}, minus mean, over std"
     return Manifest(
         created_by=f"ftsf-export {__version__}",
         asked=resolved.asked,
         model=model,
         weights=weights,
         reference=made.reference,
-        inputs=(TensorSpec(CLIP, clip, "float32", "BFCHW", values),),
+        inputs=(resolved.takes.spec(batch, model, resolved.preprocessing),),
         outputs=tuple(_OUTPUTS[name](batch, model) for name in resolved.outputs),
         preprocessing=resolved.preprocessing,
         labels=resolved.labels,

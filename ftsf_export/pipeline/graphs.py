@@ -123,7 +123,7 @@ def _traced(
             attention_operator=resolved.attention_operator,
             rewrites=frozenset(resolved.rewrites),
             plugins=frozenset(resolved.plugins),
-            normalisation=resolved.normalisation,
+            takes=resolved.takes,
             outputs=resolved.outputs,
         )
         graph = export_onnx(module, options)
@@ -132,14 +132,14 @@ def _traced(
             module,
             graph.taps,
             clips,
-            resolved.normalisation,
+            resolved.takes,
             resolved.outputs,
             precision_named(resolved.config.precision),
             untrained=_untrained(resolved, model),
         )
     if held_out is not None:
         with stages("run eager PyTorch on the held-out videos"):
-            reference = replace(reference, held_out=eager_logits(module, held_out, resolved.normalisation))
+            reference = replace(reference, held_out=eager_logits(module, held_out, resolved.takes))
     return graph, reference, module.config
 
 
@@ -181,7 +181,7 @@ def _second_opinion(
     if model is not None or resolved.checkpoint is None:
         return None
     with stages("ask for a second opinion"):
-        return second_opinion(resolved.checkpoint, clips, resolved.normalisation, resolved.outputs)
+        return second_opinion(resolved.checkpoint, clips, resolved.takes, resolved.outputs)
 
 
 def _about_the_bundles_graph(verdict: Verdict, graph: Subject) -> Verdict:

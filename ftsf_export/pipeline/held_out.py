@@ -1,6 +1,6 @@
 """Held-out videos as clips, and what a runner says of them. Clips lie on the disk: hundreds of them are gigabytes.
 
-Letters: n clips, F frames, C channels, H height, W width, L classes.
+Letters: n clips, L classes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CALL = 64
 class HeldOut:
     """Clips and their right answers."""
 
-    values: npt.NDArray[np.float32]  #: (n, F, C, H, W) float32, on the disk.
+    values: npt.NDArray[Any]  #: (n, ...) as the graph takes them, on the disk.
     classes: npt.NDArray[np.int64] | None  #: (n,) places in the labels; None where they are not known.
 
     def logits_of(self, runner: Any, *, batch: BatchRange) -> npt.NDArray[Any]:
@@ -57,9 +57,9 @@ def held_out_clips(
         return
     found = class_folder(folder)
     indexed = found.indexed(labels) if labels is not None else None
-    shape = (len(found.files), how.frames, len(how.mean), *how.crop)
+    shape = (len(found.files), *how.clip_shape)
     with scratch_folder("ftsf-held-out-") as place:
-        values = _on_disk(place / "clips.f32", shape)
+        values = _on_disk(place / "clips", shape, np.dtype(how.dtype))
         for index, (video, _) in enumerate(found.files):
             values[index] = clip_from_video(video, how).values
             on_progress("read the held-out videos", (index + 1) / len(found.files))
@@ -67,8 +67,8 @@ def held_out_clips(
         yield HeldOut(values, classes)
 
 
-def _on_disk(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+def _on_disk(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Zeros whose place on the disk is taken at once: in a file with holes a full disk is a bus error later."""
     with scratch_refusals_translated(), path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, math.prod(shape) * np.dtype(np.float32).itemsize)
-    return np.memmap(path, dtype=np.float32, mode="r+", shape=shape)
+        os.posix_fallocate(file.fileno(), 0, math.prod(shape) * dtype.itemsize)
+    return np.memmap(path, dtype=dtype, mode="r+", shape=shape)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftsf_export.bundle import Normalisation, PlainHalf, TapSpec
+from ftsf_export.bundle import GraphInput, PlainHalf, TapSpec
 from ftsf_export.bundle.golden import sample_tap
 from ftsf_export.parity.compare import outputs_of
 from ftsf_export.parity.distances import distance
@@ -23,13 +23,13 @@ def in_float64(
     module: FastTimeSformer,
     taps: tuple[TapSpec, ...],
     clip_1FCHW: Any,
-    normalisation: Normalisation | None,
+    takes: GraphInput,
     outputs: tuple[str, ...],
 ) -> dict[str, Any]:
     """The ``outputs`` (1, ...) and taps (1, S) of a copy of the model in float64."""
     from ftsf_export.runners.eager import EagerRunner
 
-    runner = EagerRunner(module, taps=taps, outputs=outputs, dtype="float64", normalisation=normalisation)
+    runner = EagerRunner(module, taps=taps, outputs=outputs, dtype="float64", takes=takes)
     found = outputs_of(runner, clip_1FCHW)
     return {name: value if name in outputs else sample_tap(value) for name, value in found.items()}
 
@@ -38,14 +38,14 @@ def plain_half(
     module: FastTimeSformer,
     precision: Precision,
     clip_1FCHW: Any,
-    normalisation: Normalisation | None,
+    takes: GraphInput,
     own_1L: Any,
     answer: str,
 ) -> PlainHalf:
     """What the whole model in ``precision`` makes of one clip, beside ``own_1L``, its output ``answer`` in FP32."""
     from ftsf_export.runners.eager import EagerRunner
 
-    runner = EagerRunner(module, outputs=(answer,), dtype=precision.element, normalisation=normalisation)
+    runner = EagerRunner(module, outputs=(answer,), dtype=precision.element, takes=takes)
     found = outputs_of(runner, clip_1FCHW)[answer]
     bad = int((~np.isfinite(found)).sum())
     rel_l2 = float("nan") if bad else distance(answer, own_1L, found).rel_l2.value

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftsf_export.bundle import Normalisation, PlainHalf, TapSpec
+from ftsf_export.bundle import GraphInput, PlainHalf, TapSpec
 from ftsf_export.bundle.golden import Contrast, sample_tap
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import UsageError
@@ -72,7 +72,7 @@ def run_eager(
     module: FastTimeSformer,
     taps: tuple[TapSpec, ...],
     clips: JudgedClips,
-    normalisation: Normalisation | None,
+    takes: GraphInput,
     outputs: tuple[str, ...],
     precision: Precision,
     *,
@@ -86,7 +86,7 @@ def run_eager(
     from fast_timesformer.initial import as_drawn
     from ftsf_export.runners.eager import EagerRunner
 
-    runner = EagerRunner(module, taps=taps, outputs=outputs, normalisation=normalisation)
+    runner = EagerRunner(module, taps=taps, outputs=outputs, takes=takes)
     each = []
     for index in range(len(clips.values)):
         found = outputs_of(runner, clips.values[index : index + 1])
@@ -97,35 +97,33 @@ def run_eager(
     if not untrained and as_drawn(module):
         untrained = "the weights are as they were drawn"
     answer = outputs[0]
-    alone = EagerRunner(module, outputs=(answer,), normalisation=normalisation)
+    alone = EagerRunner(module, outputs=(answer,), takes=takes)
     others = [outputs_of(alone, other.make()[None])[answer] for other in clips.others]
     # The clip that has structure: a video, or noise in squares.
     clip, own = clips.values[1:2], {name: values[1:2] for name, values in (given | stacked).items()}
-    wide = in_float64(module, taps, clip, normalisation, outputs)
+    wide = in_float64(module, taps, clip, takes, outputs)
     return Reference(
         given,
         stacked,
         contrast=contrast_of(np.concatenate([given[answer], *others]), untrained, (wide[answer], own[answer])),
         noise=relative_errors(wide, own),
-        plain_half=plain_half(module, precision, clip, normalisation, own[answer], answer)
-        if precision.is_half
-        else None,
+        plain_half=plain_half(module, precision, clip, takes, own[answer], answer) if precision.is_half else None,
     )
 
 
-def eager_logits(module: FastTimeSformer, held_out: HeldOut, normalisation: Normalisation | None) -> Any:
+def eager_logits(module: FastTimeSformer, held_out: HeldOut, takes: GraphInput) -> Any:
     """(n, classes) of eager PyTorch on the held-out clips."""
     from ftsf_export.runners.eager import EagerRunner
 
-    return held_out.logits_of(EagerRunner(module, normalisation=normalisation), batch=BatchRange(1, 8, 8))
+    return held_out.logits_of(EagerRunner(module, takes=takes), batch=BatchRange(1, 8, 8))
 
 
 def second_opinion(
-    checkpoint: Checkpoint, clips: JudgedClips, normalisation: Normalisation | None, outputs: tuple[str, ...]
+    checkpoint: Checkpoint, clips: JudgedClips, takes: GraphInput, outputs: tuple[str, ...]
 ) -> Opinion | None:
     """Hugging Face's own outputs of a checkpoint of theirs; None of another that says all of its network.
 
-    ``normalisation``: of clips that are pixels.
+    ``takes``: the form of the clips.
     """
     from ftsf_export.checkpoint import huggingface_logits
 
@@ -137,8 +135,7 @@ def second_opinion(
     if reason := huggingface_logits.lacking(checkpoint):
         return Opinion(PARITY_HUGGINGFACE, reason=reason)
     whom = f"transformers {metadata.version('transformers')}, {huggingface_logits.class_of(checkpoint)}"
-    values = clips.values if normalisation is None else normalisation.of(clips.values)
-    theirs = huggingface_logits.huggingface_outputs(checkpoint, values, outputs)
+    theirs = huggingface_logits.huggingface_outputs(checkpoint, takes.of_model(clips.values), outputs)
     _check_finite(whom, theirs, clips.sources)
     return Opinion(PARITY_HUGGINGFACE, theirs, whom=whom)
 

@@ -11,12 +11,13 @@ from ftsf_export.bundle import (
     GOLDEN_NAME,
     MANIFEST_NAME,
     ONNX_NAME,
-    Normalisation,
+    GraphInput,
     Preprocessing,
     RandomWeights,
     Weights,
 )
 from ftsf_export.bundle.place import check_free
+from ftsf_export.bundle.specs import TORCH, UINT8
 from ftsf_export.config import OPSET_ATTENTION, OPSET_DECOMPOSED, ExportConfig
 from ftsf_export.doctor.packages import require_modules
 from ftsf_export.engine.choice import BuildPlanChoice, resolve
@@ -52,8 +53,7 @@ class ResolvedExport:
     choice: BuildPlanChoice  #: What is built here, and what is left for another machine.
     preprocessing: Preprocessing  #: How a video becomes the graph's input.
     rewrites: tuple[str, ...]  #: Names of the exact rewrites.
-    #: Of the graph's own, where it takes pixels; ``preprocessing`` then has none.
-    normalisation: Normalisation | None = None
+    takes: GraphInput  #: The form of the graph's clips; what it normalises, ``preprocessing`` leaves alone.
     #: Along what ("time", "space") attentions are nodes; with ``auto`` that is known once a plan was read.
     plugins: tuple[str, ...] = ()
     checkpoint: Checkpoint | None = None  #: What is known of it; None for random weights.
@@ -83,6 +83,11 @@ class ResolvedExport:
     def warnings(self) -> tuple[str, ...]:
         """What a user has to know before the export runs."""
         said = () if self.checkpoint is None else self.checkpoint.warnings
+        if self.takes.dtype == UINT8 and self.preprocessing.resizer == TORCH:
+            said = (
+                *said,
+                "input uint8: resized pixels are rounded to whole grey levels, as the original does not",
+            )
         if self.model.num_classes:
             return said
         return (f"NO HEAD: the model has no class scores; the graph gives {FEATURES}, (B, {self.model.dim})", *said)
@@ -165,7 +170,8 @@ def resolve_export(
     _check_outputs(config, config.architecture if checkpoint is None else checkpoint.model)
     require_room(config, config.architecture if checkpoint is None else checkpoint.model)
     opset, operator = _form_of_attention(config, choice)
-    preprocessing = preprocessing_of(config, checkpoint)
+    own = preprocessing_of(config, checkpoint)
+    takes = GraphInput.asked(config, own)
     return ResolvedExport(
         asked=asked,
         config=config,
@@ -173,8 +179,8 @@ def resolve_export(
         opset=opset,
         attention_operator=operator,
         choice=choice,
-        preprocessing=preprocessing.of_pixels() if config.pixels else preprocessing,
-        normalisation=preprocessing.normalisation if config.pixels else None,
+        preprocessing=takes.prepared(own),
+        takes=takes,
         rewrites=rewrites,
         plugins=_plugins(config, choice),
         checkpoint=checkpoint,

@@ -28,12 +28,12 @@ def shown_clips(
     shown = []
     for index in clips.videos:
         clip = clips.values[index]
-        pictures = zip(shown_frames(len(clip)), thumbnails(clip, how), strict=True)
+        pictures = zip(shown_frames(how.frames), thumbnails(clip, how), strict=True)
         shown.append(
             ShownClip(
                 source=clips.sources[index],
                 frames=tuple(ShownFrame(index=i, jpeg=b64encode(picture).decode()) for i, picture in pictures),
-                clip_frames=len(clip),
+                clip_frames=how.frames,
                 reference=best_classes(reference[index], labels),
                 graph=best_classes(graph[index], labels),
             )

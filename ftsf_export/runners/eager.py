@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from ftsf_export.bundle import Normalisation, TapSpec
+from ftsf_export.bundle import GraphInput, TapSpec
 from ftsf_export.errors import RunError
 from ftsf_export.network.scope import BRANCHES, CLIP, FEATURES, LOGITS, MLP, NORM, PATCH_EMBED
 
@@ -62,7 +62,7 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         dtype: the type to compute in, or its name (None: the module's own). Outputs are float64 for float64, else
             float32. Half products are summed in FP32 and rounded, as on a GPU; the rest is computed in half.
         device: where to compute.
-        normalisation: what the graph does with its pixels before the model's own computation; None: nothing.
+        takes: the form of the clips, where that is the graph's; None: the model's own.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         outputs: Sequence[str] = (LOGITS,),
         dtype: torch.dtype | str | None = None,
         device: str = "cpu",
-        normalisation: Normalisation | None = None,
+        takes: GraphInput | None = None,
     ) -> None:
         super().__init__(name="eager")
         self._source = model
@@ -82,7 +82,7 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
         own = next(model.parameters()).dtype if dtype is None else dtype
         self._dtype: torch.dtype = getattr(torch, own) if isinstance(own, str) else own
         self._device = torch.device(device)
-        self._normalisation = normalisation
+        self._takes = takes
         self._model = model
         self._modes: list[tuple[nn.Module, bool]] = []
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
@@ -104,12 +104,12 @@ class EagerRunner(BaseRunner):  # type: ignore[misc]
 
     def get_input_metadata_impl(self) -> Any:
         config: Any = self._model.config
-        leading = (config.frames, config.channels) if config.frames_first else (config.channels, config.frames)
-        return TensorMetadata().add(CLIP, np.float32, (None, *leading, config.height, config.width))
+        takes = self._takes or GraphInput(layout="BFCHW" if config.frames_first else "BCFHW")
+        return TensorMetadata().add(CLIP, np.dtype(takes.dtype), takes.shape(None, config))
 
     def infer_impl(self, feed_dict: Mapping[str, Array]) -> OrderedDict[str, Array]:
-        pixels = feed_dict[CLIP] if self._normalisation is None else self._normalisation.of(feed_dict[CLIP])
-        clip = torch.from_numpy(np.ascontiguousarray(pixels)).to(device=self._device, dtype=self._dtype)
+        clips = feed_dict[CLIP] if self._takes is None else self._takes.of_model(feed_dict[CLIP])
+        clip = torch.from_numpy(np.ascontiguousarray(clips)).to(device=self._device, dtype=self._dtype)
         self._seen.clear()
         start = time.perf_counter()
         try:

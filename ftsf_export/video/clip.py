@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from ftsf_export.bundle import Preprocessing
@@ -21,7 +21,7 @@ from ftsf_export.video.sample import sampling_of
 class Clip:
     """The frames of one video that a model sees."""
 
-    values: npt.NDArray[np.float32]  #: X_FCHW float32, normalised.
+    values: npt.NDArray[Any]  #: As the graph takes it: its type, its order of dimensions.
     source: str  #: For people: "bigbuckbunny.mp4 frames 2..128 step 18".
 
 

@@ -21,8 +21,9 @@ Frame = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 
-def preprocess(frames: Sequence[Frame], how: Preprocessing) -> Floats:
-    """RGB frames (height, width, 3) uint8 -> x_FCHW float32, contiguous, channels in the order of ``how``.
+def preprocess(frames: Sequence[Frame], how: Preprocessing) -> npt.NDArray[Any]:
+    """RGB frames (height, width, 3) uint8 -> a clip as the graph takes it: contiguous, channels, type and dimensions as
+    ``how`` says, float32 (F, C, H, W) unless it says otherwise.
 
     The short side is resized and the centre is cropped, by the arithmetic of ``how.resizer``:
 
@@ -39,7 +40,9 @@ def preprocess(frames: Sequence[Frame], how: Preprocessing) -> Floats:
     return clip_of_resized([resized(frame, how) for frame in frames], how)
 
 
-def clip_of_resized(frames: Sequence[Frame | Floats], how: Preprocessing, *, crop: int = 0, crops: int = 1) -> Floats:
+def clip_of_resized(
+    frames: Sequence[Frame | Floats], how: Preprocessing, *, crop: int = 0, crops: int = 1
+) -> npt.NDArray[Any]:
     """What is left of ``preprocess`` after ``resized``: crop, scale, normalise. Raises as it does.
 
     ``crop`` is one of the boxes that ``views.crops_of`` has for as many ``crops``.
@@ -49,9 +52,7 @@ def clip_of_resized(frames: Sequence[Frame | Floats], how: Preprocessing, *, cro
     pixels_FHWC = np.stack([_cropped(frame, how, crop, crops) for frame in frames])
     if how.color_order == BGR:
         pixels_FHWC = pixels_FHWC[..., ::-1]
-    scaled = pixels_FHWC.astype(np.float32) / np.float32(255)
-    normalised = (scaled - np.asarray(how.mean, np.float32)) / np.asarray(how.std, np.float32)
-    return np.ascontiguousarray(normalised.transpose(0, 3, 1, 2))
+    return how.clip_of(pixels_FHWC.transpose(0, 3, 1, 2))
 
 
 def resized(frame: Frame, how: Preprocessing) -> Frame | Floats:

@@ -6,6 +6,7 @@ Letters: F frames, C channels, H height, W width.
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,17 +25,16 @@ def shown_frames(frames: int) -> tuple[int, ...]:
     return tuple(round(i) for i in np.linspace(0, frames - 1, min(frames, MOST)))
 
 
-def thumbnails(clip_FCHW: npt.NDArray[np.float32], how: Preprocessing) -> tuple[bytes, ...]:
+def thumbnails(clip: npt.NDArray[Any], how: Preprocessing) -> tuple[bytes, ...]:
     """JPEG files of the shown frames, the long side ``_SIDE_PX`` at most.
 
     The normalisation and the order of colours of ``how`` are undone, nothing else: a clip whose colours are exchanged,
     or whose crop is off, shows it here. Raises EnvironmentLacks without Pillow.
     """
     image, filters = import_pillow()
-    mean, std = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (how.mean, how.std))
-    pictures = []
-    for index in shown_frames(len(clip_FCHW)):
-        pixels = np.rint(np.clip(clip_FCHW[index] * std + mean, 0, 1) * 255).astype(np.uint8)
+    levels_FCHW, pictures = how.levels_of(clip), []
+    for index in shown_frames(how.frames):
+        pixels = np.rint(np.clip(levels_FCHW[index], 0, 255)).astype(np.uint8)
         ordered = pixels[::-1] if how.color_order == BGR else pixels
         picture = image.fromarray(np.ascontiguousarray(ordered.transpose(1, 2, 0)))
         picture.thumbnail((_SIDE_PX, _SIDE_PX), filters["bilinear"])

