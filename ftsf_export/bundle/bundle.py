@@ -170,7 +170,7 @@ def record(
     for name in files:
         if (problem := name_problem(name)) or name == MANIFEST_NAME or name.split("/")[0] == PENDING_FOLDER:
             raise ValueError(f"{name!r} cannot be a file of a bundle: {problem or 'the name is taken'}")
-    with updating(root) as (folder, manifest):
+    with updating(root, files) as (folder, manifest):
         entries = {name: write_pending(folder, name, content) for name, content in files.items()}
         manifest = replace(manifest, files={**manifest.files, **entries}).with_verdicts(verdicts, by)
         if engine is not None:

@@ -78,15 +78,18 @@ def check_verdicts(verdicts: tuple[Verdict, ...], manifest: Manifest) -> None:
 
 
 @contextmanager
-def updating(root: Path) -> Iterator[tuple[Folder, Manifest]]:
+def updating(root: Path, names: Iterable[str]) -> Iterator[tuple[Folder, Manifest]]:
     """Holds the lock, gives the directory and its manifest as they are under it, and drops what waits when the block
-    fails."""
+    fails. ``names``: what is to be written. Raises BundleError for a link on its way, before anything changes."""
     with opened_bundle(root) as folder:
         read_manifest(folder)
     with disk_refusals_translated("update the bundle", root, _MEND), locked(root) as folder:
         # Read again: another command may have recorded since.
         manifest = read_manifest(folder)
-        _move_waiting(folder, waiting_files(folder, manifest))
+        waiting = waiting_files(folder, manifest)
+        for name in (*waiting, *names):
+            _check_way(folder, name)
+        _move_waiting(folder, waiting)
         _make_pending(folder, manifest)
         before = manifest_bytes(folder)
         try:
@@ -99,8 +102,7 @@ def updating(root: Path) -> Iterator[tuple[Folder, Manifest]]:
 
 
 def write_pending(folder: Folder, name: str, content: Path | bytes) -> FileEntry:
-    """The content, complete and on the disk, under ``.pending``. Raises OSError, BundleError for a link on its way."""
-    _check_way(folder, name)
+    """The content, complete and on the disk, under ``.pending``. Raises OSError."""
     with folder.new_file(f"{PENDING_FOLDER}/{name}") as stream:
         if isinstance(content, bytes):
             _write_all(stream.fileno(), content)

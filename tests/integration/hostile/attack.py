@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import signal
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +36,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             make_clean(clean)
         if asked.replay:
             kind, _, seed = asked.replay.partition(":")
-            found = [_replayed(clean, Path(folder), kind, int(seed))]
+            found, interrupted = [_replayed(clean, Path(folder), kind, int(seed))], False
         else:
             calls: list[Call] = [(worker.attack, one) for one in inputs(asked.count, asked.seed, asked.only)]
             if asked.interruptions is None:
                 asked.interruptions = 0 if asked.only else 100
             calls += [(worker.interrupt, (number, asked.interruptions)) for number in range(asked.interruptions)]
-            found = list(attacked(calls, clean, Path(folder), jobs=asked.jobs))
+            found = _until_interrupted(attacked(calls, clean, Path(folder), jobs=asked.jobs))
+            interrupted = len(found) < len(calls)
     for line in table(found):
         print(line)
     if asked.output:
         asked.output.write_text(json.dumps([one.row() for one in sorted(found, key=_key)], indent=1) + "\n")
-    return int(any(one.faults for one in found))
+    return 130 if interrupted else int(any(one.faults for one in found))
+
+
+def _until_interrupted(findings: Iterator[Finding]) -> list[Finding]:
+    """All of them, or at Ctrl-C or SIGTERM those that are there: hours of work are not lost, nor folders left."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    found = []
+    with suppress(KeyboardInterrupt):
+        for finding in findings:
+            found.append(finding)
+    return found
 
 
 def inputs(count: int, seed: int, only: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
@@ -64,14 +77,17 @@ def attacked(calls: Sequence[Call], clean: Path, root: Path, *, jobs: int) -> It
     """The findings, as they come; a fault is printed at once."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, initializer=worker.start, initargs=(str(clean), str(root))) as pool:
-        futures = [pool.submit(function, *arguments) for function, arguments in calls]
-        for number, future in enumerate(as_completed(futures), 1):
-            finding = future.result()
-            if finding.faults:
-                print(_told(finding), file=sys.stderr, flush=True)
-            if number % 100 == 0:
-                print(f"{number} of {len(calls)}", file=sys.stderr, flush=True)
-            yield finding
+        try:
+            futures = [pool.submit(function, *arguments) for function, arguments in calls]
+            for number, future in enumerate(as_completed(futures), 1):
+                finding = future.result()
+                if finding.faults:
+                    print(_told(finding), file=sys.stderr, flush=True)
+                if number % 100 == 0:
+                    print(f"{number} of {len(calls)}", file=sys.stderr, flush=True)
+                yield finding
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def table(found: Sequence[Finding]) -> Iterator[str]:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -122,3 +126,17 @@ def test_the_record_has_every_input(tmp_path: Path, pool: ProcessPoolExecutor) -
     assert lines[1].split()[:2] == ["golden", "3"]
     assert [one.row()["seed"] for one in found] == [8, 9, 10]
     (tmp_path / "record.json").write_text(json.dumps([one.row() for one in found]))
+
+
+def test_an_attack_that_is_stopped_keeps_what_it_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "SIGTERM", signal.SIGUSR1)
+    finding = Finding("labels", 1, VERIFY, Run(0, "", "", 1.0, 1.0, 0), Outcome.HARMLESS, "")
+
+    def findings() -> Iterator[Finding]:
+        yield finding
+        os.kill(os.getpid(), signal.SIGUSR1)
+        time.sleep(60)
+        yield finding
+
+    assert attack._until_interrupted(findings()) == [finding]
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -101,6 +102,8 @@ class Worker:
 def start(clean: str, root: str, exports: bool = True) -> None:
     """Makes this process a worker; ``exports``: it loads early what whole exports need."""
     global _worker
+    # Ignored in the background of a script, and so by all that is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     _worker = Worker(Path(clean), Path(root) / f"worker-{os.getpid()}", exports=exports)
 
 

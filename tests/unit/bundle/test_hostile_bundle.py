@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ftsf_export.bundle import Bundle, BundleWriter, FileEntry, copies, sha256_of
+from ftsf_export.bundle import Bundle, BundleWriter, FileEntry, copies, record, sha256_of
 from ftsf_export.bundle.hashed import HashedReader
 from ftsf_export.errors import BundleError, OutputError
 from tests.unit.bundle.forged import list_file, refused
@@ -142,6 +142,18 @@ def test_a_writer_names_what_is_in_its_way(bundle: Bundle, outside: Path, small:
         bundle.with_verdicts([small.verdict(bundle.path, gate="one")])
     assert (bundle.path / ".pending" / "mine.txt").read_text() == "mine"
     assert [path.name for path in outside.iterdir()] == ["authorized_keys"]
+
+
+def test_a_writer_that_refuses_has_changed_nothing(bundle: Bundle, outside: Path) -> None:
+    """Not even what an update that was interrupted left, which a writer removes first."""
+    waiting = bundle.path / ".pending" / "engines" / "x.engine"
+    waiting.parent.mkdir(parents=True)
+    waiting.write_bytes(b"half")
+    (bundle.path / "engines").symlink_to(outside)
+    before = snapshot(bundle.path.parent)
+    with pytest.raises(BundleError, match="engines: a symbolic link, or no directory"):
+        record(bundle, files={"engines/y.engine": b"engine"})
+    assert snapshot(bundle.path.parent) == before
 
 
 def test_recording_writes_through_no_hard_link(bundle: Bundle, outside: Path, small: SimpleNamespace) -> None:
