@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ftsf_export.bundle import Preprocessing
-from ftsf_export.errors import EnvironmentLacks, FtsfError, VideoError
+from ftsf_export.errors import EnvironmentLacks, FtsfError, RunError, VideoError
 from ftsf_export.process.parent import Child, Ending
 from ftsf_export.strict_json import plain
 from ftsf_export.video.reader import clips_of_answer
@@ -36,8 +36,8 @@ class Read:
 class VideoReaders:
     """A context manager that reads ``paths`` while it lasts, with ``processes``; ``options`` as ``clips_from_video``.
 
-    Iterating, once, gives every video once, in the order in which they are done, and raises EnvironmentLacks without
-    PyAV or Pillow.
+    Iterating, once, gives every video once, in the order in which they are done. It raises EnvironmentLacks without
+    PyAV or Pillow, RunError where no process for reading starts.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class _Reader:
     def __init__(self, request: object, children: set[Child]) -> None:
         self._request, self._children = request, children
         self._child: Child | None = None
-        self._path = Path()
+        self._path: Path | None = None  # Of the video that is read; none while the process starts.
 
     def __enter__(self) -> _Reader:
         return self
@@ -122,10 +122,11 @@ class _Reader:
         self._end()
 
     def outcome(self, path: Path) -> VideoClips | VideoError:
-        """The clips of ``path``, or what is wrong with it. Raises EnvironmentLacks."""
+        """The clips of ``path``, or what is wrong with it. Raises EnvironmentLacks, and RunError where no process
+        starts."""
+        child = self._child or self._started()
         self._path = path
         try:
-            child = self._child or self._started()
             return clips_of_answer(child.call(str(path)))
         except _Died as error:
             self._end()
@@ -138,6 +139,7 @@ class _Reader:
             return VideoError(f"{path}: {error.message}", details=error.details)
 
     def _started(self) -> Child:
+        self._path = None
         self._child = Child("ftsf_export.video.reader:VideoReader", failed=self._failed)
         self._children.add(self._child)
         self._child.call(self._request)
@@ -149,6 +151,8 @@ class _Reader:
             self._child.close()
             self._child = None
 
-    def _failed(self, ending: Ending) -> VideoError:
+    def _failed(self, ending: Ending) -> FtsfError:
+        if self._path is None:
+            return RunError(f"the process that reads videos {ending.how}: {ending.said}", details=ending.details)
         kind = VideoError if ending.how == "failed" else _Died
         return kind(f"{self._path}: reading it {ending.how}: {ending.said}", details=ending.details)

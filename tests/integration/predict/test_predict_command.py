@@ -207,6 +207,27 @@ def test_wrong_options_are_2_before_anything_is_read(
     assert said in err
 
 
+def test_readers_that_do_not_start_are_no_fault_of_the_videos(
+    bundle: Path, videos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, say: Say
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['ftsf_export.video.reader'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    code, _, err = say(bundle, videos)
+    assert code == 4
+    assert "error: the process that reads videos failed: ModuleNotFoundError" in err
+    assert "Traceback" not in err
+
+
+def test_without_pyav_it_is_said_what_to_install(
+    bundle: Path, videos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, say: Say
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['av'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    code, _, err = say(bundle, videos)
+    assert code == 3
+    assert "ftsf-export[video]" in err
+
+
 def test_an_engine_that_was_asked_for_needs_a_gpu(bundle: Path, videos: Path, say: Say) -> None:
     code, _, err = say(bundle, videos, "--runner", "rtx")
     assert code == 3
@@ -299,7 +320,7 @@ def test_a_reader_that_dies_costs_one_video(
         "    return honest(path, *args, **options)\n"
         "reader.clips_from_video = crashing\n"
     )
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[3]}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     found = predict(bundle, [videos / f"good-{number}.mp4" for number in range(5)], workers=1)
     assert len(found.answers) == 4
     (error,) = found.summary.errors
