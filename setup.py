@@ -13,7 +13,7 @@ CORE = [
     "attrs>=24.3",
     "cattrs>=25.2",
     "click>=8.4",
-    "rich>=13.7",
+    "rich>=13.8",
     "packaging>=24.2",
     "polygraphy>=0.49.26",
 ]
@@ -40,7 +40,7 @@ NVML = ["nvidia-ml-py>=12"]
 # Compiles the kernels of the plugins, for any GPU and without one. It has wheels for Linux alone.
 PLUGINS = ["triton>=3.6; sys_platform == 'linux'"]
 # Checkpoints by their id on the Hugging Face hub, and Hugging Face's own model as a second opinion.
-HUB = ["huggingface_hub>=1.3", "tqdm>=4.60", "transformers>=5.4"]
+HUB = ["huggingface_hub>=1.5", "tqdm>=4.60", "transformers>=5.4"]
 DOCS = ["mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings-python>=1.16"]
 # The Python part of TensorRT's plugin interface; its libraries do not come with it.
 BINDINGS = ["tensorrt-cu13-bindings>=11.4; sys_platform == 'linux' and platform_machine == 'x86_64'"]

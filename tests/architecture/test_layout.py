@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = {"ftsf_export", "model", "plugins", "scripts", "tests", "docs", ".ci", ".github"}
 FILES = {
     ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md",
-    "constraints.txt", "mkdocs.yml", "pyproject.toml", "setup.py",
+    "constraints.txt", "constraints-floors.txt", "mkdocs.yml", "pyproject.toml", "setup.py",
 }  # fmt: skip
 VAGUE = {"utils", "helpers", "common", "misc"}
 # A home folder or a workspace, somebody's: what tools of one machine write into files.
