@@ -11,6 +11,7 @@
     |-- EnvironmentLacks     3  a package, a driver or a GPU is not there: says what to install
     `-- StageError           4  a stage broke
         |-- ExportError         torch.export, the ONNX converter or the checker refused
+        |-- SaidElsewhere       another process of the same work failed, and says why: nothing is printed here
         |-- BuildError          the compiler refused, crashed or ran out of time
         |-- RunError            a runtime refused or crashed
         `-- OutOfMemory         memory ran out, while a library was loaded or at work
@@ -114,6 +115,10 @@ class StageError(FtsfError):
     """A stage broke."""
 
     exit_code = 4
+
+
+class SaidElsewhere(StageError):
+    """Another process of the same work failed, and says why: nothing is printed here."""
 
 
 class ExportError(StageError):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +15,7 @@ import click
 
 from fast_timesformer.finetune import Distillation, SettingsError, TrainingSettings, best_device
 from fast_timesformer.finetune.settings import DIRECTION_COUNTS, PRECISIONS
+from ftsf_export.cli.augmentation import augmentation_of, augmentation_options
 from ftsf_export.cli.options import field_option, ftsf_command, model_options, typed
 from ftsf_export.cli.terminal import Terminal
 from ftsf_export.cli.torch_cache import torch_cache_thrown_away
@@ -18,7 +23,7 @@ from ftsf_export.config import ExportConfig
 from ftsf_export.errors import ConfigError, EnvironmentLacks, UsageError
 
 if TYPE_CHECKING:
-    from fast_timesformer.finetune import Epoch, Motion
+    from fast_timesformer.finetune import Epoch, Motion, Together
 
 _MODEL_FIELDS = (
     *("attn", "attn_type", "frames", "size", "patch_size", "dim", "depth", "heads", "dim_head", "num_classes"),
@@ -60,7 +65,9 @@ _TEACHING = ("temperature", "distill", "hidden_weight")
 @click.option("--device", default=None, metavar="cpu|cuda", help="Where to train.  [default: the GPU if there is one]")
 @field_option(TrainingSettings, "--redraw-every", "redraw_every", int, "Steps between FAVOR+ redraws; 0: never.")
 @field_option(TrainingSettings, "--favor-weight", "favor_weight", float, "Weight in the loss of long FAVOR+ vectors.")
-@click.option("--flip", is_flag=True, help="Mirror half of the clips; wrong where left and right are classes.")
+@field_option(TrainingSettings, "--favor-limit", "favor_limit", float, "Squared length up to which they cost nothing.")
+@field_option(TrainingSettings, "--accumulate", "accumulate", int, "Parts of a batch, one after another: less memory.")
+@augmentation_options
 @click.option(
     "--save-every",
     type=int,
@@ -70,6 +77,8 @@ _TEACHING = ("temperature", "distill", "hidden_weight")
 @field_option(TrainingSettings, "--workers", "workers", int, "Processes that decode videos.")
 @click.option("--stride", type=int, help="Frames of a video apart.  [default: the checkpoint's, else 256 / frames]")
 @model_options
+@click.option("--eval-clips", type=int, default=1, show_default=True, help="Clips of a video in the last judgement.")
+@click.option("--eval-crops", type=int, default=1, show_default=True, metavar="1|3", help="Crops of each of them.")
 @click.option(
     "--make-motion", type=click.Path(path_type=Path), metavar="DIR", help="Only write the synthetic data set."
 )
@@ -91,11 +100,12 @@ _TEACHING = ("temperature", "distill", "hidden_weight")
 )
 @click.option("--clips", type=int, default=4096, show_default=True, help="Clips of synthetic data to train on.")
 @click.option("--held-out-clips", type=int, default=500, show_default=True, help="Synthetic clips to judge on.")
+@click.option("--test-clips", type=int, default=0, show_default=True, help="Synthetic clips to judge on once.")
 @torch_cache_thrown_away()
 def command(
     terminal: Terminal, /, data: Path | None, make_motion: Path | None, demo: int | None, **options: Any
 ) -> None:
-    """Train a model on DATA (train/CLASS/*.mp4, and val/CLASS/*.mp4 to judge on) and write a checkpoint.
+    """Train a model on DATA (train/CLASS/*.mp4; val/ is judged after each epoch, test/ once) and write a checkpoint.
 
     The checkpoint goes into ftsf-export --checkpoint. With --checkpoint or --teacher training starts from those
     weights; --attn may then swap the attention mechanism. --make-motion DIR writes a synthetic data set instead, and
@@ -123,18 +133,40 @@ def _train(terminal: Terminal, data: Path, options: dict[str, Any]) -> None:
     request = FinetuneRequest(
         data=data,
         config=ExportConfig(**{name: written[name] for name in _MODEL_FIELDS if name in written}),
+        augmentation=augmentation_of(options),
+        clips=options["eval_clips"],
+        crops=options["eval_crops"],
         **{name: options[name] for name in ("output", "teacher", "stride", "resume", "overwrite")},
     )
     if request.teacher is None and (stray := [name for name in _TEACHING if name in written]):
         raise UsageError(f"--{stray[0].replace('_', '-')} needs a --teacher")
     settings = _settings(options, taught=request.teacher is not None)
-    with terminal.progress() as on_progress:
-        done = finetune(request, settings, on_progress=on_progress, on_epoch=partial(_note_epoch, terminal))
+    with _processes(terminal) as together, terminal.progress() as on_progress:
+        on_epoch = partial(_note_epoch, terminal)
+        done = finetune(request, settings, together=together, on_progress=on_progress, on_epoch=on_epoch)
     for remark in done.remarks:
         terminal.note(remark)
     epochs = [{"epoch": one.number, "loss": one.loss, "held_out_top1": one.accuracy} for one in done.epochs]
     terminal.record(output=done.output, labels=list(done.labels), epochs=epochs)
     terminal.say(f"weights    {done.output}{_judged(done.accuracy)}")
+    if (last := done.judged) is not None:
+        terminal.record(judged=asdict(last))
+        views = f"{last.clips} x {last.crops} views" if last.clips * last.crops > 1 else "one clip, its centre"
+        terminal.say(f"{last.folder:<11}top-1 {last.accuracy:.1%} of {last.videos} videos, {views}")
+
+
+@contextmanager
+def _processes(terminal: Terminal) -> Iterator[Together | None]:
+    """This process among those of torchrun, which alone sets both variables; the first of them speaks."""
+    if not {"RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID"} <= os.environ.keys():
+        yield None
+        return
+    from fast_timesformer.finetune.together import torchrun_processes
+
+    with torchrun_processes() as together:
+        if not together.first:
+            terminal.mute()
+        yield together
 
 
 def _demonstrate(terminal: Terminal, directions: int, options: dict[str, Any]) -> None:
@@ -183,15 +215,25 @@ def _settings(options: dict[str, Any], *, taught: bool) -> TrainingSettings:
     _require_torch()
 
     same = (
-        *("epochs", "batch", "rate", "warmup", "weight_decay", "redraw_every", "favor_weight", "flip", "save_every"),
-        *("workers", "seed"),
+        *(
+            "epochs",
+            "batch",
+            "rate",
+            "warmup",
+            "weight_decay",
+            "redraw_every",
+            "favor_weight",
+            "favor_limit",
+            "save_every",
+        ),
+        *("workers", "seed", "accumulate"),
     )
     try:
         how = {"temperature": options["temperature"], "weight": options["distill"]}
         distillation = Distillation(**how, hidden_weight=options["hidden_weight"]) if taught else None
         return TrainingSettings(
             precision=options["train_precision"],
-            device=options["device"] or best_device(),
+            device=own_device(options["device"] or best_device()),
             distillation=distillation,
             **{name: options[name] for name in same},
         )
@@ -199,12 +241,21 @@ def _settings(options: dict[str, Any], *, taught: bool) -> TrainingSettings:
         raise ConfigError(error.problems) from error
 
 
+def own_device(device: str) -> str:
+    """With several processes on one machine, the GPU of this one."""
+    return (
+        f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+        if device == "cuda" and "TORCHELASTIC_RUN_ID" in os.environ
+        else device
+    )
+
+
 def _make_motion(terminal: Terminal, folder: Path, options: dict[str, Any]) -> None:
     _require_torch()
     from ftsf_export.pipeline.training import write_motion
 
     motion, train, held_out = _motion(options), options["clips"], options["held_out_clips"]
-    write_motion(folder, motion, train=train, held_out=held_out, seed=options["seed"])
+    write_motion(folder, motion, train=train, held_out=held_out, seed=options["seed"], test=options["test_clips"])
     terminal.say(f"data       {folder}: {train} + {held_out} clips of {', '.join(motion.labels)}")
 
 

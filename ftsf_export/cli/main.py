@@ -23,6 +23,7 @@ from ftsf_export.errors import (
     ConfigError,
     FtsfError,
     OutputError,
+    SaidElsewhere,
     UsageError,
     did_you_mean,
 )
@@ -132,6 +133,8 @@ def _attempt(command: click.Command, args: Sequence[str], prog_name: str, termin
         known = _known(error)
         if known is None:
             return EXIT_BUG, _report_bug(error, terminal)
+        if isinstance(known, SaidElsewhere):
+            return known.exit_code, known.message
         for message in known.problems if isinstance(known, ConfigError) else [known.message]:
             terminal.error(_typed(message), details=known.details)
         return known.exit_code, _typed(known.message)

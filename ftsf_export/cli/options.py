@@ -47,7 +47,7 @@ def typed(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if source(name) is not ParameterSource.DEFAULT}
 
 
-def _stack(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
+def stacked(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
     """One decorator from several; help lists them in the order given."""
 
     def decorate(function: Function) -> Function:
@@ -83,7 +83,7 @@ def _config_option(flag: str, name: str, kind: Any, text: str, metavar: str | No
     return field_option(ExportConfig, flag, name, kind, text, metavar)
 
 
-model_options = _stack(
+model_options = stacked(
     _config_option("--attn", "attn", str, "Attention mechanism.", "|".join(MECHANISMS)),
     _config_option("--attn-type", "attn_type", str, "Over what it attends.", "|".join(ATTENTION_TYPES)),
     _config_option("--frames", "frames", int, "Frames in a clip."),
@@ -111,7 +111,7 @@ model_options = _stack(
     _config_option("--seed", "seed", int, "Seed of random weights and of noise clips."),
 )
 
-graph_options = _stack(
+graph_options = stacked(
     _config_option("--precision", "precision", str, "Precision of the graph.", "|".join(offered())),
     _config_option("--opset", "opset", int, f"ONNX opset.  [default: {OPSET_DECOMPOSED}]"),
     click.option("--rewrite", "rewrite", multiple=True, metavar="NAME", help="Keep this exact rewrite; repeatable."),
@@ -170,19 +170,19 @@ builder_option = _config_option("--builder", "builder", str, "Engine compiler.",
 target_option = _config_option("--target", "targets", str, "Machine to build for; repeatable.", "NAME")
 workspace_option = _config_option("--workspace-mib", "workspace_mib", int, "Scratch memory of the engine, in MiB.")
 
-engine_options = _stack(
+engine_options = stacked(
     builder_option,
     target_option,
     _config_option("--batch", "batch", str, "Clips in one call, one number or MIN:OPT:MAX.", "BATCH"),
     workspace_option,
 )
 
-parity_options = _stack(
+parity_options = stacked(
     _config_option("--atol", "atol", float, "Largest absolute difference of the outputs.  [default: not judged]"),
     _config_option("--rtol", "rtol", float, "Relative L2 error.  [default: by precision]"),
 )
 
-video_option = _stack(
+video_option = stacked(
     _config_option(
         "--video", "videos", click.Path(path_type=Path), "Judge frames of this video beside noise; repeatable.", "PATH"
     ),
@@ -195,7 +195,7 @@ video_option = _stack(
     ),
 )
 
-output_options = _stack(
+output_options = stacked(
     click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Directory of the bundle."),
     click.option("--overwrite", is_flag=True, help="Replace a bundle that is there."),
 )
@@ -211,7 +211,7 @@ def _axis(flag: str, name: str, kind: Any, text: str, metavar: str | None = None
     return click.option(flag, name, type=kind, multiple=True, metavar=metavar, help=f"* {text}{shown}")
 
 
-sweep_options = _stack(
+sweep_options = stacked(
     _axis("--attn", "attn", str, "Attention mechanism.", "|".join(MECHANISMS)),
     _axis("--attn-type", "attn_type", str, "Over what it attends.", "|".join(ATTENTION_TYPES)),
     _axis("--frames", "frames", int, "Frames in a clip."),

@@ -41,8 +41,13 @@ class Terminal:
         self.as_json = as_json
         self.quiet = quiet
         self.verbose = verbose
+        self._muted = False
         self._facts: dict[str, Any] = {}
         self._under_bar = False  # Whether the cursor may stand in the line of a bar.
+
+    def mute(self) -> None:
+        """From now on errors alone are printed: another process says the rest."""
+        self._muted = self.quiet = True
 
     @cached_property
     def _out(self) -> Console:
@@ -66,7 +71,7 @@ class Terminal:
 
     def say(self, text: str | Text = "", *, style: str = "") -> None:
         """A line of the result: stdout, or stderr when stdout belongs to JSON; then ``-q`` silences it."""
-        if self.as_json and self.quiet:
+        if self._muted or (self.as_json and self.quiet):
             return
         line = shown(text) if isinstance(text, str) else text
         self._clear_bar()
@@ -80,6 +85,8 @@ class Terminal:
 
     def warn(self, text: str) -> None:
         """What a user has to know although nothing failed: stderr, never silenced."""
+        if self._muted:
+            return
         self._clear_bar()
         self._err.print(_line(("warning:", "bold yellow"), " ", text), soft_wrap=True)
 
@@ -189,7 +196,7 @@ class Terminal:
 
     def close(self, exit_code: int, error: str = "") -> None:
         """Prints the JSON line if it was asked for. Raises BrokenPipeError when nobody reads stdout any more."""
-        if self.as_json:
+        if self.as_json and not self._muted:
             facts = {**self._facts, **({"error": error} if error else {}), "exit_code": exit_code}
             # What cattrs does not know are the scalars of NumPy.
             line = json.dumps(

@@ -24,6 +24,7 @@ from ftsf_export.pipeline.training import (
     write_motion,
 )
 from ftsf_export.progress import OnProgress, silent
+from ftsf_export.video.augment import NOTHING_VARIES
 
 if TYPE_CHECKING:
     from fast_timesformer.finetune import Epoch, Motion, TrainingSettings
@@ -77,13 +78,13 @@ def _trainings(folder: Path, motion: Motion, epochs: int | None) -> Iterator[tup
         output, config = folder / f"{attn}.safetensors", ExportConfig(**{**model, "attn": attn})
         rate = mechanism_named(attn).module.rate
         yield (
-            FinetuneRequest(data=data, output=output, config=config, stride=1),
+            FinetuneRequest(data=data, output=output, config=config, stride=1, augmentation=NOTHING_VARIES),
             TrainingSettings(epochs=epochs or 3 * motion.directions, rate=rate, **same),
         )
     teacher = str(folder / f"{_TEACHER}.safetensors")
     for attn in students:
         output, config = folder / f"{attn}-taught.safetensors", ExportConfig().replaced(attn=attn)
         yield (
-            FinetuneRequest(data=data, output=output, config=config, teacher=teacher),
+            FinetuneRequest(data=data, output=output, config=config, teacher=teacher, augmentation=NOTHING_VARIES),
             TrainingSettings(epochs=epochs or 2 * motion.directions, rate=1e-3, distillation=Distillation(), **same),
         )

@@ -29,16 +29,16 @@ def clip_from_video(path: str | Path, how: Preprocessing) -> Clip:
     """Decodes, samples and preprocesses one clip. Raises VideoError naming the file."""
     path = Path(path)
     index = index_frames(path)
-    with _naming(path):
+    with naming(path):
         sampling = sampling_of(how, len(index), index.rate)
     frames = decode_frames(index, sampling.indices)
-    with _naming(path):
+    with naming(path):
         values = preprocess(frames, how)
     return Clip(values, f"{path.name} {sampling}")
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Sampling and preprocessing know no files: the file's name is put before what they say."""
     try:
         yield

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.bundle.specs import BGR, OPENCV, PILLOW, TORCH
 from ftsf_export.errors import EnvironmentLacks, VideoError
-from ftsf_export.video.views import crops_of
+from ftsf_export.video.views import Box, crops_of
 
 Frame = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -41,15 +41,15 @@ def preprocess(frames: Sequence[Frame], how: Preprocessing) -> npt.NDArray[Any]:
 
 
 def clip_of_resized(
-    frames: Sequence[Frame | Floats], how: Preprocessing, *, crop: int = 0, crops: int = 1
+    frames: Sequence[Frame | Floats], how: Preprocessing, *, crop: int = 0, crops: int = 1, box: Box | None = None
 ) -> npt.NDArray[Any]:
     """What is left of ``preprocess`` after ``resized``: crop, scale, normalise. Raises as it does.
 
-    ``crop`` is one of the boxes that ``views.crops_of`` has for as many ``crops``.
+    ``crop`` is one of the boxes that ``views.crops_of`` has for as many ``crops``; ``box`` takes its place.
     """
     if len(how.mean) != 3:
         raise VideoError(f"a video gives 3 channels, the model takes {len(how.mean)}; it can be judged on noise only")
-    pixels_FHWC = np.stack([_cropped(frame, how, crop, crops) for frame in frames])
+    pixels_FHWC = np.stack([_cropped(frame, box or _box(frame, how, crop, crops)) for frame in frames])
     if how.color_order == BGR:
         pixels_FHWC = pixels_FHWC[..., ::-1]
     return how.clip_of(pixels_FHWC.transpose(0, 3, 1, 2))
@@ -92,12 +92,12 @@ def _bilinear(values: Frame | Floats, wanted: int, *, axis: int) -> Floats:
     return mixed
 
 
-def _cropped(frame: Frame | Floats, how: Preprocessing, crop: int, crops: int) -> Frame | Floats:
+def _box(frame: Frame | Floats, how: Preprocessing, crop: int, crops: int) -> Box:
     height, width = frame.shape[:2]
-    try:
-        box = crops_of(how, height, width, crops)[crop]
-    except ValueError as error:
-        raise VideoError(str(error)) from error
+    return crops_of(how, height, width, crops)[crop]
+
+
+def _cropped(frame: Frame | Floats, box: Box) -> Frame | Floats:
     return frame[box.top : box.top + box.height, box.left : box.left + box.width]
 
 

@@ -70,11 +70,14 @@ def segments(available: int, frames: int) -> Sampling:
     """
     if frames < 1:
         raise ValueError(f"frames is at least 1, got {frames}")
-    width = (available - 1) / frames
-    # Halves are rounded to the even number, by Python as by NumPy, which the original asks.
-    ends = [round(width * i) for i in range(frames + 1)]
-    indices = tuple((start + end) // 2 for start, end in pairwise(ends))
+    indices = tuple((start + end) // 2 for start, end in pairwise(ends_of_segments(available, frames)))
     return Sampling(indices, None, clamped=available < frames)
+
+
+def ends_of_segments(available: int, frames: int) -> list[int]:
+    """Where each of the parts of ``segments`` begins, and where the last one ends."""
+    # Halves are rounded to the even number, by Python as by NumPy, which the original asks.
+    return [round((available - 1) / frames * i) for i in range(frames + 1)]
 
 
 def uniform(available: int, frames: int) -> Sampling:

@@ -13,7 +13,7 @@ from math import floor
 
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.bundle.specs import SPREAD, TARGET_FPS, TORCH
-from ftsf_export.errors import ConfigError
+from ftsf_export.errors import ConfigError, VideoError
 from ftsf_export.video.sample import Sampling, sampling_of
 
 CROPS = (1, 3)
@@ -29,6 +29,15 @@ class Box:
     width: int  #: Of the crop that the model was trained at.
 
 
+def check_views(clips: int, crops: int) -> None:
+    """Raises ConfigError naming each number that is wrong."""
+    problems = [f"clips: expected at least 1, got {clips}"] if clips < 1 else []
+    if crops not in CROPS:
+        problems.append(f"crops: expected one of {', '.join(map(str, CROPS))}, got {crops}")
+    if problems:
+        raise ConfigError(problems)
+
+
 def clips_of(how: Preprocessing, available: int, rate: Fraction | None, clips: int) -> tuple[Sampling, ...]:
     """The frames of each of ``clips`` clips of a video of ``available`` frames, ``rate`` a second, in order.
 
@@ -39,8 +48,7 @@ def clips_of(how: Preprocessing, available: int, rate: Fraction | None, clips: i
 
     Raises ConfigError for fewer clips than 1, VideoError as ``sampling_of``.
     """
-    if clips < 1:
-        raise ConfigError([f"clips: expected at least 1, got {clips}"])
+    check_views(clips, CROPS[0])
     one = sampling_of(how, available, rate)
     if clips == 1:
         return (one,)
@@ -58,14 +66,13 @@ def crops_of(how: Preprocessing, height: int, width: int, crops: int) -> tuple[B
     the right, or upper, centre and lower where the frame has more room that way.
 
     The first is the left or upper one (facebookresearch/TimeSformer, ``datasets/transform.py``, ``uniform_crop``).
-    Raises ConfigError for other numbers of crops, and ValueError for a frame that is smaller than the crop.
+    Raises ConfigError for other numbers of crops, and VideoError for a frame that is smaller than the crop.
     """
-    if crops not in CROPS:
-        raise ConfigError([f"crops: expected one of {', '.join(map(str, CROPS))}, got {crops}"])
+    check_views(1, crops)
     box = how.box or how.crop
     room = (height - box[0], width - box[1])
     if min(room) < 0:
-        raise ValueError(f"a frame of {height}x{width} pixels is smaller than the crop of {box[0]}x{box[1]}")
+        raise VideoError(f"a frame of {height}x{width} pixels is smaller than the crop of {box[0]}x{box[1]}")
     top, left = ((more + (how.resizer == TORCH)) // 2 for more in room)
     if crops == 1:
         corners = [(top, left)]

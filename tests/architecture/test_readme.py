@@ -19,7 +19,17 @@ from ftsf_export.precision import PRECISIONS, offered
 ROOT = Path(__file__).parents[2]
 # Options of others that the pages name: click's own, those of scripts, of Python's venv and build, and of trtexec,
 # whose names have capitals.
-OTHERS_OPTIONS = {"--help", "--sweep", "--bundle", "--system-site-packages", "--export", "--profiling", "--shapes"}
+OTHERS_OPTIONS = {
+    "--standalone",
+    "--nproc-per-node",
+    "--help",
+    "--sweep",
+    "--bundle",
+    "--system-site-packages",
+    "--export",
+    "--profiling",
+    "--shapes",
+}
 OTHERS_OPTIONS |= {"--wheel"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

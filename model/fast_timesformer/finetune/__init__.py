@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fast_timesformer.finetune.loss import distillation_loss, hidden_loss
     from fast_timesformer.finetune.motion import Motion, MotionClips
     from fast_timesformer.finetune.state import StateError
+    from fast_timesformer.finetune.together import Together
     from fast_timesformer.finetune.trainer import Epoch, Trainer, TrainingDiverged, accuracy
     from fast_timesformer.finetune.videos import VideoClips
 
@@ -26,6 +27,7 @@ __all__ = [
     "MotionClips",
     "SettingsError",
     "StateError",
+    "Together",
     "Trainer",
     "TrainingDiverged",
     "TrainingSettings",
@@ -41,6 +43,7 @@ _HOME = {
     **dict.fromkeys(("Motion", "MotionClips"), "fast_timesformer.finetune.motion"),
     **dict.fromkeys(("Epoch", "Trainer", "TrainingDiverged", "accuracy"), "fast_timesformer.finetune.trainer"),
     "StateError": "fast_timesformer.finetune.state",
+    "Together": "fast_timesformer.finetune.together",
     "VideoClips": "fast_timesformer.finetune.videos",
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOME, __all__)

@@ -6,7 +6,7 @@ Letters: B clips, F frames, C channels, H height, W width.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -28,21 +28,27 @@ def batches_an_epoch(examples: Examples, batch: int) -> int:
     return math.ceil(size_of(examples) / batch)
 
 
-def batches_of(
-    examples: Examples, batch: int, *, workers: int, order: list[int] | None = None, first: int = 0
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Clips (B, F, C, H, W) and classes (B,) in ``order`` (None: as they lie), from batch ``first`` on."""
-    order = list(range(size_of(examples))) if order is None else order
-    starts = range(first * batch, len(order), batch)
+def batches_of(examples: Examples, batches: Iterable[list[int]], *, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Clips (B, F, C, H, W) and classes (B,) of each of ``batches``, which are places in ``examples``."""
     loader = DataLoader(
         examples,
-        batch_sampler=[order[start : start + batch] for start in starts],
+        batch_sampler=batches,
         num_workers=workers,
         # Its own numbers: a loader would take one from the global generator whenever it is made, and a training that
         # goes on in the middle of an epoch would no longer draw what the uninterrupted one drew.
         generator=torch.Generator(),
     )
     yield from loader
+
+
+def cut(places: Sequence[int], size: int) -> list[list[int]]:
+    """Pieces of ``size``; the last may be shorter."""
+    return [list(places[start : start + size]) for start in range(0, len(places), size)]
+
+
+def parts(places: Sequence[int], count: int) -> list[list[int]]:
+    """At most ``count`` pieces of nearly one size, none of them empty; none of nothing."""
+    return cut(places, max(1, math.ceil(len(places) / count)))
 
 
 def shuffled(count: int, *, seed: int, epoch: int) -> list[int]:

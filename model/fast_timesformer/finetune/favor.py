@@ -23,9 +23,6 @@ from torch import Tensor, nn
 
 from fast_timesformer.attention import PerformerAttention
 
-# |x'|^2 that costs nothing. Scores up to +-4, which is attention as sharp as e^8, and features well above eps.
-LIMIT = 4.0
-
 
 @dataclass(frozen=True)
 class Projected:
@@ -34,18 +31,18 @@ class Projected:
     attention: PerformerAttention  #: The attention.
     qkv: Tensor  #: Queries, keys and values, (B, N, 3 H K).
 
-    def excess(self) -> Tensor:
-        """Mean over queries and keys of what |x'|^2 = |x|^2 / sqrt K has above LIMIT. The rotation changes no norm."""
+    def excess(self, limit: float) -> Tensor:
+        """Mean over queries and keys of what |x'|^2 = |x|^2 / sqrt K has above it. The rotation changes no norm."""
         heads = self.attention.heads
         q_and_k = rearrange(self.qkv.float(), "b n (part h k) -> part b h n k", part=3, h=heads)[:2]
-        return torch.relu(q_and_k.square().sum(dim=-1) * self.attention.dim_head**-0.5 - LIMIT).mean()
+        return torch.relu(q_and_k.square().sum(dim=-1) * self.attention.dim_head**-0.5 - limit).mean()
 
 
-def favor_loss(projected: Sequence[Projected]) -> Tensor:
-    """Mean excess over the attentions; raises ValueError for none."""
+def favor_loss(projected: Sequence[Projected], limit: float) -> Tensor:
+    """Mean excess over ``limit`` of the attentions; raises ValueError for none."""
     if not projected:
         raise ValueError("expected the projections of at least one FAVOR+ attention, got none")
-    return torch.stack([each.excess() for each in projected]).mean()
+    return torch.stack([each.excess(limit) for each in projected]).mean()
 
 
 def has_favor(model: nn.Module) -> bool:

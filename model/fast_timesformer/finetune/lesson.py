@@ -20,7 +20,8 @@ from fast_timesformer.model import FastTimeSformer
 
 class Lesson:
     """Raises ValueError where a teacher is there without ``Distillation``, or the other way round, or where the two
-    models cannot be held against each other. ``favor_weight``: see ``favor_loss``; without FAVOR+ it does nothing."""
+    models cannot be held against each other. ``favor_weight``, ``favor_limit``: see ``favor_loss``; without FAVOR+ they
+    do nothing."""
 
     def __init__(
         self,
@@ -28,6 +29,7 @@ class Lesson:
         teacher: FastTimeSformer | None,
         how: Distillation | None,
         favor_weight: float,
+        favor_limit: float,
     ) -> None:
         if (teacher is None) != (how is None):
             raise ValueError("a teacher and settings for distillation come together: expected both or neither")
@@ -37,6 +39,7 @@ class Lesson:
                 "distillation compares the same classes"
             )
         self._student, self._teacher, self._how = student, teacher, how
+        self._favor_limit = favor_limit
         self._favor_weight = favor_weight if has_favor(student) else 0.0
         if teacher is not None and how is not None and how.hidden_weight > 0:
             _check_streams(student, teacher)
@@ -49,7 +52,7 @@ class Lesson:
             return self._taught(x_BFCHW, classes_B)
         with projections(self._student) as projected:
             loss = self._taught(x_BFCHW, classes_B)
-        return torch.add(loss, favor_loss(projected), alpha=self._favor_weight)
+        return torch.add(loss, favor_loss(projected, self._favor_limit), alpha=self._favor_weight)
 
     def _taught(self, x_BFCHW: Tensor, classes_B: Tensor) -> Tensor:
         if self._teacher is None or self._how is None:

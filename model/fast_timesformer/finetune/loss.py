@@ -21,7 +21,7 @@ def distillation_loss(student_BL: Tensor, teacher_BL: Tensor, temperature: float
 
 
 def hidden_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-    """Mean over blocks of |s - t|^2 / |t|^2, the streams (B, N, D) after each block; 0 where they agree.
+    """Mean over clips and blocks of |s - t|^2 / |t|^2, the streams (B, N, D) after each block; 0 where they agree.
 
     Relative to the teacher's size, so that late blocks, whose streams are larger, do not drown the early ones. Raises
     ValueError when there is no block, or not as many on both sides.
@@ -31,7 +31,8 @@ def hidden_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
             f"expected as many blocks of the student as of the teacher, got {len(student)}, {len(teacher)}"
         )
     errors = [
-        (_wide(s) - _wide(t)).square().sum() / _wide(t).square().sum() for s, t in zip(student, teacher, strict=True)
+        ((_wide(s) - _wide(t)).square().sum(dim=(1, 2)) / _wide(t).square().sum(dim=(1, 2))).mean()
+        for s, t in zip(student, teacher, strict=True)
     ]
     return torch.stack(errors).mean()
 

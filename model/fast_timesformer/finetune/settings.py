@@ -18,10 +18,10 @@ PRECISIONS = {"fp32": None, "bf16": "bfloat16", "fp16": "float16"}
 DIRECTION_COUNTS = (4, 8)
 _SHARE = number("0 to 1", lambda value: 0 <= value <= 1)
 _RULES = {
-    **dict.fromkeys(("epochs", "batch"), whole(1)),
+    **dict.fromkeys(("epochs", "batch", "accumulate"), whole(1)),
     **dict.fromkeys(("seed", "redraw_every", "save_every", "workers"), whole(0)),
     **dict.fromkeys(("rate", "clip_norm"), POSITIVE),
-    **dict.fromkeys(("weight_decay", "favor_weight"), NOT_NEGATIVE),
+    **dict.fromkeys(("weight_decay", "favor_weight", "favor_limit"), NOT_NEGATIVE),
     "warmup": number("a share of all steps, 0 to 1", lambda value: 0 <= value < 1),
     "precision": choice(*PRECISIONS),
 }
@@ -62,7 +62,9 @@ class TrainingSettings:
     """One training. Raises SettingsError naming every wrong field when made."""
 
     epochs: int = 10  #: How often each clip is seen.
-    batch: int = 16  #: Clips in one step.
+    batch: int = 16  #: Clips in one step, of all processes together.
+    #: Parts of a process's clips that go through the model one after another before a step: less memory, the same step.
+    accumulate: int = 1
     rate: float = 5e-4  #: The highest learning rate of AdamW; it falls as a cosine.
     warmup: float = 0.1  #: The share of all steps, 0 to 1, over which the learning rate rises.
     weight_decay: float = 0.05  #: Of matrices; biases, norms and tokens have none.
@@ -75,7 +77,9 @@ class TrainingSettings:
     redraw_every: int = 1000
     #: Of what the queries and keys of FAVOR+ are too long by (``favor_loss``); 0: let them grow.
     favor_weight: float = 0.1
-    flip: bool = False  #: Mirrors half of the clips left to right. Wrong where left and right are classes.
+    #: |x'|^2 = |x|^2 / sqrt K up to which a query or key of FAVOR+ costs nothing. 4: scores up to 4, attention as sharp
+    #: as e^8, and features well above their floor. Lower brings FAVOR+ closer to softmax, and its attention flatter.
+    favor_limit: float = 4.0
     save_every: int = 0  #: Steps between checkpoints (0: at the end of each epoch alone).
     workers: int = 0  #: Processes that prepare clips; 0: this one.
     distillation: Distillation | None = None  #: How a teacher's answers count; None where there is no teacher.

@@ -19,7 +19,7 @@ import torch
 from fast_timesformer.model import FastTimeSformer
 from fast_timesformer.weights import WeightsError, load_weights, regular_file, save_model, write_whole
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _STATE = re.compile(r"step-(\d{8})\.pt")
 
 

@@ -16,10 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from fast_timesformer.attention import PerformerAttention
-from fast_timesformer.finetune.batches import Examples, batches_an_epoch, batches_of, shuffled, size_of
+from fast_timesformer.finetune.batches import Examples, batches_an_epoch, batches_of, cut, parts, shuffled, size_of
 from fast_timesformer.finetune.lesson import Lesson
 from fast_timesformer.finetune.settings import TrainingSettings
 from fast_timesformer.finetune.state import TrainingState, load_state, save_state
+from fast_timesformer.finetune.together import Together
+from fast_timesformer.finetune.videos import VideoClips
 from fast_timesformer.model import FastTimeSformer
 
 # What is going on, and how much of the training is done, 0 to 1.
@@ -28,7 +30,9 @@ OnShareDone = Callable[[str, float], None]
 # motion set stays on "horizontal or vertical" several times as long.
 _BETAS = (0.9, 0.98)
 # What may differ when a training goes on: it changes no number.
-_FREE_TO_CHANGE = ("workers", "save_every")
+_FREE_TO_CHANGE = ("workers", "save_every", "accumulate")
+# Each process draws its own dropout.
+_RANKS_APART = 1_000_003
 
 
 class TrainingDiverged(RuntimeError):
@@ -59,6 +63,7 @@ class Trainer:
         held_out: judged after each epoch.
         teacher: with ``settings.distillation``; same classes. Its own mode and device are changed.
         folder: where checkpoints are written and looked for; None: nowhere.
+        together: the processes that train; all of them see ``folder``.
 
     Raises ValueError where settings and arguments contradict each other, StateError for a checkpoint that is not this
     training's.
@@ -73,7 +78,14 @@ class Trainer:
         held_out: Examples | None = None,
         teacher: FastTimeSformer | None = None,
         folder: Path | None = None,
+        together: Together | None = None,
     ) -> None:
+        self._together = together or Together()
+        if min(settings.batch, size_of(examples)) < self._together.size:
+            raise ValueError(
+                f"batch: expected at least one clip for each of {self._together.size} processes, got a batch of "
+                f"{settings.batch} of {size_of(examples)} clips"
+            )
         self.model = model
         self.settings = settings
         self.steps = settings.epochs * batches_an_epoch(examples, settings.batch)
@@ -81,7 +93,7 @@ class Trainer:
         self._device = torch.device(settings.device)
         model.to(self._device)
         taught_by = teacher.to(self._device) if teacher is not None else None
-        self._lesson = Lesson(model, taught_by, settings.distillation, settings.favor_weight)
+        self._lesson = Lesson(model, taught_by, settings.distillation, settings.favor_weight, settings.favor_limit)
         self._optimizer = torch.optim.AdamW(_groups(model, settings.weight_decay), lr=settings.rate, betas=_BETAS)
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=settings.scales_loss)
         self._done = 0
@@ -90,8 +102,10 @@ class Trainer:
         """Goes on from the last checkpoint, if there is one. Raises TrainingDiverged when the loss is not finite."""
         cuda = [self._device] if self._device.type == "cuda" else []
         outside = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in cuda]
-        torch.manual_seed(self.settings.seed)
-        self._resume()
+        torch.manual_seed(self.settings.seed + _RANKS_APART * self._together.rank)
+        with self._together.agreed():
+            self._resume()
+        self._together.as_the_first((*self.model.parameters(), *self.model.buffers()))
         try:
             per_epoch = batches_an_epoch(self._examples, self.settings.batch)
             while self._done < self.steps:
@@ -105,37 +119,44 @@ class Trainer:
     def _epoch(self, epoch: int, first: int, on_progress: OnShareDone | None) -> Epoch:
         settings, start, losses = self.settings, time.perf_counter(), []
         order = shuffled(size_of(self._examples), seed=settings.seed, epoch=epoch)
-        batches = batches_of(self._examples, settings.batch, workers=settings.workers, order=order, first=first)
+        steps = cut(order, settings.batch)[first:]
+        micro = [parts(self._together.share(step), settings.accumulate) for step in steps]
+        clips = batches_of(self._in_epoch(epoch), [one for each in micro for one in each], workers=settings.workers)
         self.model.train()
-        for clips, classes in batches:
-            losses.append(self._step(clips.to(self._device), classes.to(self._device)))
+        for step, each in zip(steps, micro, strict=True):
+            losses.append(self._step(clips, len(each), len(step)))
             if settings.save_every and self._done % settings.save_every == 0:
                 self._save()
             if on_progress is not None:
                 on_progress(f"epoch {epoch + 1} of {settings.epochs}: loss {losses[-1]:.3f}", self._done / self.steps)
         self._save()
-        found = None if self._held_out is None else accuracy(self.model, self._held_out, batch=settings.batch)
+        found = None
+        if self._held_out is not None:
+            found = accuracy(self.model, self._held_out, batch=settings.batch, together=self._together)
         return Epoch(epoch + 1, sum(losses) / len(losses), found, time.perf_counter() - start)
 
-    def _step(self, x_BFCHW: Tensor, classes_B: Tensor) -> float:
+    def _in_epoch(self, epoch: int) -> Examples:
+        examples = self._examples
+        return examples.in_epoch(self.settings.seed, epoch) if isinstance(examples, VideoClips) else examples
+
+    def _step(self, clips: Iterator[tuple[Tensor, Tensor]], micro_batches: int, size: int) -> float:
+        """One step from the next ``micro_batches``, which are this process's share of ``size`` clips."""
         settings = self.settings
         if settings.redraws_at(self._done, self.steps):
             redraw_projections(self.model)
-        if settings.flip:
-            mirrored = torch.rand(len(x_BFCHW), device=x_BFCHW.device) < 0.5
-            x_BFCHW = torch.where(mirrored[:, None, None, None, None], x_BFCHW.flip(-1), x_BFCHW)
+            self._together.as_the_first(each.omega for each in _performers(self.model))
         for group in self._optimizer.param_groups:
             group["lr"] = settings.rate_at(self._done, self.steps)
-        with torch.autocast(self._device.type, settings.autocast, enabled=settings.autocast is not None):
-            loss = self._lesson.loss(x_BFCHW, classes_B)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingDiverged(
-                f"step {self._done + 1} of {self.steps}: the loss is {value}; take a lower learning rate than "
-                f"{settings.rate:g}, or precision fp32; the last checkpoint is from before"
-            )
         self._optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(self._scaler.scale(loss))
+        with self._together.agreed():
+            # A list first: nothing of a sum may be lost where an error ends it.
+            value = sum([self._gradients(*next(clips), size) for _ in range(micro_batches)])
+        value = self._together.summed(value)
+        if not math.isfinite(value):
+            said = f"the loss is {value}; take a lower learning rate than {settings.rate:g}, or precision fp32"
+            step = f"step {self._done + 1} of {self.steps}"
+            self._together.raised_by_the_first(TrainingDiverged(f"{step}: {said}; the last checkpoint is from before"))
+        self._together.sum_gradients(self.model)
         self._scaler.unscale_(self._optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
         self._scaler.step(self._optimizer)
@@ -143,23 +164,37 @@ class Trainer:
         self._done += 1
         return value
 
+    def _gradients(self, x_BFCHW: Tensor, classes_B: Tensor, size: int) -> float:
+        """Adds the part that these clips have in the mean over ``size`` clips; returns that part of the loss."""
+        autocast = self.settings.autocast
+        with torch.autocast(self._device.type, autocast, enabled=autocast is not None):
+            loss = self._lesson.loss(x_BFCHW.to(self._device), classes_B.to(self._device))
+        loss = loss * (len(classes_B) / size)
+        torch.autograd.backward(self._scaler.scale(loss))
+        return float(loss.detach())
+
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a training to go on."""
         free = {name: getattr(TrainingSettings(), name) for name in _FREE_TO_CHANGE}
         return {
             **asdict(replace(self.settings, **free)),
             "clips": size_of(self._examples),
+            "clips made by": self._examples.made_by if isinstance(self._examples, VideoClips) else {},
+            "processes": self._together.size,
             "model": self.model.config.as_dict(),
         }
 
     def _save(self) -> None:
         if self._folder is None:
             return
-        values = {"optimizer": self._optimizer.state_dict(), "scaler": self._scaler.state_dict()}
-        values["random"] = {"cpu": torch.get_rng_state()}
+        random = {"cpu": torch.get_rng_state()}
         if self._device.type == "cuda":
-            values["random"]["cuda"] = torch.cuda.get_rng_state(self._device)
-        save_state(self._folder, self.model, TrainingState(self._done, self._identity(), values))
+            random["cuda"] = torch.cuda.get_rng_state(self._device)
+        values: dict[str, Any] = {"optimizer": self._optimizer.state_dict(), "scaler": self._scaler.state_dict()}
+        values["random"] = self._together.gathered(random)
+        with self._together.agreed():
+            if self._together.first:
+                save_state(self._folder, self.model, TrainingState(self._done, self._identity(), values))
 
     def _resume(self) -> None:
         if self._folder is None:
@@ -169,29 +204,40 @@ class Trainer:
             return
         self._optimizer.load_state_dict(state.values["optimizer"])
         self._scaler.load_state_dict(state.values["scaler"])
-        torch.set_rng_state(state.values["random"]["cpu"])
+        random = state.values["random"][self._together.rank]
+        torch.set_rng_state(random["cpu"])
         if self._device.type == "cuda":
-            torch.cuda.set_rng_state(state.values["random"]["cuda"], self._device)
+            torch.cuda.set_rng_state(random["cuda"], self._device)
         self._done = state.step
 
 
 @torch.no_grad()
-def accuracy(model: FastTimeSformer, examples: Examples, *, batch: int = 16) -> float:
-    """Share of ``examples`` whose best class is the right one, in float32 and evaluation mode; the mode is put back."""
+def accuracy(model: FastTimeSformer, examples: Examples, *, batch: int = 16, together: Together | None = None) -> float:
+    """Share of ``examples`` whose best class is the right one, in float32 and evaluation mode; the mode is put back.
+
+    Examples are clips (F, C, H, W), or views (V, F, C, H, W) of a video, whose scores after softmax are averaged.
+    """
+    together = together or Together()
     training, device = model.training, next(model.parameters()).device
     model.eval()
     right = 0
-    for clips, classes in batches_of(examples, batch, workers=0):
-        right += int((model(clips.to(device)).argmax(dim=-1).cpu() == classes).sum())
+    with together.agreed():
+        mine = together.share(range(size_of(examples)))
+        for clips, classes in batches_of(examples, cut(mine, batch), workers=0):
+            scores = model(clips.to(device).flatten(0, -5)).softmax(dim=-1).unflatten(0, (len(classes), -1))
+            right += int((scores.mean(dim=1).argmax(dim=-1).cpu() == classes).sum())
     model.train(training)
-    return right / size_of(examples)
+    return together.summed(right) / size_of(examples)
 
 
 def redraw_projections(model: nn.Module) -> None:
     """Every FAVOR+ projection anew, from torch's global generator."""
-    for module in model.modules():
-        if isinstance(module, PerformerAttention):
-            module.redraw_projection_()
+    for module in _performers(model):
+        module.redraw_projection_()
+
+
+def _performers(model: nn.Module) -> list[PerformerAttention]:
+    return [module for module in model.modules() if isinstance(module, PerformerAttention)]
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

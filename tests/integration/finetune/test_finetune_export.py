@@ -90,7 +90,7 @@ def test_the_demonstration_at_a_small_size(
 def test_the_text_names_options_that_are_there() -> None:
     known = {*(flag for each in (command, export_command) for option in each.params for flag in option.opts)}
     text = (Path(__file__).parents[3] / "docs" / "finetuning.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known | {"--help"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known | {"--help", "--standalone", "--nproc-per-node"}
 
 
 def test_the_trained_file_is_a_checkpoint_of_the_export(trained: Path, videos: Path, tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from fast_timesformer.attention import PerformerAttention
 from fast_timesformer.finetune import MotionClips, Trainer, TrainingSettings
-from fast_timesformer.finetune.favor import LIMIT, favor_loss, has_favor, projections
+from fast_timesformer.finetune.favor import favor_loss, has_favor, projections
 from fast_timesformer.model import FastTimeSformer
 
+LIMIT = TrainingSettings.favor_limit
 Make = Callable[..., FastTimeSformer]
 MakeSettings = Callable[..., TrainingSettings]
 
@@ -36,7 +37,7 @@ def long(model: FastTimeSformer, factor: float = 40.0) -> FastTimeSformer:
 def excess(model: FastTimeSformer, clip: Tensor) -> Tensor:
     with projections(model) as projected:
         model(clip)
-    return favor_loss(projected)
+    return favor_loss(projected, LIMIT)
 
 
 def value(model: FastTimeSformer, clip: Tensor) -> float:
@@ -55,7 +56,7 @@ def test_it_is_the_mean_of_what_is_above_the_limit() -> None:
         own = qkv[sample, token, part, head] / 4**0.25
         found.append(max(0.0, float((own**2).sum()) - LIMIT))
     assert sum(share > 0 for share in found) > 10
-    assert float(favor_loss(projected).detach()) == pytest.approx(sum(found) / len(found), rel=1e-5)
+    assert float(favor_loss(projected, LIMIT).detach()) == pytest.approx(sum(found) / len(found), rel=1e-5)
 
 
 def test_short_ones_cost_nothing(make_model: Make, clip: Tensor) -> None:
@@ -106,7 +107,7 @@ def test_other_mechanisms_have_none(make_model: Make, settings: MakeSettings, cl
     for model in (make_model("regular"), make_model("performer", performer_kernel="relu")):
         assert not has_favor(model)
     with pytest.raises(ValueError, match="at least one FAVOR"):
-        favor_loss([])
+        favor_loss([], LIMIT)
     losses = [
         next(Trainer(make_model("regular"), clips, settings(favor_weight=weight)).fit()).loss for weight in (0.0, 9.0)
     ]

@@ -90,5 +90,5 @@ def test_what_is_impossible_is_refused() -> None:
         clips_of(HOW, 3, None, 2)
     with pytest.raises(ConfigError, match="crops: expected one of 1, 3, got 2"):
         crops_of(HOW, 32, 57, 2)
-    with pytest.raises(ValueError, match="smaller than the crop"):
+    with pytest.raises(VideoError, match="smaller than the crop"):
         crops_of(HOW, 31, 57, 3)
