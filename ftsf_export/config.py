@@ -24,7 +24,8 @@ INPUTS = ("float32", "uint8")
 LAYOUTS = ("bfchw", "bcfhw")
 PLUGINS = ("none", "all", "auto")
 FEATURES = ("none", "also", "only")
-BUILDERS = ("auto", "tensorrt", "rtx", "none")
+ENGINE_BUILDERS = ("tensorrt", "rtx")
+BUILDERS = ("auto", *ENGINE_BUILDERS, "none")
 RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
 # 20 is read by the oldest TensorRT that a target ships (10.3); the Attention operator exists from 23 on.
 OPSET_DECOMPOSED, OPSET_ATTENTION = 20, 23

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from fast_timesformer.config import TimeSformerConfig
+from fast_timesformer.rules import choice
 from ftsf_export.bundle.specs import BATCH, GraphRecord, Preprocessing, TensorSpec
 from ftsf_export.bundle.weights import CheckpointWeights, GivenWeights, RandomWeights, Weights
-from ftsf_export.config import BatchRange, ExportConfig, Size
+from ftsf_export.config import ENGINE_BUILDERS, BatchRange, ExportConfig, Size
 from ftsf_export.errors import BundleError, ConfigError
 from ftsf_export.json_schema import DIALECT, Schema, schema_of, schema_of_fields, with_constant
 from ftsf_export.precision import PrecisionName
@@ -40,6 +41,7 @@ PENDING_FOLDER = ".pending"
 REQUIRED_FILES = (ONNX_NAME, GOLDEN_NAME)
 # The name of each origin of weights in JSON, under "from".
 _ORIGINS: dict[str, type[Any]] = {"random": RandomWeights, "checkpoint": CheckpointWeights, "caller": GivenWeights}
+BuilderName = Annotated[str, choice(*ENGINE_BUILDERS)]
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class EngineEntry:
 
     file: str  #: Path of the engine in the bundle (``engines/rtx-rtx-fp16.engine``).
     sidecar: str  #: Path of what is known of it (``engines/rtx-rtx-fp16.json``).
-    builder: str  #: "rtx" or "tensorrt".
+    builder: BuilderName  #: Whose engine it is.
     target: str  #: A name of the target table.
     precision: PrecisionName  #: Of the graph that it was built from.
     compute_capabilities: tuple[str, ...]  #: Of the GPUs that it runs on ("8.6", "8.9").

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftsf_export.bundle import Bundle, EngineEntry, Manifest
-from ftsf_export.config import BatchRange
+from ftsf_export.config import ENGINE_BUILDERS, BatchRange
 from ftsf_export.errors import EnvironmentLacks, RunError, UsageError
 from ftsf_export.network.scope import LOGITS
 from ftsf_export.pipeline.engine_profile import profile_of
@@ -27,7 +27,6 @@ from ftsf_export.runners.driver import Gpu, first_gpu, require_gpu
 
 ON_CUDA, ON_CPU = "onnxruntime-cuda", "onnxruntime-cpu"
 # TensorRT measured the kernels of its engines on the very GPU; an engine for RTX fits several.
-_BUILDERS = ("tensorrt", "rtx")
 
 
 @dataclass(frozen=True)
@@ -65,11 +64,11 @@ def ways(manifest: Manifest, runner: str, gpu: Gpu | None) -> tuple[Way, ...]:
     """The ways that ``runner`` (one of RUNNERS) allows on a machine with this GPU, the best first."""
     engines = [
         Way(builder, engine)
-        for builder in _BUILDERS
+        for builder in ENGINE_BUILDERS
         for engine in manifest.engines
         if engine.builder == builder and gpu is not None and gpu.capability in engine.compute_capabilities
     ]
-    if runner in _BUILDERS:
+    if runner in ENGINE_BUILDERS:
         return tuple(way for way in engines if way.name == runner)
     graph = [Way(ON_CUDA)] if gpu is not None else []
     return (*(engines if runner == "auto" else ()), *graph, Way(ON_CPU))
@@ -86,7 +85,7 @@ def open_classifier(
     """
     if LOGITS not in {spec.name for spec in bundle.manifest.outputs}:
         raise UsageError(f"{bundle.path}: gives features alone, no class scores; export it without --features only")
-    gpu = require_gpu(f"to run an engine with {runner}") if runner in _BUILDERS else first_gpu()
+    gpu = require_gpu(f"to run an engine with {runner}") if runner in ENGINE_BUILDERS else first_gpu()
     possible = ways(bundle.manifest, runner, gpu)
     if not possible:
         raise EnvironmentLacks(

@@ -171,6 +171,7 @@ def object_of_no_field() -> list[object]:
         (("preprocessing", "crop"), [224], "preprocessing.crop"),
         (("preprocessing", "frames"), True, "preprocessing.frames"),
         (("graph", "taps", 0, "tokens"), "some", "all, class"),
+        (("engines", 0, "builder"), "evil", "engines[0].builder: expected one of tensorrt, rtx"),
         (("batch", "minimum"), 5, "batch: expected 1 <= MIN <= OPT <= MAX <= 65535, got 5:4:8"),
         (("batch", "maximum"), 10**30, f"batch: expected 1 <= MIN <= OPT <= MAX <= 65535, got 1:4:{10**30}"),
         (("batch",), {"minimum": 9, "optimum": 9, "maximum": 9}, "clip: expected [9, 8, 3, 224, 224] by batch and"),
