@@ -42,7 +42,9 @@ _MOST_NAME, _MOST_LABEL, _NEXT = 48, 32, 2
     show_default=True,
     help="Parts of each frame; 3: beside the centre too.",
 )
-@click.option("--top-k", type=int, default=5, show_default=True, help="Classes to tell of each video.")
+@click.option(
+    "--top-k", "--topk", "top_k", type=int, default=5, show_default=True, help="Classes to tell of each video."
+)
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),

@@ -82,6 +82,15 @@ def test_the_page_of_options_has_each_of_the_export_once_with_its_default() -> N
             assert said[parameter.opts[0]] == str(parameter.default), parameter.name
 
 
+def test_the_page_of_predict_has_each_of_its_options_once_with_its_default() -> None:
+    command = commands()["predict"]
+    said = {flag: row[1] for row in rows("predict.md", "Options") for flag in re.findall(r"`(--?[a-z-]+)`", row[0])}
+    assert sorted(said) == sorted(options_of(command) - {"sources", "bundle"})
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.show_default and not parameter.is_flag:
+            assert said[parameter.opts[0]] == str(parameter.default), parameter.name
+
+
 def test_the_page_of_options_has_every_target() -> None:
     named = [target for target in TARGETS.values() if not target.name.startswith("sm_")]
     assert rows("options.md", "Targets") == [

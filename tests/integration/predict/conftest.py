@@ -16,14 +16,23 @@ from ftsf_export import ExportConfig, export
 CLASSES = 12
 
 
+SMALL: dict[str, Any] = {
+    "attn": "regular", "frames": 2, "size": 32, "dim": 64, "depth": 1, "num_classes": CLASSES, "precision": "fp32",
+    "builder": "none",
+}  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Softmax attention in FP32, two frames of 32 px, one to four clips in a call, without names of classes."""
-    config = ExportConfig(
-        attn="regular", frames=2, size=32, dim=64, depth=1, num_classes=CLASSES, precision="fp32", builder="none",
-        batch="1:2:4",
-    )  # fmt: skip
-    return export(config, output=tmp_path_factory.mktemp("exported") / "bundle").path
+    return export(ExportConfig(**SMALL, batch="1:2:4"), output=tmp_path_factory.mktemp("exported") / "bundle").path
+
+
+@pytest.fixture(scope="session")
+def grey_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model as a graph that takes decoded frames, four clips in every call."""
+    config = ExportConfig(**SMALL, batch=4, input="uint8")
+    return export(config, output=tmp_path_factory.mktemp("exported") / "grey").path
 
 
 WriteVideo = Callable[..., Path]

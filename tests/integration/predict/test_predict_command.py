@@ -94,6 +94,21 @@ def test_an_answer_is_that_of_the_model_on_exactly_these_frames(
     assert summary["random_weights"] is answer["random_weights"] is True
 
 
+def test_a_graph_of_decoded_frames_answers_alike(bundle: Path, grey_bundle: Path, videos: Path) -> None:
+    """uint8 in, no fewer than four clips in a call: two videos of three views are cut into two calls."""
+    sources = [videos / "good-0.mp4", videos / "good-1.mp4"]
+    found = {
+        path: {one.video: one for one in predict(path, sources, crops=3, top_k=CLASSES).answers}
+        for path in (bundle, grey_bundle)
+    }
+    assert found[bundle].keys() == found[grey_bundle].keys()
+    for name, expected in found[bundle].items():
+        got = found[grey_bundle][name]
+        assert got.frames == expected.frames
+        assert [one.index for one in got.topk] == [one.index for one in expected.topk]
+        np.testing.assert_allclose([o.score for o in got.topk], [o.score for o in expected.topk], rtol=1e-5)
+
+
 def test_many_videos_give_a_line_each_and_the_errors_at_the_end(bundle: Path, videos: Path, say: Say) -> None:
     code, out, err = say(bundle, videos, "--json")
     assert code == 1
