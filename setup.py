@@ -30,7 +30,7 @@ ONNXRUNTIME = [
 ]
 
 ONNX = ["onnx>=1.19", "onnx-ir>=0.1.15", "ml_dtypes>=0.5"]
-EXPORT = ["torch>=2.10", "einops>=0.8", "safetensors>=0.5", "onnxscript>=0.5.7", "jinja2>=3.1", *ONNX, *ONNXRUNTIME]
+EXPORT = ["torch>=2.10", "safetensors>=0.5", "onnxscript>=0.5.7", "jinja2>=3.1", *ONNX, *ONNXRUNTIME]
 VIDEO = ["av>=15,<19", "pillow>=10"]
 _X86 = "platform_machine == 'x86_64' or platform_machine == 'AMD64'"
 # The CUDA runtime, which measuring and comparing engines need: a driver does not bring it. On a Jetson JetPack does.

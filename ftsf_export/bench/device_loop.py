@@ -107,6 +107,11 @@ class DeviceLoop:
         cuda.synchronize(stream)
         return cuda.elapsed_ms(self._start, self._end)
 
+    @property
+    def context(self) -> Any:
+        """The execution context, on which a profiler is set."""
+        return self._context
+
     def outputs(self) -> dict[str, Array]:
         """Copies of the last call's outputs."""
         return {binding.name: binding.host.copy() for binding in self._outputs}

@@ -70,3 +70,17 @@ _BY_TARGET = {
 def card_of(target: Target) -> Card | None:
     """The card whose data sheet stands for ``target``, of its first capability; None where we hold no data sheet."""
     return _BY_TARGET.get(target.name) or _BY_CAPABILITY.get(target.capabilities[0])
+
+
+# What drivers call these cards, without "NVIDIA". Of a Jetson they tell the chip alone: an Orin NX or Nano has the name
+# of the AGX Orin, and less of all.
+_BY_GPU = {
+    "GeForce RTX 3090": _RTX_3090, "GeForce RTX 4090": _RTX_4090, "GeForce RTX 5090": _RTX_5090, "Tesla T4": _T4,
+    "A100-SXM4-80GB": _A100, "H100 80GB HBM3": _H100, "B200": _B200, "Orin": _ORIN, "Thor": _THOR, "GB10": _SPARK,
+    "A10": _BY_TARGET["a10"], "L4": _BY_TARGET["l4"], "L40S": _BY_TARGET["l40s"], "H200": _BY_TARGET["h200"],
+}  # fmt: skip
+
+
+def card_of_gpu(name: str) -> Card | None:
+    """The card that the driver calls ``name``; None where we hold no data sheet of this very one."""
+    return _BY_GPU.get(name.removeprefix("NVIDIA").strip())

@@ -7,7 +7,6 @@ R hidden width. A branch takes the residual stream and returns what is to be add
 from __future__ import annotations
 
 import torch
-from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -39,9 +38,10 @@ class TemporalBranch(AttentionBranch):
         self.fc = linear(config.dim, config.dim)
 
     def forward(self, x_BND: Tensor) -> Tensor:
-        tokens = rearrange(self.norm(x_BND[:, 1:]), "b (f p) d -> (b p) f d", f=self.frames)
+        batch = x_BND.shape[0]
+        tokens = self.norm(x_BND[:, 1:]).unflatten(1, (self.frames, -1)).transpose(1, 2).flatten(0, 1)
         tokens = self.attn(tokens, rotary=None if self.rotary is None else self.rotary.time_FK())
-        out: Tensor = self.fc(rearrange(tokens, "(b p) f d -> b (f p) d", b=x_BND.shape[0]))
+        out: Tensor = self.fc(tokens.unflatten(0, (batch, -1)).transpose(1, 2).flatten(1, 2))
         return out
 
 
@@ -53,14 +53,11 @@ class SpatialBranch(AttentionBranch):
 
     def forward(self, x_BND: Tensor) -> Tensor:
         x_BND = self.norm(x_BND)
-        copies = repeat(x_BND[:, :1], "b one d -> (b f) one d", f=self.frames)
-        patches = rearrange(x_BND[:, 1:], "b (f p) d -> (b f) p d", f=self.frames)
+        copies = x_BND[:, :1].repeat_interleave(self.frames, dim=0)
+        patches = torch.unflatten(x_BND[:, 1:], 1, (self.frames, -1)).flatten(0, 1)
         tables = None if self.rotary is None else self.rotary.space_PK()
-        frames = rearrange(
-            self.attn(torch.cat((copies, patches), dim=1), rotary=tables, num_prefix=1),
-            "(b f) n d -> b f n d",
-            f=self.frames,
-        )
+        attended = self.attn(torch.cat((copies, patches), dim=1), rotary=tables, num_prefix=1)
+        frames = attended.unflatten(0, (-1, self.frames))
         return torch.cat((frames[:, :, 0].mean(dim=1, keepdim=True), frames[:, :, 1:].flatten(1, 2)), dim=1)
 
 

@@ -9,7 +9,6 @@ from inspect import Parameter, Signature, signature
 from typing import Any
 
 import torch
-from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -101,7 +100,7 @@ class FastTimeSformer(nn.Module):
             # No positions, no masks: a block is a function of the stream alone.
             x_BND = checkpoint(block, x_BND, use_reentrant=False) if self._recomputes(x_BND) else block(x_BND)
         if self.config.attn_type == "space":
-            x_BND = rearrange(x_BND, "(b f) n d -> b f n d", f=self.config.frames).mean(dim=1)
+            x_BND = torch.unflatten(x_BND, 0, (-1, self.config.frames)).mean(dim=1)
         logits: Tensor = self.head(self.norm(x_BND[:, 0]))
         return logits
 
@@ -125,12 +124,12 @@ class FastTimeSformer(nn.Module):
     def _embed(self, x_BFCHW: Tensor) -> Tensor:
         """The first residual stream: patches, class token, learned positions."""
         side = self.config.patch_size
-        patches = self.patch_embed(
-            rearrange(x_BFCHW, "b f c (row i) (column j) -> b (f row column) (i j c)", i=side, j=side)
-        )
+        # Rows and columns of patches, and of pixels inside them.
+        parted = torch.unflatten(torch.unflatten(x_BFCHW, 4, (-1, side)), 3, (-1, side)).permute(0, 1, 3, 5, 4, 6, 2)
+        patches = self.patch_embed(parted.flatten(4).flatten(1, 3))
         if self.config.attn_type == "space":
-            patches = rearrange(patches, "b (f p) d -> (b f) p d", f=self.config.frames)
-        x_BND = torch.cat((repeat(self.cls_token, "d -> b 1 d", b=patches.shape[0]), patches), dim=1)
+            patches = patches.unflatten(1, (self.config.frames, -1)).flatten(0, 1)
+        x_BND = torch.cat((self.cls_token.expand(patches.shape[0], 1, -1), patches), dim=1)
         positions = self.learned_positions()
         return x_BND if positions is None else x_BND + positions
 

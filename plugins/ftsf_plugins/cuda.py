@@ -52,18 +52,18 @@ class Driver:
         device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
         status = self._library.cuCtxGetDevice(ctypes.byref(device))
         if status in (_NOT_INITIALIZED, _INVALID_CONTEXT):
-            self._call("cuInit", 0)
-            self._call("cuDeviceGet", ctypes.byref(device), 0)
+            self.call("cuInit", 0)
+            self.call("cuDeviceGet", ctypes.byref(device), 0)
         else:
             self._check("cuCtxGetDevice", status)
-        self._call("cuDeviceGetAttribute", ctypes.byref(major), _CAPABILITY_MAJOR, device)
-        self._call("cuDeviceGetAttribute", ctypes.byref(minor), _CAPABILITY_MINOR, device)
+        self.call("cuDeviceGetAttribute", ctypes.byref(major), _CAPABILITY_MAJOR, device)
+        self.call("cuDeviceGetAttribute", ctypes.byref(minor), _CAPABILITY_MINOR, device)
         return 10 * major.value + minor.value
 
     def cuda_version(self) -> tuple[int, int]:
         """The newest CUDA that the driver runs: (13, 0)."""
         version = ctypes.c_int()
-        self._call("cuDriverGetVersion", ctypes.byref(version))
+        self.call("cuDriverGetVersion", ctypes.byref(version))
         return version.value // 1000, version.value % 1000 // 10
 
     def newest_ptx(self) -> int:
@@ -77,7 +77,7 @@ class Driver:
     def kernel(self, cubin: bytes, name: str, shared_bytes: int) -> LoadedKernel:
         """The kernel ``name`` of ``cubin`` in the current context; one that somebody holds is not loaded again."""
         context = ctypes.c_void_p()
-        self._call("cuCtxGetCurrent", ctypes.byref(context))
+        self.call("cuCtxGetCurrent", ctypes.byref(context))
         key = (context.value or 0, cubin, name)
         loaded = self._loaded.get(key)
         if loaded is None:
@@ -86,12 +86,12 @@ class Driver:
 
     def _load(self, context: ctypes.c_void_p, cubin: bytes, name: str, shared_bytes: int) -> LoadedKernel:
         module, function = ctypes.c_void_p(), ctypes.c_void_p()
-        self._call("cuModuleLoadData", ctypes.byref(module), cubin)
+        self.call("cuModuleLoadData", ctypes.byref(module), cubin)
         loaded = LoadedKernel(function)
         weakref.finalize(loaded, self._unload, context, module).atexit = False
-        self._call("cuModuleGetFunction", ctypes.byref(function), module, name.encode())
+        self.call("cuModuleGetFunction", ctypes.byref(function), module, name.encode())
         if shared_bytes > USUAL_SHARED_BYTES:
-            self._call("cuFuncSetAttribute", function, _MAX_DYNAMIC_SHARED_BYTES, shared_bytes)
+            self.call("cuFuncSetAttribute", function, _MAX_DYNAMIC_SHARED_BYTES, shared_bytes)
         return loaded
 
     def _unload(self, context: ctypes.c_void_p, module: ctypes.c_void_p) -> None:
@@ -107,7 +107,8 @@ class Driver:
         """A launch of which only the addresses and the stream are not known yet."""
         return PreparedLaunch(self, kernel, grid, threads, shared_bytes, scalars, inputs)
 
-    def _call(self, name: str, *arguments: Any) -> None:
+    def call(self, name: str, *arguments: Any) -> None:
+        """Call a function of the driver. Raises CudaError where it returns another status than success."""
         self._check(name, getattr(self._library, name)(*arguments))
 
     def _check(self, name: str, result: int) -> None:

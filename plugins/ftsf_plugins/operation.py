@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ftsf_plugins.launch import ElementType, Launch, rotation_constants
-from ftsf_plugins.stream import Stream
+from ftsf_plugins.rotary import Rotation
+from ftsf_plugins.stream import Floats, Stream
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,10 @@ class Operation:
     elements: tuple[ElementType, ...]  #: Element types that there are kernels for.
     #: The kernel for a node's attributes and the stream's element type; raises ValueError.
     launched: Callable[[Mapping[str, Any], ElementType], AttentionLaunch]
-    #: The same for who starts a kernel without asking the driver for more shared memory than a block usually has; None
-    #: where ``launched`` never needs more.
+    #: What a node's attributes make of its inputs (in the order of ``inputs``), in float64: (B, S, H * K).
+    reference: Callable[[Mapping[str, Any], Sequence[Floats]], Floats]
+    #: ``launched`` for who starts a kernel without asking the driver for more shared memory than a block usually has;
+    #: None where ``launched`` never needs more.
     launched_unasked: Callable[[Mapping[str, Any], ElementType], AttentionLaunch] | None = None
 
     def launched_by(self, attributes: Mapping[str, Any], element: ElementType, *, asks: bool) -> AttentionLaunch:
@@ -49,3 +52,8 @@ def stream_of(attributes: Mapping[str, Any]) -> Stream:
 def rotation_of(attributes: Mapping[str, Any]) -> dict[str, int]:
     """The constants of the rotation, by the attributes that every node has."""
     return rotation_constants(attributes["axes"], attributes["pairs"])
+
+
+def turning(attributes: Mapping[str, Any], positions_NA: Floats, frequencies_AI: Floats) -> Rotation | None:
+    """The rotation of a node, from its attributes and the inputs that every node has last; None where nothing turns."""
+    return Rotation(positions_NA, frequencies_AI, attributes["pairs"]) if attributes["axes"] else None

@@ -19,6 +19,7 @@ from typing import Any
 from ftsf_plugins.additive_attention import plugin as additive
 from ftsf_plugins.compile import TARGETS, CompiledKernel, CompileError, compiled
 from ftsf_plugins.cuda import USUAL_SHARED_BYTES
+from ftsf_plugins.example import AXES, node_attributes
 from ftsf_plugins.favor_attention import plugin as favor
 from ftsf_plugins.kernels import kernel_of
 from ftsf_plugins.launch import ELEMENT_BYTES, ElementType
@@ -26,15 +27,6 @@ from ftsf_plugins.operation import AttentionLaunch
 from ftsf_plugins.rotary_attention import plugin as rotary
 from ftsf_plugins.stream import Along
 
-# The documented example: 8 frames of 224 px in patches of 16 with a class token, 8 heads of 64, int(64 ln 64) features.
-FRAMES, TOKENS, HEADS, WIDTH, FEATURES = 8, 197, 8, 64, 266
-EPS = 1e-4
-_NODE = {
-    "frames": FRAMES, "tokens": TOKENS, "heads": HEADS, "width": WIDTH, "pairs": "neighbours",
-    "features": FEATURES, "eps": EPS, "feature": "softmax",
-}  # fmt: skip
-# As the model rotates: over one axis in time, over two in space.
-_AXES: dict[Along, int] = {"time": 1, "space": 2}
 # Blocks that must fit on a multiprocessor at once: one that waits for memory leaves it to another.
 LEAST_BLOCKS = {"additive_attention": 2, "favor_attention": 1, "rotary_attention": 1}
 OPERATIONS = {
@@ -65,8 +57,9 @@ class KernelToCompile:
     @property
     def launched(self) -> AttentionLaunch:
         """The kernel at its node's shapes, or at the default ones."""
-        attributes = self.node or {**_NODE, "along": self.along, "axes": _AXES[self.along]}
-        return OPERATIONS[self.operation].launched_by(attributes, self.element, asks=self.asks)
+        operation = OPERATIONS[self.operation]
+        attributes = self.node or node_attributes(operation, self.along)
+        return operation.launched_by(attributes, self.element, asks=self.asks)
 
 
 def kernels_to_compile(
@@ -77,7 +70,7 @@ def kernels_to_compile(
     asking = [
         KernelToCompile(operation, along, element, target)
         for operation in operations
-        for along in _AXES
+        for along in AXES
         for element in OPERATIONS[operation].elements
         if element in elements
         for target in targets

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Along = Literal["time", "space"]
+ALONGS: tuple[Along, ...] = get_args(Along)
 Floats = NDArray[np.floating[Any]]
 
 
@@ -45,7 +46,7 @@ class Stream:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if self.width % 2:
             raise ValueError(f"width: expected an even number (rotary pairs), got {self.width}")
-        if self.along not in get_args(Along):
+        if self.along not in ALONGS:
             raise ValueError(f"along: expected 'time' or 'space', got {self.along!r}")
 
     @property

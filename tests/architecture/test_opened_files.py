@@ -31,6 +31,7 @@ OURS = {
     "engine/compiler_log.py": 1,
     "engine/worker.py": 2,  # the engine, and the private copy of the graph
     "fast_timesformer/weights.py": 1,  # written under a new name
+    "gpu_day/__main__.py": 1,  # the page and its data, written under another name
     "graph/emulate.py": 1,  # the private copy
     "graph/nodes_for_plugins.py": 1,  # the private copy
     "parity/weights.py": 1,

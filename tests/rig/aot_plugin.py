@@ -19,7 +19,7 @@ import numpy as np
 import tensorrt as trt
 import tensorrt.plugin._lib as nvidia
 import tensorrt_half as half
-from attention import Attention
+from attention import attention
 from gpu import Gpu, Interpreter
 
 from ftsf_plugins import deploy
@@ -121,15 +121,15 @@ def main(name: str, along: str, folder: str) -> None:
     registry = half.Registry(library, tuple(int(part) for part in trt.__version__.split(".")[:2]))
     target = deploy.target_here()
     assert register(trt, [name], Path(folder)) == "aot"
-    attention = Attention(name, along)
-    inputs = attention.inputs(2)
+    case = attention(name, along, 2)
+    inputs = case.encoded()
     types = {np.dtype(np.float16): trt.DataType.HALF, np.dtype(np.float32): trt.DataType.FLOAT}
-    plugin, python = created(registry.creators[-1], name, attention.attributes)
+    plugin, python = created(registry.creators[-1], name, dict(case.attributes))
     answers = answered(plugin, python, [one.shape for one in inputs], [types[one.dtype] for one in inputs])
     triton = "triton" in sys.modules
     gpu.make_context()
     addresses = [gpu.put(one) for one in inputs]
-    out = gpu.put(np.full(attention.out_shape(2), np.nan, np.float16))
+    out = gpu.put(np.full(case.out_shape, np.nan, np.float16))
     statuses = started(gpu, answers, addresses, out)
     said = {
         "target": target,
@@ -138,7 +138,7 @@ def main(name: str, along: str, folder: str) -> None:
         "types": [str(one) for one in answers["types"]],
         "words": {name: value for name, value in python.attrs.items() if isinstance(value, str)},
         "statuses": statuses,
-        "worst": attention.worst(gpu.get(out, attention.out_shape(2), np.float16).astype(np.float64), inputs),
+        "worst": case.worst(gpu.get(out, case.out_shape, np.float16)),
         "launches": interpreter.launches,
         "complaints": gpu.complaints(),
     }

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorrt as trt
 import tensorrt_half as half
-from attention import Attention
+from attention import attention
 from gpu import Gpu, Interpreter
 
 from ftsf_plugins.register import register
@@ -117,10 +117,10 @@ def main(name: str, along: str, folder: str) -> None:
     registry = half.Registry(library, tuple(int(part) for part in trt.__version__.split(".")[:2]))
     assert register(trt, [name], Path(folder)) == "v3"
     (creator,) = registry.creators
-    attention, types = Attention(name, along), INPUT_TYPES[name]
-    builder = Builder(creator, attention.attributes)
-    shapes = [array.shape for array in attention.inputs(1)]
-    out = (1, *attention.out_shape(1)[1:])
+    case, types = attention(name, along, 1), INPUT_TYPES[name]
+    builder = Builder(creator, dict(case.attributes))
+    shapes = [array.shape for array in case.encoded()]
+    out = case.out_shape
     said: dict[str, Any] = {
         "supported": builder.supports([*shapes, out], [*types, types[0]]),
         "output_shape": builder.output_shape(shapes),
@@ -134,29 +134,30 @@ def main(name: str, along: str, folder: str) -> None:
     gpu.library.cudaStreamCreate(ctypes.byref(stream))
     said["worst"], said["enqueue_calls"] = [], []
     for batch in (1, 2):
-        inputs = attention.inputs(batch)
+        case = attention(name, along, batch)
+        inputs = case.encoded()
         addresses = [gpu.put(array) for array in inputs]
-        target = gpu.put(np.full(attention.out_shape(batch), np.nan, np.float16))
+        target = gpu.put(np.full(case.out_shape, np.nan, np.float16))
         shapes = [array.shape for array in inputs]
-        assert runtime.shape([*shapes, attention.out_shape(batch)], [*types, types[0]]) == 0
+        assert runtime.shape([*shapes, case.out_shape], [*types, types[0]]) == 0
         before = len(gpu.calls())
         assert runtime.enqueue(addresses, target, stream.value or 0) == 0
         said["enqueue_calls"].append(gpu.calls()[before:])
         assert gpu.library.cudaStreamSynchronize(stream) == 0, (gpu.complaints(), interpreter.launches)
-        got = gpu.get(target, attention.out_shape(batch), np.float16)
-        said["worst"].append(attention.worst(got.astype(np.float64), inputs))
+        got = gpu.get(target, case.out_shape, np.float16)
+        said["worst"].append(case.worst(got))
     # A third time, as a CUDA graph of the same shapes and addresses.
     graph, executable = c_void_p(), c_void_p()
     assert gpu.library.cudaStreamBeginCapture(stream, 1) == 0
     assert runtime.enqueue(addresses, target, stream.value or 0) == 0
     assert gpu.library.cudaStreamEndCapture(stream, ctypes.byref(graph)) == 0
     assert gpu.library.cudaGraphInstantiateWithFlags(ctypes.byref(executable), graph, ctypes.c_ulonglong(0)) == 0
-    emptied = np.full(attention.out_shape(batch), np.nan, np.float16)
+    emptied = np.full(case.out_shape, np.nan, np.float16)
     gpu.library.cudaMemcpy(c_void_p(target), c_void_p(emptied.ctypes.data), ctypes.c_size_t(emptied.nbytes), 1)
     assert gpu.library.cudaGraphLaunch(executable, stream) == 0
     assert gpu.library.cudaStreamSynchronize(stream) == 0, gpu.complaints()
-    got = gpu.get(target, attention.out_shape(batch), np.float16)
-    said["worst"].append(attention.worst(got.astype(np.float64), inputs))
+    got = gpu.get(target, case.out_shape, np.float16)
+    said["worst"].append(case.worst(got))
     said["modules"] = gpu.live().get("module", 0)
     said["loads"] = gpu.calls().count("cuModuleLoadData")
     print(json.dumps({**said, "launches": interpreter.launches, "complaints": gpu.complaints()}))

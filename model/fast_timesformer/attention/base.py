@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from einops import rearrange
 from torch import Tensor, nn
 
 from fast_timesformer.config import TimeSformerConfig
@@ -96,10 +95,10 @@ class Attention(nn.Module):
         refuse_tables(rot_emb=rot_emb)
         if x.ndim != 3 or x.shape[-1] != self.dim:
             raise ValueError(f"x: expected (B, N, {self.dim}), got {tuple(x.shape)}")
-        q, k, v = rearrange(self.to_qkv(x), "b n (qkv h k) -> qkv b h n k", qkv=3, h=self.heads).unbind(0)
+        q, k, v = self.to_qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         turned_q, turned_k = (q, k) if rotary is None else (rotate(t, rotary, num_prefix) for t in (q, k))
         mixed = self.mix(turned_q, turned_k, v)
-        out: Tensor = self.proj_drop(self.to_out(rearrange(mixed, "b h n k -> b n (h k)")))
+        out: Tensor = self.proj_drop(self.to_out(mixed.transpose(1, 2).flatten(2)))
         return self.finish(out, q)
 
     def mix(self, q_BHNK: Tensor, k_BHNK: Tensor, v_BHNK: Tensor) -> Tensor:

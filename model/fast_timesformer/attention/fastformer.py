@@ -6,7 +6,6 @@ Letters: B samples, N tokens, H heads, K head width.
 from __future__ import annotations
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from fast_timesformer.attention.base import Attention
@@ -50,7 +49,7 @@ class FastAttention(Attention):
         return torch.mul(key_BHK[:, :, None], v_BHNK)
 
     def finish(self, out_BND: Tensor, q_BHNK: Tensor) -> Tensor:
-        return torch.add(out_BND, rearrange(q_BHNK, "b h n k -> b n (h k)"))
+        return torch.add(out_BND, q_BHNK.transpose(1, 2).flatten(2))
 
     def _pool(self, x_BHNK: Tensor, weight: Tensor) -> Tensor:
         """sum_n softmax_n(weight . x_n / sqrt K) x_n, with a weight (H, K) or (B, H, K), to (B, H, K)."""

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from fast_timesformer.attention import PerformerAttention
@@ -34,7 +33,7 @@ class Projected:
     def excess(self, limit: float) -> Tensor:
         """Mean over queries and keys of what |x'|^2 = |x|^2 / sqrt K has above it. The rotation changes no norm."""
         heads = self.attention.heads
-        q_and_k = rearrange(self.qkv.float(), "b n (part h k) -> part b h n k", part=3, h=heads)[:2]
+        q_and_k = torch.unflatten(self.qkv.float(), -1, (3, heads, -1)).permute(2, 0, 3, 1, 4)[:2]
         return torch.relu(q_and_k.square().sum(dim=-1) * self.attention.dim_head**-0.5 - limit).mean()
 
 

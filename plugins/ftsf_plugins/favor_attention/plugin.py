@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from ftsf_plugins.favor_attention.launch import favor_launch
+from ftsf_plugins.favor_attention.reference import favor_attention
 from ftsf_plugins.launch import ElementType
-from ftsf_plugins.operation import AttentionLaunch, Operation, rotation_of, stream_of
+from ftsf_plugins.operation import AttentionLaunch, Operation, rotation_of, stream_of, turning
+from ftsf_plugins.stream import Floats
 
 
 def launch_of(attributes: Mapping[str, Any], element: ElementType, *, asks: bool = True) -> AttentionLaunch:
@@ -19,6 +21,15 @@ def launch_of(attributes: Mapping[str, Any], element: ElementType, *, asks: bool
     stream, features = stream_of(attributes), attributes["features"]
     how = {"eps": attributes["eps"], "feature": attributes["feature"], "asks": asks}
     return AttentionLaunch(stream, favor_launch(stream, features, rotation_of(attributes), element, **how), features)
+
+
+def reference_of(attributes: Mapping[str, Any], inputs: Sequence[Floats]) -> Floats:
+    """What a node should make of its inputs, in float64."""
+    qkv, omega, positions, frequencies = inputs
+    return favor_attention(
+        qkv, omega, stream_of(attributes), turning(attributes, positions, frequencies),
+        eps=attributes["eps"], feature=attributes["feature"],
+    )  # fmt: skip
 
 
 # In FP32 the products leave no room in the registers: the functions of such a graph's nodes are compiled instead.
@@ -32,5 +43,6 @@ OPERATION = Operation(
     },
     elements=("fp16", "bf16"),
     launched=launch_of,
+    reference=reference_of,
     launched_unasked=partial(launch_of, asks=False),
 )  # fmt: skip

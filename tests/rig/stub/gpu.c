@@ -150,7 +150,7 @@ int cuCtxGetDevice(int *one) {
 int cuDeviceGetAttribute(int *value, int attribute, int one) {
     int status = initialized ? OK : wrong(NOT_INITIALIZED, "cuDeviceGetAttribute: before cuInit");
     *value = attribute == 75 ? device.capability / 10 : attribute == 76 ? device.capability % 10
-           : attribute == 97 ? (int)device.shared_opt_in : -1;
+           : attribute == 97 ? (int)device.shared_opt_in : attribute == 38 ? 1 << 20 : -1;
     return *value < 0 ? wrong(INVALID_VALUE, "cuDeviceGetAttribute: %d is not known here", attribute) : status | one;
 }
 static const char *words(int status) {
@@ -332,4 +332,34 @@ int cuCtxGetCurrent(void **current) { *current = context ? &context : NULL; retu
 int cuCtxPushCurrent_v2(void *pushed) {
     return pushed == &context ? enter("cuCtxPushCurrent_v2", 0) : wrong(INVALID_CONTEXT, "cuCtxPushCurrent_v2: not a context");
 }
+int cuDevicePrimaryCtxRetain(void **made, int one) { *made = &context; return enter("cuDevicePrimaryCtxRetain", 0) | one; }
+int cuCtxSetCurrent(void *made) {
+    context = made == &context;
+    return context ? enter("cuCtxSetCurrent", 0) : wrong(INVALID_CONTEXT, "cuCtxSetCurrent: not a context");
+}
 int cuCtxPopCurrent_v2(void **popped) { *popped = &context; return enter("cuCtxPopCurrent_v2", 1); }
+
+/* What the driver and the runtime both have. The driver makes no context by itself. */
+int cuMemAlloc_v2(void **address, size_t size) { int status = enter("cuMemAlloc_v2", 1); return status ? status : cudaMalloc(address, size); }
+int cuMemcpyHtoD_v2(void *target, const void *source, size_t size) {
+    int status = enter("cuMemcpyHtoD_v2", 1);
+    return status ? status : cudaMemcpy(target, source, size, 1);
+}
+int cuMemcpyDtoH_v2(void *target, const void *source, size_t size) {
+    int status = enter("cuMemcpyDtoH_v2", 1);
+    return status ? status : cudaMemcpy(target, source, size, 2);
+}
+int cuMemsetD8Async(void *target, unsigned char value, size_t size, void *stream) {
+    int status = enter("cuMemsetD8Async", 1);
+    if (status || (status = on_device("cuMemsetD8Async", target, size))) return status;
+    void *bytes = memset(malloc(size), value, size); /* kept, as the work is */
+    return put(stream, (struct work){.what = COPY, .target = target, .source = bytes, .size = size});
+}
+int cuCtxSynchronize(void) { int status = enter("cuCtxSynchronize", 1); return status ? status : cudaDeviceSynchronize(); }
+int cuEventCreate(void **event, unsigned flags) { int status = enter("cuEventCreate", 1) | flags; return status ? status : cudaEventCreate(event); }
+int cuEventDestroy_v2(void *event) { int status = enter("cuEventDestroy_v2", 1); return status ? status : cudaEventDestroy(event); }
+int cuEventRecord(void *event, void *stream) { int status = enter("cuEventRecord", 1); return status ? status : cudaEventRecord(event, stream); }
+int cuEventElapsedTime(float *milliseconds, void *start_event, void *end_event) {
+    int status = enter("cuEventElapsedTime", 1);
+    return status ? status : cudaEventElapsedTime(milliseconds, start_event, end_event);
+}

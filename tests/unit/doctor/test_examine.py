@@ -79,7 +79,7 @@ def test_an_old_release_is_a_fault_and_no_ability() -> None:
 def test_a_command_that_an_old_release_keeps_from_running_names_both_versions() -> None:
     diagnosis, _ = diagnose({**CORE, **ONNX, "torch": "2.8.1"})
     with pytest.raises(
-        EnvironmentLacks, match=r"ftsf export cannot run here: torch 2\.8\.1 \(expected >=[0-9.]+\), einops"
+        EnvironmentLacks, match=r"ftsf export cannot run here: torch 2\.8\.1 \(expected >=[0-9.]+\), safetensors"
     ):
         require_command(diagnosis, "export")
 

@@ -70,10 +70,10 @@ def test_verify_needs_the_onnx_extra(ability: str) -> None:
 def test_packages_of_one_extra_are_one_lack() -> None:
     lacks = command("export", CORE).lacks
     assert [(lack.items, lack.mend) for lack in lacks] == [
-        (("torch", "einops", "safetensors", "onnxscript", "jinja2"), "pip install 'ftsf-export[export]'"),
+        (("torch", "safetensors", "onnxscript", "jinja2"), "pip install 'ftsf-export[export]'"),
         (("onnx", "onnx-ir", "ml-dtypes", "ONNX Runtime"), "pip install 'ftsf-export[onnx]'"),
     ]
-    assert lacks[0].sentence().startswith("torch, einops, safetensors, onnxscript, jinja2: pip install")
+    assert lacks[0].sentence().startswith("torch, safetensors, onnxscript, jinja2: pip install")
 
 
 def test_export_runs_without_a_builder_but_says_so() -> None:

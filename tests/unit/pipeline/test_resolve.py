@@ -96,7 +96,7 @@ def test_a_place_that_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("absent", "extra"),
-    [*((name, "export") for name in ("onnxscript", "einops", "safetensors", "onnxruntime")), ("PIL", "video")],
+    [*((name, "export") for name in ("onnxscript", "safetensors", "onnxruntime")), ("PIL", "video")],
 )
 def test_a_package_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absent: str, extra: str) -> None:
     monkeypatch.setattr(packages, "find_spec", lambda name: None if name == absent else find_spec(name))
