@@ -35,6 +35,11 @@ def check_free(output: Path, overwrite: bool) -> None:
 
     A directory with a file that is not the bundle's is never overwritten: nobody's files are deleted.
     """
+    try:
+        str(output.absolute()).encode()
+    except UnicodeEncodeError as error:
+        # onnx and the compilers take paths in UTF-8 alone, and would say so at the end of an export.
+        raise OutputError(f"{output}: the path is not UTF-8, which libraries need; choose another") from error
     if not os.path.lexists(output):
         _check_parent(output)
         return

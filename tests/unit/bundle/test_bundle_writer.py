@@ -321,3 +321,10 @@ def test_a_real_limit_of_the_system(tmp_path: Path, limit_bytes: int) -> None:
     )
     assert "the file would be larger than the process" in done.stdout, done.stderr
     assert names(tmp_path) == []
+
+
+def test_a_place_that_libraries_cannot_name_is_refused_at_once(tmp_path: Path) -> None:
+    place = tmp_path / os.fsdecode(b"out\xff")
+    with pytest.raises(OutputError, match="not UTF-8"), BundleWriter(place):
+        pass
+    assert list(tmp_path.iterdir()) == []
