@@ -18,6 +18,7 @@ _PARTS = {
     "videomae.": "VideoMAE", "vivit.": "ViViT",
     "relative_position_bias_table": "Video Swin", "cls_positional_encoding": "MViT", "rel_pos_t": "MViTv2",
     "prompts_generator": "X-CLIP", "attn.q_bias": "VideoMAE", "timeattn.": "LaViLa",
+    "attn_s.fn.to_qkv": "FastTimeSformer 0.2.2",
 }  # fmt: skip
 _TUBELETS = "patch_embed.proj.weight", "patch_embeddings.projection.weight", "patch_embed.projection.weight"
 

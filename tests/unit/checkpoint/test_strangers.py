@@ -58,6 +58,7 @@ def test_of_hugging_face(tmp_path: Path, kind: type[PreTrainedModel], config: Pr
         ({"patch_embed.proj.weight": (8, 3, 2, 4, 4), "blocks.0.attn.q_bias": (8,)}, "VideoMAE"),
         ({"encoder.patch_embed.proj.weight": (8, 3, 2, 4, 4), "mask_token": (1, 1, 8)}, "VideoMAE or ViViT"),
         ({"backbone.layers.0.blocks.0.attn.relative_position_bias_table": (4, 2)}, "Video Swin"),
+        ({"project_in.weight": (8, 48), "blocks.0.attn_s.fn.to_qkv.weight": (24, 8)}, "FastTimeSformer 0.2.2"),
     ],
 )
 def test_in_other_programs_files(tmp_path: Path, names: dict[str, tuple[int, ...]], said: str) -> None:
