@@ -15,7 +15,7 @@ import click
 from ftsf_export import __version__
 from ftsf_export.cli.entry import EXIT_INTERRUPTED
 from ftsf_export.cli.supervised import ENDINGS, supervised
-from ftsf_export.cli.terminal import RemarkHandler, Terminal
+from ftsf_export.cli.terminal import NobodyReads, RemarkHandler, Terminal
 from ftsf_export.control_characters import shown
 from ftsf_export.errors import (
     EXIT_BUG,
@@ -122,6 +122,13 @@ def _attempt(command: click.Command, args: Sequence[str], prog_name: str, termin
         code = command.main(args=list(args), prog_name=prog_name, standalone_mode=False, obj=terminal)
         return (code if isinstance(code, int) else EXIT_DONE), ""
     except BrokenPipeError:
+        raise
+    except NobodyReads as error:
+        raise BrokenPipeError from error
+    except SystemExit as ending:
+        # So does rich end the program, with 1, when nobody reads what is printed.
+        if isinstance(ending.__context__, BrokenPipeError):
+            raise BrokenPipeError from ending
         raise
     except (KeyboardInterrupt, click.Abort):
         terminal.error(ENDINGS[EXIT_INTERRUPTED])

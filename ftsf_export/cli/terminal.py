@@ -34,6 +34,10 @@ _REDRAW_S, _ERASE_LINE = 0.1, "\r\x1b[2K"
 STYLES = {Status.PASSED: "green", Status.FAILED: "bold red", Status.INCONCLUSIVE: "yellow", Status.NOT_RUN: "dim"}
 
 
+class NobodyReads(Exception):
+    """Whoever read stdout is gone (``ftsf ... | head -1``)."""
+
+
 class Terminal:
     """Two consoles and the facts for ``--json``. A command gets one through ``ftsf_command``."""
 
@@ -127,10 +131,14 @@ class Terminal:
                 self.say(f"{'':>14}{measure.sentence()}", style="" if measure.passed else "red")
 
     def line(self, text: str) -> None:
-        """A line of data on stdout, whatever else is shown: it is there as soon as it is known."""
+        """A line of data on stdout, whatever else is shown: it is there as soon as it is known. Raises NobodyReads."""
         self._clear_bar()
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            # click would take that error for the end of the program, with exit code 1.
+            raise NobodyReads from error
 
     def record(self, **facts: Any) -> None:
         """Facts of the JSON object; printed once, at the end, whatever happens in between."""

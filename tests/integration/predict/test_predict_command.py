@@ -279,6 +279,21 @@ def test_resume_answers_the_rest_and_counts_what_was_there(
     assert say(bundle, videos, "-o", out_file)[0] == 2
 
 
+@pytest.mark.parametrize("form", ["--json", "--csv", "-q"])
+def test_whoever_reads_no_further_ends_it_without_a_word(bundle: Path, videos: Path, form: str) -> None:
+    """As `ftsf predict ... | head -1` does: the shell's 141, not the 1 of videos that cannot be read."""
+    command = [sys.executable, "-m", "ftsf_export.cli", "predict", bundle, videos / "good-*.mp4", form]
+    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.readline()
+        child.stdout.close()
+        said = child.stderr.read()
+    assert child.returncode == 141
+    assert "error" not in said
+    assert "Traceback" not in said
+
+
 def test_ctrl_c_ends_in_time_keeps_what_is_finished_and_resume_goes_on(
     bundle: Path, tmp_path: Path, write_video: Any
 ) -> None:
