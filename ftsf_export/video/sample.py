@@ -96,14 +96,14 @@ def spread(available: int, frames: int, stride: int, rate: Fraction) -> Sampling
     """``frames`` indices evenly over ``frames * stride`` thirtieths of a second of the video, its first and last frame
     included, from its start (facebookresearch/TimeSformer, ``datasets/decoder.py``, with one clip a video).
 
-    A shorter video is sampled evenly over its whole length, where the original repeats its last frame. Raises as
-    ``sample``.
+    What lies beyond the end of a shorter video is its last frame again, as there: such models were tested on those as
+    well. ``available`` is at least 1. Raises ValueError where a count or the stride is below 1.
     """
-    _check(available, frames, stride)
+    _check(max(available, frames), frames, stride)
     asked = frames * stride * rate / TARGET_FPS - 1
-    last = max(Fraction(0), min(asked, Fraction(available - 1)))
-    indices = tuple(floor(i * last / max(1, frames - 1)) for i in range(frames))
-    return Sampling(indices, None, clamped=last < asked)
+    last = max(Fraction(0), asked)
+    indices = tuple(min(floor(i * last / max(1, frames - 1)), available - 1) for i in range(frames))
+    return Sampling(indices, None, clamped=asked > available - 1)
 
 
 def _check(available: int, frames: int, stride: int) -> None:

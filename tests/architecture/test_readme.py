@@ -30,7 +30,7 @@ OTHERS_OPTIONS = {
     "--profiling",
     "--shapes",
 }
-OTHERS_OPTIONS |= {"--wheel"}
+OTHERS_OPTIONS |= {"--wheel", "--count", "--interruptions"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

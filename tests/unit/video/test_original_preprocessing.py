@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch.nn.functional import interpolate
 
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.video.clip import clip_from_video
+from ftsf_export.video.sample import segments, spread
 
 MEAN, STD = 0.45, 0.225
 GREY = 1 / 255 / STD
@@ -54,9 +56,19 @@ def check(got: Any, expected: Tensor) -> None:
     assert float(np.abs(got - expected.numpy()).max()) <= GREY
 
 
-@pytest.mark.parametrize(("frames", "stride", "crop"), [(8, 32, 224), (16, 16, 56), (96, 2, 57)])
-def test_kinetics(real_videos: Path, frames: int, stride: int, crop: int) -> None:
-    path = real_videos / "bikes.mp4"
+@pytest.mark.parametrize(
+    ("name", "frames", "stride", "crop"),
+    [
+        (VIDEOS[0], 8, 32, 224),
+        (VIDEOS[0], 16, 16, 56),
+        (VIDEOS[0], 96, 2, 57),
+        (VIDEOS[1], 8, 32, 56),
+        (VIDEOS[2], 8, 32, 56),
+    ],
+)
+def test_kinetics(real_videos: Path, name: str, frames: int, stride: int, crop: int) -> None:
+    """The second and the third video are shorter than the clip."""
+    path = real_videos / name
     all_frames, rate = decoded(path)
     length = frames * stride * rate / 30
     indices = torch.linspace(0, length - 1, frames).clamp(0, len(all_frames) - 1).long()
@@ -89,17 +101,21 @@ def original_segments(available: int, frames: int) -> Sequence[int]:
 @pytest.mark.parametrize("frames", [1, 8, 16, 64])
 def test_segments_of_any_video(available: int, frames: int) -> None:
     """Also of one that is shorter than the clip: Something-Something has videos of a second."""
-    from ftsf_export.video.sample import segments
-
     taken = segments(available, frames)
     assert list(taken.indices) == original_segments(available, frames)
     assert taken.clamped is (available < frames)
 
 
-def test_a_video_shorter_than_the_spread_is_sampled_evenly(real_videos: Path) -> None:
-    """132 frames, and 256 thirtieths of a second are 213 of them: the original would repeat the last one."""
-    clip = clip_from_video(real_videos / "bigbuckbunny.mp4", how(8, 32, sampling="spread", resizer="torch"))
-    assert clip.source == "bigbuckbunny.mp4 frames 0..131 8 of them"
+@pytest.mark.parametrize("available", [1, 3, 45, 250, 251])
+@pytest.mark.parametrize(("frames", "stride"), [(1, 32), (8, 32), (16, 16), (96, 2)])
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001), Fraction(60)])
+def test_a_spread_of_any_video(available: int, frames: int, stride: int, rate: Fraction) -> None:
+    """Also of one that is shorter than the clip, whose last frame is repeated."""
+    length = frames * stride * rate / 30
+    expected = torch.linspace(0, float(length - 1), frames, dtype=torch.float64).clamp(0, available - 1).long()
+    taken = spread(available, frames, stride, rate)
+    assert list(taken.indices) == expected.tolist()
+    assert taken.clamped is (length > available)
 
 
 @pytest.mark.parametrize("name", VIDEOS[:2])
