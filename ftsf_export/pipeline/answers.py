@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -123,18 +124,36 @@ class AnswerFile:
             raise OutputError(
                 f"{self.path}: is there already; give overwrite=True to replace it, or resume=True to go on with it"
             )
-        whole = self._read() if there and resume else 0
-        with disk_refusals_translated("write the answers", self.path), self.path.open("r+b" if there else "wb") as file:
-            # What a killed run left of its last line goes, or all of it.
-            file.truncate(whole)
-            file.seek(whole)
-            if self._as_csv and not whole:
-                file.write(f"{csv_line(self._head)}\n".encode())
+        with disk_refusals_translated("write the answers", self.path):
+            file = self.path.open("a+b")
+        with file:
+            self._lock(file)
+            whole = self._read() if resume else 0
+            with disk_refusals_translated("write the answers", self.path):
+                # What a killed run left of its last line goes, or all of it.
+                file.truncate(whole)
+                if self._as_csv and not whole:
+                    file.write(f"{csv_line(self._head)}\n".encode())
+                    file.flush()
             self._file = file
             try:
                 yield
             finally:
                 self._file = None
+
+    def _lock(self, file: IO[bytes]) -> None:
+        """Until it is closed. Raises OutputError where another run writes into it."""
+        if sys.platform == "win32":
+            return
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(f"{self.path}: another run is writing into it; wait for it, or name another") from error
+        except OSError:
+            # A file system without locks keeps nobody out.
+            return
 
     def write(self, answer: Answer) -> None:
         """One line, at once handed to the system. Raises OutputError."""

@@ -310,7 +310,8 @@ def test_ctrl_c_ends_in_time_keeps_what_is_finished_and_resume_goes_on(
     os.killpg(child.pid, signal.SIGINT)
     began = time.monotonic()
     out, err = child.communicate(timeout=20)
-    assert time.monotonic() - began < 4, "two seconds, on a machine that does other things as well"
+    # Two seconds on a machine that does nothing else; a run that went on would take longer than this.
+    assert time.monotonic() - began < 10
     assert child.returncode == 130
     assert "Traceback" not in err
     *rest, last = lines_of("".join(printed) + out)

@@ -93,6 +93,23 @@ def test_a_strangers_file_is_not_appended_to(file: AnswerFile) -> None:
         assert file.path.read_text() == text
 
 
+def test_two_runs_do_not_write_into_one_file(file: AnswerFile) -> None:
+    with file.opened(resume=False, overwrite=False):
+        file.write(answer())
+        for options in ({"resume": True, "overwrite": False}, {"resume": False, "overwrite": True}):
+            with (
+                pytest.raises(OutputError, match="another run is writing into it"),
+                again(file).opened(**options),
+            ):
+                pass
+    assert "a.mp4" in file.path.read_text(encoding="utf-8")
+
+
+def test_what_fails_beside_it_is_not_taken_for_the_files_fault(file: AnswerFile) -> None:
+    with pytest.raises(FileNotFoundError), file.opened(resume=False, overwrite=False):
+        raise FileNotFoundError("elsewhere")
+
+
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     file = AnswerFile(tmp_path / "missing" / "answers", as_csv=False, top_k=2)
     with pytest.raises(OutputError, match="cannot write the answers"):

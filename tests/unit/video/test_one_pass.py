@@ -259,6 +259,15 @@ def test_a_file_that_never_decodes_alike_is_an_error(folder: Path, monkeypatch: 
     assert len(passes) == 4
 
 
+def test_a_list_of_files_under_a_videos_name_opens_none_of_them(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "joined.mp4"
+    path.write_text(f"ffconcat version 1.0\nfile {folder / 'h264.mp4'}\n")
+    with av.open(str(path), options={"safe": "0"}) as opened:
+        assert sum(1 for _ in opened.decode(video=0)) == 30, "what FFmpeg does when nobody holds it back"
+    with pytest.raises(VideoError, match=r"joined\.mp4: not a readable video"):
+        clips_from_video(path, HOW)
+
+
 def write_nothing(path: Path) -> None:
     path.write_bytes(b"")
 
