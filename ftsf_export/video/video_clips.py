@@ -49,8 +49,9 @@ def sampled_as(how: Preprocessing, sampling: str | None) -> Preprocessing:
 def clips_from_video(path: Path, how: Preprocessing, *, clips: int = 1, crops: int = 1, threads: int = 1) -> VideoClips:
     """Decodes, samples and preprocesses ``path``: ``crops`` views of each of ``clips`` clips (``video.views``).
 
-    A frame that several views have is decoded and resized once. A video with fewer frames than a clip repeats them,
-    evenly, and a warning says so. Raises VideoError naming the file, ConfigError for numbers that are none of views.
+    A frame that several views have is decoded and resized once. A video with too few frames for a clip gives some of
+    them more than once, and a warning says so. Raises VideoError naming the file, and ConfigError for numbers that are
+    none of views.
     """
 
     def wanted(available: int, rate: Fraction | None) -> set[int]:
@@ -70,16 +71,18 @@ def clips_from_video(path: Path, how: Preprocessing, *, clips: int = 1, crops: i
         named = error.message.startswith(f"{path}: ")
         raise error if named else VideoError(f"{path}: {error.message}", details=error.details) from error
     frames = tuple(clip.indices for clip in samplings for _ in range(crops))
-    warnings = (*taken.warnings, *_repeats(samplings, taken.available, how.frames))
+    warnings = (*taken.warnings, *_repeats(samplings, taken.available))
     return VideoClips(values, frames, taken.available, taken.decodings, warnings)
 
 
 def _samplings(how: Preprocessing, available: int, rate: Fraction | None, clips: int) -> tuple[Sampling, ...]:
-    return (
-        (uniform(available, how.frames),) * clips if available < how.frames else clips_of(how, available, rate, clips)
-    )
+    try:
+        return clips_of(how, available, rate, clips)
+    except VideoError:
+        # The way of the manifest refuses a video that has fewer frames than a clip.
+        return (uniform(available, how.frames),) * clips
 
 
-def _repeats(samplings: Iterable[Sampling], available: int, frames: int) -> Iterable[str]:
+def _repeats(samplings: Iterable[Sampling], available: int) -> Iterable[str]:
     if any(len(set(clip.indices)) < len(clip.indices) for clip in samplings):
-        yield f"short: a clip takes {frames} frames, the video has {available}, so some were taken more than once"
+        yield f"short: it has {available} frames, so some were taken more than once"
