@@ -7,12 +7,15 @@ until it is asked for, and while that is full nothing more is decoded.
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+
+import numpy as np
 
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.errors import EnvironmentLacks, FtsfError, RunError, VideoError
@@ -22,6 +25,8 @@ from ftsf_export.video.reader import clips_of_answer
 from ftsf_export.video.video_clips import VideoClips
 
 _POLL_S, _END_S = 0.1, 1.0
+# Clips that wait for the model: thirty views of a video, 8 x 224 px in float32, take 145 MB.
+_QUEUE_BYTES = 512 << 20
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,8 @@ class VideoReaders:
         self._jobs = enumerate(paths)
         self._jobs_lock = threading.Lock()
         # Beside what waits here, each thread holds one video that was read.
-        self._done: queue.Queue[Read | BaseException | None] = queue.Queue(maxsize=processes)
+        waiting = max(1, min(processes, _QUEUE_BYTES // _bytes_of(how, options or {})))
+        self._done: queue.Queue[Read | BaseException | None] = queue.Queue(maxsize=waiting)
         self._stop = threading.Event()
         self._children: set[Child] = set()
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(processes)]
@@ -101,6 +107,12 @@ class VideoReaders:
                 return
             except queue.Full:
                 continue
+
+
+def _bytes_of(how: Preprocessing, options: Mapping[str, int]) -> int:
+    """Of the clips of one video."""
+    views = options.get("clips", 1) * options.get("crops", 1)
+    return views * math.prod(how.clip_shape) * np.dtype(how.dtype).itemsize
 
 
 class _Died(VideoError):
