@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from ftsf_export.bundle.golden_video import GoldenVideo
 from ftsf_export.bundle.manifest import GOLDEN_NAME
 from ftsf_export.bundle.specs import FLOAT32, UINT8
 from ftsf_export.errors import BundleError
@@ -73,6 +74,7 @@ class Golden:
     #: Output -> relative L2 error of the eager model in FP32 against itself in float64, on one clip.
     noise: Mapping[str, float] = field(default_factory=dict)
     features: Floats | None = None  #: (n, D) float32, the class token after the last norm; None where it is no output.
+    video: GoldenVideo | None = None  #: The real video that one of the clips was made of; None where none was given.
 
     @property
     def outputs(self) -> dict[str, Floats]:
@@ -119,6 +121,7 @@ def write_golden(
     contrast: Contrast | None = None,
     features: npt.NDArray[Any] | None = None,
     noise: Mapping[str, float] | None = None,
+    video: GoldenVideo | None = None,
 ) -> Golden:
     """Writes the file, the same bytes for the same values; gives what was written.
 
@@ -135,6 +138,7 @@ def write_golden(
         contrast=contrast,
         features=None if features is None else np.asarray(features),
         noise=dict(noise or {}),
+        video=video,
     )
     arrays: dict[str, Any] = {CLIP: golden.clip, **golden.outputs}
     arrays["sources"] = np.asarray(golden.sources, dtype=np.str_)
@@ -146,6 +150,8 @@ def write_golden(
         arrays.update({key: np.asarray(text, dtype=np.str_) for key, text in zip(WEIGHT_ARRAYS, texts, strict=True)})
     if contrast is not None:
         arrays.update({CONTRAST_PREFIX + name: np.asarray(value) for name, value in vars(contrast).items()})
+    if video is not None:
+        arrays.update(video.arrays())
     if golden.noise:
         arrays["noise_names"] = np.asarray(list(golden.noise), dtype=np.str_)
         arrays["noise"] = np.asarray(list(golden.noise.values()), dtype=np.float64)
@@ -176,6 +182,7 @@ def read_golden(source: str | Path | IO[bytes], name: str = GOLDEN_NAME) -> Gold
             weights=_weights(arrays),
             contrast=_contrast(arrays),
             noise=_noise(arrays),
+            video=GoldenVideo.taken_from(arrays),
             taps={_tap_name(key): values for key, values in arrays.items()},
         )
     except ValueError as error:
@@ -266,6 +273,8 @@ def _golden_problem(golden: Golden) -> str:
             return f"{name}: not finite at {list(worst)}: a reference with NaN or infinity proves nothing"
     if golden.contrast is not None and (problem := _contrast_problem(golden.contrast, golden.answer[1].shape[1])):
         return CONTRAST_PREFIX + problem
+    if golden.video is not None and golden.video.clip >= clips:
+        return f"video: expected one of {clips} clips, got number {golden.video.clip}"
     for name, noise in golden.noise.items():
         if not np.isfinite(noise) or noise < 0:
             return f"noise of {name!r}: expected a number of at least 0, got {noise}"

@@ -12,7 +12,7 @@ from ftsf_export.checkpoint.names import Origin, Shape
 from ftsf_export.checkpoint.tensors import TensorFile
 from ftsf_export.errors import UsageError
 
-HUGGING_FACE = "Hugging Face"
+HUGGING_FACE, OURS = "Hugging Face", "FastTimeSformer"
 _SHOWN = 3
 # What a configuration may ask for at most. Somebody else's file must not decide how much memory this process takes.
 MOST = {
@@ -65,6 +65,11 @@ class Checkpoint:
     def from_huggingface(self) -> bool:
         """Whether Hugging Face's own model can read the file."""
         return self.found.kind == HUGGING_FACE
+
+    @property
+    def ours(self) -> bool:
+        """Whether this project wrote the file."""
+        return self.found.kind == OURS
 
     @property
     def weights(self) -> CheckpointWeights:

@@ -202,8 +202,7 @@ def _preprocessing(folder: Path, model: TimeSformerConfig, box: Pixels) -> Prepr
 
     ``box``: the frames of the configuration. Of a crop of that size the model sees what its patches fill.
     """
-    folders = (folder, folder.parent) if CHECKPOINT_NAME.fullmatch(folder.name) else (folder,)
-    path = next((one / name for one in folders for name in PROCESSOR_NAMES if (one / name).is_file()), None)
+    path = processor_file(folder)
     if path is None:
         return None
     settings = Settings.of_file(path)
@@ -226,6 +225,12 @@ def _preprocessing(folder: Path, model: TimeSformerConfig, box: Pixels) -> Prepr
         std=std,
         resample=FILTERS[resample],
     )
+
+
+def processor_file(folder: Path) -> Path | None:
+    """The processor's file in ``folder`` or, of a training's checkpoint, above it; None where there is none."""
+    folders = (folder, folder.parent) if CHECKPOINT_NAME.fullmatch(folder.name) else (folder,)
+    return next((one / name for one in folders for name in PROCESSOR_NAMES if (one / name).is_file()), None)
 
 
 def _short_side(settings: Settings) -> int | None:

@@ -22,14 +22,13 @@ from ftsf_export.bundle.specs import (
     TORCH,
     UNIFORM,
 )
-from ftsf_export.checkpoint.found import FILTERS, MOST, Found, check_bounds
+from ftsf_export.checkpoint.found import FILTERS, MOST, OURS, Found, check_bounds
 from ftsf_export.checkpoint.names import own_origins
 from ftsf_export.checkpoint.settings import Settings
 from ftsf_export.checkpoint.tensors import TensorFile
 from ftsf_export.config import ExportConfig
 from ftsf_export.errors import UsageError
 
-KIND = "FastTimeSformer"
 _MARK = "patch_embed.weight"
 _CHOICES = {
     "sampling": (STRIDE, SEGMENTS, SPREAD, UNIFORM), "color_order": (RGB, BGR), "resizer": (PILLOW, TORCH, OPENCV),
@@ -64,7 +63,7 @@ def open_file(tensors: TensorFile, config: ExportConfig) -> Found:
             "with frames_first=True: the weights are the same"
         )
     return Found(
-        kind=KIND,
+        kind=OURS,
         name=tensors.path.name,
         tensors=tensors,
         model=model,

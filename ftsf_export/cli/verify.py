@@ -23,6 +23,12 @@ from ftsf_export.strict_json import plain
     show_default=True,
     help="What to run; auto: the engines where a GPU is there, and the ONNX file.",
 )
+@click.option(
+    "--video",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The video of the export, where it is too large to travel in BUNDLE: its clip is made again.",
+)
 @parity_options
 @limits_option
 def command(terminal: Terminal, /, bundle: Path, **options: Any) -> None:

@@ -49,6 +49,8 @@ PARITY_HUGGINGFACE = Gate("parity.huggingface", GRAPH)
 PARITY_ORIGINAL = Gate("parity.original", GRAPH)
 WEIGHTS = Gate("weights", GRAPH)
 LABELS = Gate("labels", REFERENCE)
+PARITY_PREPROCESSING = Gate("parity.preprocessing", REFERENCE)
+PREPROCESSING = Gate("preprocessing", REFERENCE)
 
 
 def parity_graph(precision: Precision) -> Gate:

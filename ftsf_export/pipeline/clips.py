@@ -18,7 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ftsf_export.bundle import Preprocessing
+from ftsf_export.bundle.golden_video import GoldenVideo
 from ftsf_export.video.clip import clip_from_video
+from ftsf_export.video.decode import Frame
+from ftsf_export.video.stages import golden_video, made_of
 
 # Two at least: an exchange of two classes hides where one clip happens to score them alike. Two at most: with them the
 # reference values of 8 frames of 224 px take 11 MB.
@@ -47,13 +50,18 @@ class JudgedClips:
     sources: tuple[str, ...]  #: What each of the n clips is, in words.
     others: tuple[OtherClip, ...] = ()  #: Clips of other content, which the reference alone answers.
     videos: range = range(0)  #: Which of the n clips are of videos.
+    video: GoldenVideo | None = None  #: The first of them, as it is kept; None where there is none.
+    frames: tuple[Frame, ...] = ()  #: The decoded frames of that one.
 
 
 def judged_clips(how: Preprocessing, *, seed: int, videos: Sequence[Path] = ()) -> JudgedClips:
     """Noise and every video are judged (noise of another grain, where there is none); noise of several scales, and the
     second clip reversed, shifted and standing still are beside them. Raises VideoError."""
     judged = [(_noise_source(seed), noise_clip(how, seed=seed))]
-    judged += [(clip.source, clip.values) for clip in (clip_from_video(path, how) for path in videos)]
+    made = made_of(videos[0], how) if videos else None
+    if made is not None:
+        judged.append((made.source, made.clip))
+    judged += [(clip.source, clip.values) for clip in (clip_from_video(path, how) for path in videos[1:])]
     if not videos:
         judged.append((_noise_source(seed + 1, _GRAIN), noise_clip(how, seed=seed + 1, grain=_GRAIN)))
     others = _moved(*judged[1], how)
@@ -64,7 +72,9 @@ def judged_clips(how: Preprocessing, *, seed: int, videos: Sequence[Path] = ()) 
     for index in range(seed + 4, seed + 4 + LEAST_CLIPS - len(judged) - len(others)):
         others.append(OtherClip(_noise_source(index), partial(noise_clip, how, seed=index)))
     sources, values = zip(*judged, strict=True)
-    return JudgedClips(np.stack(values), sources, tuple(others), range(1, 1 + len(videos)))
+    kept = None if made is None else golden_video(videos[0], made.stages, clip=1)
+    frames = () if made is None else made.frames
+    return JudgedClips(np.stack(values), sources, tuple(others), range(1, 1 + len(videos)), kept, frames)
 
 
 def noise_clip(how: Preprocessing, *, seed: int, grain: int = 1, most: float = 1.0) -> Clip:

@@ -31,6 +31,7 @@ from ftsf_export.parity.weights import weight_digests
 from ftsf_export.pipeline.clips import KEPT_CLIPS, JudgedClips
 from ftsf_export.pipeline.graph_runner import graph_runner
 from ftsf_export.pipeline.held_out import HeldOut
+from ftsf_export.pipeline.preprocessing_gates import processor_verdicts
 from ftsf_export.pipeline.reference import Opinion, Reference, eager_logits, run_eager, second_opinion
 from ftsf_export.pipeline.resolve import ResolvedExport
 from ftsf_export.pipeline.stages import Stages
@@ -88,17 +89,20 @@ def make_graph(
         path, record = _written(graph, precision, record, folder)
         del graph
         kept = judge.write_golden(folder / GOLDEN_NAME, path)
+        reference_values = Subject(GOLDEN_NAME, sha256_of(folder / GOLDEN_NAME))
     with stages("compare the graph with PyTorch"):
         subject = Subject(ONNX_NAME, sha256_of(path))
         verdicts = [_about_the_bundles_graph(verdict, subject) for verdict in before]
         own, answer = judge.verdicts(path, precision, record.taps)
+    with stages("compare the frames with the checkpoint's processor"):
+        frames = () if model is not None else processor_verdicts(resolved, clips, reference_values)
     return GraphMade(
         subject=subject,
         record=record,
         model=architecture,
         golden=kept,
         reference=reference.whom,
-        verdicts=(*([] if opinion is None else [opinion.verdict(eager, subject)]), *verdicts, *own),
+        verdicts=(*([] if opinion is None else [opinion.verdict(eager, subject)]), *verdicts, *own, *frames),
         logits=answer if LOGITS in resolved.outputs else None,
     )
 
@@ -263,6 +267,7 @@ class _Judge:
             weights=weight_digests(onnx_path),
             contrast=self.reference.contrast,
             noise=self.reference.noise,
+            video=self.clips.video,
         )
 
     def verdicts(

@@ -114,6 +114,8 @@ class ResolvedExport:
         asked += [gates.parity_graph(graph) for graph in graphs]
         if self.config.held_out is not None:
             asked += [gates.agreement_graph(graph) for graph in graphs]
+        if self.checkpoint is not None and not self.checkpoint.ours:
+            asked.append(gates.PARITY_PREPROCESSING)
         each = [gates.engine_types, gates.plan_work, *([gates.plan_attentions] if self._attentions else [])]
         asked += [gate(one.builder, one.target.name) for one in self.choice.to_build for gate in each]
         return tuple(dict.fromkeys(gate.name for gate in asked))

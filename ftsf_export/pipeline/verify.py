@@ -23,6 +23,7 @@ from ftsf_export.parity.judge import Limits
 from ftsf_export.pipeline.engine_profile import profile_of, sidecar_of
 from ftsf_export.pipeline.graph_quota import graph_quota, require_room_for_calls
 from ftsf_export.pipeline.graph_runner import graph_runner
+from ftsf_export.pipeline.preprocessing_gates import remade_verdict
 from ftsf_export.pipeline.refresh import refresh_report
 from ftsf_export.precision import precision_named
 from ftsf_export.process.quota import Quota
@@ -68,6 +69,7 @@ def verify(
     rtol: float | None = None,
     record: bool = True,
     limited: bool = True,
+    video: str | Path | None = None,
     on_progress: OnProgress = silent,
 ) -> VerifyResult:
     """Judges the bundle in ``path`` against its own reference values.
@@ -76,7 +78,7 @@ def verify(
     the graph alone; ``tensorrt`` or ``rtx`` that builder's engines alone. ``atol`` and ``rtol`` as in
     ``Limits.for_precision``. ``record`` writes the verdicts into the bundle. ``limited``: the
     graph may take no more time and memory than a model of its size does, many times over (``graph_quota``); False is
-    for a bundle that is trusted.
+    for a bundle that is trusted. ``video``: the reference video, where it is too large to travel in the bundle.
 
     Raises ConfigError for a wrong option, BundleError for a bundle that is damaged or altered, UsageError when it has
     no engine of the builder that was asked for, EnvironmentLacks when nothing here can run it, RunError when a runtime
@@ -90,6 +92,7 @@ def verify(
     limits = Limits.for_precision(precision_named(bundle.manifest.precision), atol=atol, rtol=rtol)
     quota = _quota(bundle.manifest, golden) if limited else None
     verdicts = _verdicts(bundle, golden, limits, runner, quota, on_progress)
+    verdicts += _preprocessing_verdicts(bundle, golden, verdicts, runner, video, on_progress)
     unjudged = _not_judged_anew(bundle, verdicts)
     problem = stale = ""
     if record:
@@ -117,6 +120,23 @@ def _verdicts(
         required = runner == "onnxruntime" or not any(verdict.status is not Status.NOT_RUN for verdict in engines)
         verdicts += _onnx_verdicts(bundle, golden, limits, quota, required=required, on_progress=on_progress)
     return [*verdicts, *engines]
+
+
+def _preprocessing_verdicts(
+    bundle: Bundle,
+    golden: Golden,
+    others: list[Verdict],
+    runner: str,
+    video: str | Path | None,
+    on_progress: OnProgress,
+) -> list[Verdict]:
+    """The clip of the reference video, made again, with what ``others`` say of the graph that is given it."""
+    if runner not in ("auto", "onnxruntime"):
+        return []
+    gate = parity_graph(precision_named(bundle.manifest.precision)).name
+    graph = {one.gate: one.status for one in others if one.gate == gate and one.status is not Status.NOT_RUN}
+    on_progress("make the clip of the reference video again", None)
+    return [remade_verdict(bundle, golden, None if video is None else Path(video), graph)]
 
 
 def _not_judged_anew(bundle: Bundle, verdicts: list[Verdict]) -> tuple[Verdict, ...]:

@@ -47,9 +47,15 @@ def clip_of_resized(
 
     ``crop`` is one of the boxes that ``views.crops_of`` has for as many ``crops``; ``box`` takes its place.
     """
+    parts = [cropped(frame, box or _box(frame, how, crop, crops)) for frame in frames]
+    return clip_of_cropped(parts, how)
+
+
+def clip_of_cropped(frames: Sequence[Frame | Floats], how: Preprocessing) -> npt.NDArray[Any]:
+    """What is left of ``preprocess`` after ``cropped``: order of colours, scale, normalise. Raises as it does."""
     if len(how.mean) != 3:
         raise VideoError(f"a video gives 3 channels, the model takes {len(how.mean)}; it can be judged on noise only")
-    pixels_FHWC = np.stack([_cropped(frame, box or _box(frame, how, crop, crops)) for frame in frames])
+    pixels_FHWC = np.stack(frames)
     if how.color_order == BGR:
         pixels_FHWC = pixels_FHWC[..., ::-1]
     return how.clip_of(pixels_FHWC.transpose(0, 3, 1, 2))
@@ -97,7 +103,12 @@ def _box(frame: Frame | Floats, how: Preprocessing, crop: int, crops: int) -> Bo
     return crops_of(how, height, width, crops)[crop]
 
 
-def _cropped(frame: Frame | Floats, box: Box) -> Frame | Floats:
+def centre(frame: Frame | Floats, how: Preprocessing) -> Frame | Floats:
+    """The crop of a resized frame. Raises VideoError for one that is smaller."""
+    return cropped(frame, _box(frame, how, 0, 1))
+
+
+def cropped(frame: Frame | Floats, box: Box) -> Frame | Floats:
     return frame[box.top : box.top + box.height, box.left : box.left + box.width]
 
 

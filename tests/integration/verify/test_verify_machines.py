@@ -43,7 +43,7 @@ def test_an_honest_bundle_passes_and_says_how_it_was_judged(
     result = verify(root)
     assert result.passed
     assert result.reason == ""
-    assert [verdict.gate for verdict in result.verdicts] == ["weights", gate]
+    assert [verdict.gate for verdict in result.verdicts] == ["weights", gate, "preprocessing"]
     assert result.verdicts[1].proxy_for == proxy
     golden = read_golden(root / "golden.npz")
     assert {m.output for m in result.verdicts[1].measures} == {"logits", *golden.taps}
@@ -90,7 +90,7 @@ def test_no_torch_is_needed(bundle: MakeBundle) -> None:
         "result = verify(sys.argv[1]); print(result.passed, [v.gate for v in result.verdicts])"
     )
     done = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True ['weights', 'parity.fp16-emulated']"
+    assert done.stdout.strip() == "True ['weights', 'parity.fp16-emulated', 'preprocessing']"
     assert done.stderr == ""
 
 
@@ -257,6 +257,7 @@ def test_with_an_engine_judged_onnx_runtime_may_be_missing(
     assert {v.gate: v.status for v in result.verdicts} == {
         "parity.fp16-emulated": Status.NOT_RUN,
         "parity.engine-tensorrt-l4": Status.PASSED,
+        "preprocessing": Status.NOT_RUN,
     }
 
 
@@ -320,4 +321,5 @@ def test_labels_that_fit_pass(bundle: MakeBundle, rewrite_golden: Callable[..., 
     rewrite_golden(root, labels=("class 3", "class 1"))
     manifest = replace(Bundle.open(root).manifest, labels=tuple(f"class {index}" for index in range(40)))
     (root / "manifest.json").write_bytes(manifest.to_bytes())
-    assert [v.gate for v in verify(root, record=False).verdicts] == ["labels", "weights", "parity.onnx-fp32"]
+    gates = [v.gate for v in verify(root, record=False).verdicts]
+    assert gates == ["labels", "weights", "parity.onnx-fp32", "preprocessing"]

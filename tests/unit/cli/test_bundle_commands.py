@@ -63,7 +63,7 @@ def test_info_prints_a_manifest_of_the_written_schema(say: Any, bundle: Path) ->
 def test_verify_passes_and_keeps_the_report_true(say: Any, bundle: Path) -> None:
     said = say("verify", bundle, "--json")
     assert said.code == 0, said.err
-    assert {verdict["gate"] for verdict in said.json["judged"]} == {"weights", "parity.fp16-emulated"}
+    assert {verdict["gate"] for verdict in said.json["judged"]} == {"weights", "parity.fp16-emulated", "preprocessing"}
     assert {v.gate for v in Bundle.open(bundle).verdicts} >= {"weights", "parity.fp16-emulated"}
     assert "weights: passed" in (bundle / "report.md").read_text(encoding="utf-8")
 

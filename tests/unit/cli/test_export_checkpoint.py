@@ -48,6 +48,7 @@ def test_the_bundle_holds_what_the_checkpoint_says(exported: Path) -> None:
         ("parity.huggingface", Status.PASSED),
         ("parity.onnx-fp32", Status.PASSED),
         ("parity.fp16-emulated", Status.PASSED),
+        ("parity.preprocessing", Status.PASSED),
     ]
 
 
@@ -204,4 +205,4 @@ def test_what_a_file_cannot_say_is_said_to_be_assumed(say: Any, tmp_path: Path) 
     assert "ASSUMED" in say("info", tmp_path / "out").out
     told = say("export", *args, "--heads", "6", "--norm-eps", "1e-6", "--dry-run", "--json")
     assert (told.json["plan"]["checkpoint"]["assumed"], "ASSUMED" in told.err) == ([], False)
-    assert told.json["plan"]["gates"] == ["parity.onnx-fp32"]
+    assert told.json["plan"]["gates"] == ["parity.onnx-fp32", "parity.preprocessing"]
