@@ -29,6 +29,9 @@ from ftsf_plugins.stream import Along
 
 # Blocks that must fit on a multiprocessor at once: one that waits for memory leaves it to another.
 LEAST_BLOCKS = {"additive_attention": 2, "favor_attention": 1, "rotary_attention": 1}
+# Bytes that a thread may spill. A kernel that must do with the usual shared memory keeps less of its data there: the
+# long order of FAVOR+ has no form without a spill that was found, with 132 bytes for sm_87 and 482 for sm_120.
+MOST_SPILLED = {True: 0, False: 512}
 OPERATIONS = {
     "additive_attention": additive.OPERATION,
     "favor_attention": favor.OPERATION,
@@ -105,14 +108,14 @@ def _digest(constants: Mapping[str, int | float]) -> str:
 def problems(operation: str, made: CompiledKernel, *, asks: bool = True) -> list[str]:
     """What the check says against a kernel, one sentence each.
 
-    One that must do with the usual shared memory holds less of its data there, and may spill: it is for TensorRT, which
-    starts kernels itself and does not say whether it asks for more.
+    ``asks``: whether who starts it asks for more shared memory than a block usually has. TensorRT, which starts kernels
+    of its own accord, does not say whether it does.
     """
     found = []
     if not asks and made.resources.shared_bytes > USUAL_SHARED_BYTES:
         found.append(f"{made.resources.shared_bytes} bytes of shared memory, expected at most {USUAL_SHARED_BYTES}")
-    if made.resources.spill_bytes and asks:
-        found.append(f"spills {made.resources.spill_bytes} bytes a thread, expected 0")
+    if (spilled := made.resources.spill_bytes) > MOST_SPILLED[asks]:
+        found.append(f"spills {spilled} bytes a thread, expected at most {MOST_SPILLED[asks]}")
     blocks = made.resources.blocks(made.target)
     if blocks < LEAST_BLOCKS[operation]:
         found.append(f"{blocks} blocks a multiprocessor, expected at least {LEAST_BLOCKS[operation]}")

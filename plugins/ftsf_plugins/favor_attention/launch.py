@@ -83,6 +83,7 @@ def _long(stream: Stream, features: int, constants: dict[str, int | float], *, a
         groups=1,
         columns=columns,
         warps=8,
-        # The registers are full: with 2 or 4 the assembler for sm_120 spills a few bytes.
-        stages=3 if asks else 1,
+        # The registers are full: with 2 to 4 some assemblers (those of Triton 3.7 for sm_86 to sm_89, of 3.9 for sm_120)
+        # spill a few bytes.
+        stages=1,
     )
