@@ -182,7 +182,7 @@ def _say_accuracy(terminal: Terminal, accuracy: Accuracy) -> None:
 
 def _share(share: Share) -> str:
     low, high = share.interval
-    return f"{share.share:.1%}, {share.right} of {share.of} (95 % of such counts: {low:.1%} to {high:.1%})"
+    return f"{share.share:.1%}, {share.right} of {share.of} (95 % interval {low:.1%} to {high:.1%})"
 
 
 def _end(terminal: Terminal, summary: PredictSummary) -> None:

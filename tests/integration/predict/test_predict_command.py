@@ -200,7 +200,7 @@ def test_accuracy_where_classes_are_known(bundle: Path, videos: Path, say: Say, 
     assert found["good-3.mp4"]["right"] == {"index": second, "label": names[second], "rank": 2}
     assert found["good-0.mp4"]["topk"][0]["label"] == told[0]
     _, text, _ = say(bundle, tmp_path / "val.csv", "--labels", tmp_path / "labels.txt")
-    assert "top-1      75.0%, 3 of 4 (95 % of such counts: 30.1% to 95.4%)" in text
+    assert "top-1      75.0%, 3 of 4 (95 % interval 30.1% to 95.4%)" in text
 
 
 @pytest.mark.parametrize(
