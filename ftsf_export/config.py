@@ -26,6 +26,8 @@ PLUGINS = ("none", "all", "auto")
 FEATURES = ("none", "also", "only")
 ENGINE_BUILDERS = ("tensorrt", "rtx")
 BUILDERS = ("auto", *ENGINE_BUILDERS, "none")
+# How the range of a scale of 8 bits is chosen: see ``quantize/scales.py``.
+CALIBRATIONS = ("max", "percentile", "mse", "entropy")
 RUNNERS = ("auto", "onnxruntime", "tensorrt", "rtx")
 # 20 is read by the oldest TensorRT that a target ships (10.3); the Attention operator exists from 23 on.
 OPSET_DECOMPOSED, OPSET_ATTENTION = 20, 23
@@ -34,7 +36,7 @@ OPSETS = (20, 21, 22, 23, 24)
 _SIZE, _BATCH = Size(224, 224), BatchRange(1, 1, 1)
 _WHOLE_NUMBERS = (
     *("frames", "channels", "patch_size", "dim", "depth", "heads", "dim_head", "num_classes"),
-    *("workspace_mib", "seed", "opset"),
+    *("workspace_mib", "seed", "opset", "calibration_clips"),
 )
 
 
@@ -80,6 +82,9 @@ class ExportConfig:
         atol: largest absolute difference of the outputs; None: not judged.
         rtol: largest relative L2 error; None: that of the precision.
         videos: files whose frames are judged beside the noise.
+        calibration: how ranges of 8 bits are chosen: "max", "percentile", "mse" or "entropy".
+        calibration_data: videos, and folders of them, on which these ranges are observed; empty: noise.
+        calibration_clips: how many clips are taken of them.
         held_out: a folder CLASS/*.mp4 on which graph and eager PyTorch are compared by their best class.
     """
 
@@ -115,6 +120,9 @@ class ExportConfig:
     rtol: float | None = None
     videos: tuple[Path, ...] = ()
     held_out: Path | None = None
+    calibration: str = "mse"
+    calibration_data: tuple[Path, ...] = ()
+    calibration_clips: int = 128
 
     if TYPE_CHECKING:
         # What may be written, for type checkers and editors; a test holds it against the fields and the tables.
@@ -137,7 +145,7 @@ class ExportConfig:
             checkpoint: str | Path | None = ...,
             trained_on: Literal["kinetics", "ssv2"] | None = ...,
             seed: int = ...,
-            precision: Literal["fp32", "fp16", "bf16"] = ...,
+            precision: Literal["fp32", "fp16", "bf16", "int8"] = ...,
             opset: int | None = ...,
             rewrites: Iterable[str] | None = ...,
             plugins: Literal["none", "all", "auto"] = ...,
@@ -153,6 +161,9 @@ class ExportConfig:
             rtol: float | None = ...,
             videos: Iterable[str | Path] = ...,
             held_out: str | Path | None = ...,
+            calibration: Literal["max", "percentile", "mse", "entropy"] = ...,
+            calibration_data: Iterable[str | Path] = ...,
+            calibration_clips: int = ...,
         ) -> None: ...
 
     # Only the call itself tells a value that was written from a default that happens to be the same.
@@ -246,6 +257,7 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "checkpoint": field_checks.to_path,
     "videos": field_checks.to_paths,
     "held_out": field_checks.to_path,
+    "calibration_data": field_checks.to_paths,
     "targets": field_checks.to_names,
     "rewrites": field_checks.to_names,
     **dict.fromkeys(_WHOLE_NUMBERS, field_checks.to_whole),
@@ -269,6 +281,9 @@ _RULES = {
     "checkpoint": field_checks.PATH,
     "videos": field_checks.PATHS,
     "held_out": field_checks.PATH,
+    "calibration": choice(*CALIBRATIONS),
+    "calibration_data": field_checks.PATHS,
+    "calibration_clips": field_checks.CALIBRATION_CLIPS,
     "targets": field_checks.NAMES,
     "rewrites": optional(field_checks.NAMES),
 }

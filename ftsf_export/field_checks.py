@@ -19,6 +19,7 @@ SEED = whole(0, MAX_SEED)
 MAX_WORKSPACE_MIB = 1 << 24
 WORKSPACE_MIB = optional(whole(1, MAX_WORKSPACE_MIB, of="MiB"))
 LIMIT = optional(POSITIVE)
+CALIBRATION_CLIPS = whole(1, 10_000, of="clips")
 PATH = optional(Rule("a path", lambda value: isinstance(value, Path)))
 PATHS = Rule("a list of paths", lambda value: isinstance(value, tuple) and all(isinstance(i, Path) for i in value))
 NAMES = Rule("a list of names", lambda value: isinstance(value, tuple) and all(isinstance(i, str) and i for i in value))

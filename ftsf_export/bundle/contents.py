@@ -27,10 +27,10 @@ from ftsf_export.bundle.manifest import (
     Manifest,
 )
 from ftsf_export.bundle.protobuf import UnreadableGraph
-from ftsf_export.bundle.specs import BATCH
+from ftsf_export.bundle.specs import BATCH, Quantization
 from ftsf_export.errors import BundleError
 from ftsf_export.network.scope import Scope
-from ftsf_export.precision import PRECISIONS
+from ftsf_export.precision import PRECISIONS, Precision
 
 _MIB, _GIB = 1 << 20, 1 << 30
 # Read into memory as a whole. The graph cannot be larger: protobuf ends at 2 GiB.
@@ -38,6 +38,8 @@ _LARGEST = {MANIFEST_NAME: 16 * _MIB, REPORT_RECORD: 256 * _MIB, GOLDEN_NAME: 4 
 _LARGEST_OTHER, _LARGEST_SUM = 32 * _GIB, 64 * _GIB
 # The element types that ONNX calls otherwise, but for capitals.
 _NUMPY_NAMES = {"FLOAT": "float32", "DOUBLE": "float64"}
+# Weights have a sign; activations have none where ONNX Runtime multiplies them on a CPU.
+_EIGHT_BITS = ("INT8", "UINT8")
 _UNFINISHED_NAME = re.compile(r"\..+\.partial-\d+-[0-9a-f]{8}")
 # No location that a runtime takes for anything but a file beside the graph (ONNX Runtime's "*/_ORT_MEM_ADDR_/*").
 _LOCATION = re.compile(r"[A-Za-z0-9._+-]+(/[A-Za-z0-9._+-]+)*")
@@ -189,8 +191,13 @@ def _precision_problem(content: GraphContent, manifest: Manifest) -> str:
     Limits go by the precision, so it is not taken on trust: outside the FP32 islands every operand of a product is of
     its type.
     """
+    asked, quantization = PRECISIONS[manifest.precision], manifest.graph.quantization
+    if (asked.bits == 8) != (quantization is not None):
+        said = "nothing of quantization" if quantization is None else "that it is quantized"
+        return f"precision: the manifest says {asked.name}, and {said}"
+    if quantization is not None:
+        return _quantization_problem(content, quantization, asked)
     islands = [Scope(island.scope) for island in manifest.graph.islands if island.scope]
-    asked = PRECISIONS[manifest.precision]
     judged = 0
     for product in content.products:
         if any(island.holds(product.name) for island in islands):
@@ -206,6 +213,23 @@ def _precision_problem(content: GraphContent, manifest: Manifest) -> str:
     if judged:
         return ""
     return f"precision: the manifest says {asked.name}, and no product outside the FP32 islands tells its type"
+
+
+def _quantization_problem(content: GraphContent, said: Quantization, asked: Precision) -> str:
+    """The same for a graph of 8 bits: which products are not in them, and how many are, the manifest says."""
+    wide, beside = [Scope(one) for one in said.wide if one], PRECISIONS[said.beside]
+    integers = 0
+    for product in content.products:
+        kept = any(scope.holds(product.name) for scope in wide)
+        integers += not kept
+        expected = (beside.onnx,) if kept else _EIGHT_BITS
+        if "" in product.types:
+            return f"precision: the graph does not tell the type of an operand of {product.name!r}"
+        if other := next((one for one in product.types if one not in expected), ""):
+            return f"precision: {product.name!r} multiplies {other}, the manifest says {' or '.join(expected)}"
+    if integers != said.products:
+        return f"precision: the manifest says {said.products} products in {asked.name}, the graph has {integers}"
+    return ""
 
 
 def _waits(folder: Folder, name: str, manifest: Manifest) -> bool:

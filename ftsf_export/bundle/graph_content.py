@@ -20,7 +20,9 @@ class ProductNode:
     """A node that multiplies."""
 
     name: str  #: Of the node.
-    types: tuple[str, ...]  #: Element types of its operands by their ONNX names; "" where the file does not tell it.
+    #: Element types of its operands by their ONNX names, of one that a DequantizeLinear gives the type that it reads;
+    #: "" where the file does not tell it.
+    types: tuple[str, ...]
 
 
 @dataclass(frozen=True)

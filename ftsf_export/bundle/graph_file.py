@@ -52,6 +52,8 @@ class Walker(Wire):
     outputs: list[GraphValue] = field(default_factory=list)
     _types: dict[str, int] = field(default_factory=dict)
     _products: list[tuple[str, list[str]]] = field(default_factory=list)
+    _scaled: dict[str, str] = field(default_factory=dict)  # What a DequantizeLinear gives -> what it reads.
+    _rounded: dict[str, str] = field(default_factory=dict)  # What a QuantizeLinear gives -> its zero point.
     _calls: Counter[str] = field(default_factory=Counter)
     _functions: dict[str, int] = field(default_factory=dict)
     _nodes: int = 0
@@ -82,7 +84,15 @@ class Walker(Wire):
                 f"{nodes} nodes with those of the functions that it calls; at most {_MAX_NODES} are read"
             )
         known = {name: _TYPES.get(number, str(number)) for name, number in self._types.items()}
-        products = (ProductNode(name, tuple(known.get(i, "") for i in inputs)) for name, inputs in self._products)
+        for name, zero in self._rounded.items():
+            # A QuantizeLinear gives its zero point's type, whatever is said of the value beside.
+            made = known.get(zero, "")
+            if known.setdefault(name, made) != made:
+                raise UnreadableGraph(f"the value {name[:200]!r} has two types")
+        products = (
+            ProductNode(name, tuple(known.get(self._scaled.get(i, i), "") for i in inputs))
+            for name, inputs in self._products
+        )
         return GraphContent(tuple(self.external), tuple(products), tuple(self.inputs), tuple(self.outputs), nodes)
 
     def graph(self, end: int) -> None:
@@ -159,6 +169,10 @@ class Walker(Wire):
             self._calls[operation] += 1
         elif operation == "Cast" and not (made or refers):
             raise ForeignGraph(f"the node {name[:200]!r}: a Cast that does not say to which type")
+        elif operation == "DequantizeLinear" and inputs and outputs:
+            self._scaled[outputs[0]] = inputs[0]
+        elif operation == "QuantizeLinear" and outputs:
+            self._rounded[outputs[0]] = inputs[2] if len(inputs) > 2 else ""
         elif operation in _OPERANDS:
             self._products.append((name, inputs[: _OPERANDS[operation]]))
         if operation in ("Cast", "Constant") and made and outputs:

@@ -218,7 +218,7 @@ def _asked_from_json(value: object) -> ExportConfig:
         raise wrong("an object", value)
     known = {one.name: one for one in fields(ExportConfig)}
     problems = [f"{name}: not a field of a request" for name in value if name not in known]
-    texts, lists = ("size", "batch"), ("targets", "rewrites", "videos")
+    texts, lists = ("size", "batch"), ("targets", "rewrites", "videos", "calibration_data")
     for kind, names, expected in ((str, texts, "a string"), (list, lists, "a list")):
         problems += [f"{name}: {wrong(expected, value[name])}" for name in names if not _is(kind, value.get(name))]
     try:

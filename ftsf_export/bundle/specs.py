@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fast_timesformer.config import PIXEL_MEAN, PIXEL_STD, TimeSformerConfig
 from fast_timesformer.rules import POSITIVE, choice
+from ftsf_export.config import CALIBRATIONS
 from ftsf_export.network.scope import ALONGS
 from ftsf_export.precision import PrecisionName
 from ftsf_export.strict_json import Count, Figure, Positive
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+UNCALIBRATED = "no calibration data: ranges are those of noise and of judged clips, so accuracy in 8 bits means nothing"
 # How many tokens of a tap are compared.
 TOKENS = choice("all", "class")
 BATCH = "batch"
@@ -253,6 +256,32 @@ class PlainHalf:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What the ranges of a graph of 8 bits were observed on."""
+
+    method: Annotated[str, choice(*CALIBRATIONS)]  #: How a range was chosen from what was seen.
+    clips: Positive  #: How many.
+    videos: tuple[str, ...]  #: Names of the files of ``--calibration-data``; empty: noise, and the judged videos.
+
+    @property
+    def doubt(self) -> str:
+        """Why the accuracy of the graph means nothing; "" where it may mean something."""
+        return "" if self.videos else UNCALIBRATED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantization:
+    """Which products of a graph are in 8 bits."""
+
+    beside: PrecisionName  #: What all else is in.
+    products: Positive  #: How many products with a weight are in 8 bits.
+    #: Products in ``beside``, by their nodes: attention, the patch embedding, the head.
+    wide: tuple[str, ...]
+    evened: Mapping[str, Count]  #: Exact rewrite that evens out channels -> how often it was done.
+    calibration: Calibration  #: What the ranges were observed on.
+
+
+@dataclass(frozen=True, kw_only=True)
 class GraphRecord:
     """What ``model.onnx`` is."""
 
@@ -266,6 +295,7 @@ class GraphRecord:
     islands: tuple[Island, ...] = ()  #: What stays in FP32 in a half-precision graph.
     taps: tuple[TapSpec, ...] = ()  #: The values inside that parity compares, in the network's order.
     plain_half: PlainHalf | None = None  #: Of a half-precision graph: the eager model wholly in that type.
+    quantization: Quantization | None = None  #: Of a graph of 8 bits; None of any other.
 
     @property
     def islands_by_reason(self) -> dict[str, tuple[Island, ...]]:

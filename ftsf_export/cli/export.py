@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftsf_export.cli.options import (
+    calibration_options,
     dry_run_option,
     engine_options,
     ftsf_command,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @engine_options
 @parity_options
 @video_option
+@calibration_options
 @output_options
 @dry_run_option
 @torch_cache_thrown_away()
@@ -112,6 +114,9 @@ def _say_plan(terminal: Terminal, resolved: ResolvedExport) -> None:
     if config.plugins != "none":
         along = ", ".join(resolved.plugins) or "known once a plan was read"
         terminal.say(f"plugins    {config.plugins}: nodes for attention along {along}")
+    if config.calibration_data:
+        terminal.say(f"quantized  the blocks' products with a weight; ranges by {config.calibration}, of up to "
+                     f"{config.calibration_clips} clips of {', '.join(map(str, config.calibration_data))}")  # fmt: skip
     for video in config.videos:
         terminal.say(f"video      {video}: {resolved.preprocessing.sampled}, where it is long enough")
     for gate in resolved.gates:

@@ -13,6 +13,7 @@ from fast_timesformer.config import ATTENTION_TYPES
 from ftsf_export.cli.terminal import pass_terminal
 from ftsf_export.config import (
     BUILDERS,
+    CALIBRATIONS,
     DATASETS,
     FEATURES,
     INPUTS,
@@ -193,6 +194,19 @@ video_option = stacked(
         "Videos by class (DIR/CLASS/*.mp4): judge how often graph and PyTorch agree on the best class.",
         "DIR",
     ),
+)
+
+calibration_options = stacked(
+    _config_option(
+        "--calibration-data",
+        "calibration_data",
+        click.Path(path_type=Path),
+        "Videos, or folders of them, on which the ranges of int8 are observed; repeatable.  [default: noise, and then "
+        "the accuracy means nothing]",
+        "PATH",
+    ),
+    _config_option("--calibration-clips", "calibration_clips", int, "Clips of them, spread over files and time."),
+    _config_option("--calibration", "calibration", str, "How a range is chosen.", "|".join(CALIBRATIONS)),
 )
 
 output_options = stacked(

@@ -29,6 +29,14 @@ def say_model(terminal: Terminal, manifest: Manifest) -> None:
         nodes = sum(island.nodes for island in islands)
         places = islands[0].scope + (f" and {len(islands) - 1} more" if len(islands) > 1 else "")
         terminal.say(f"in FP32    {nodes} nodes, {places}: {reason}")
+    if (said := graph.quantization) is not None:
+        seen = said.calibration
+        terminal.say(
+            f"quantized  {said.products} products in {manifest.precision}, all else in {said.beside}; ranges by "
+            f"{seen.method} on {seen.clips} clips of {len(seen.videos) or 'no'} videos"
+        )
+        if seen.doubt:
+            terminal.say(f"           {seen.doubt}", style="yellow")
     if (half := graph.plain_half) is not None:
         terminal.say(f"plain half {half.said}: eager PyTorch wholly in {half.precision}")
 

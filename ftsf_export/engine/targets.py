@@ -49,8 +49,8 @@ class Target:
 
     @property
     def offered_precisions(self) -> tuple[str, ...]:
-        """Those of them that an export can make."""
-        return tuple(name for name in self.precisions if name in offered())
+        """Those of them that an export can make an engine in."""
+        return tuple(name for name in self.precisions if name in offered() and PRECISIONS[name].compiled)
 
     @property
     def is_capability(self) -> bool:
@@ -99,6 +99,11 @@ class Target:
             return (
                 f"target {self.name}: compute capability {', '.join(lacking)} has no {precision}; "
                 f"possible: {', '.join(self.offered_precisions)}"
+            )
+        if not row.compiled and not row.lacking:
+            return (
+                f"target {self.name}: this version makes no engines in {precision}, only graphs that ONNX Runtime runs "
+                f"on a CPU (--builder none, without --target); possible: {', '.join(self.offered_precisions)}"
             )
         return f"target {self.name}: {row.lacking}" if row.lacking else ""
 

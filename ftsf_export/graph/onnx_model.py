@@ -33,7 +33,7 @@ class OnnxModel:
 
     @property
     def parameter_count(self) -> int:
-        """Floating-point constants: weights and tables."""
+        """Floating-point constants, weights and tables, and weights of 8 bits."""
         return sum(value.const_value.size for value in self._floats() if value.const_value is not None)
 
     @property
@@ -46,8 +46,15 @@ class OnnxModel:
 
     def _floats(self) -> list[ir.Value]:
         return [
-            v for v in self.model.graph.initializers.values() if v.dtype is not None and v.dtype.is_floating_point()
+            v
+            for v in self.model.graph.initializers.values()
+            if v.dtype is not None and (v.dtype.is_floating_point() or _is_weight_of_8_bits(v))
         ]
+
+
+def _is_weight_of_8_bits(value: ir.Value) -> bool:
+    """Whether it is one; the other integers of 8 bits are zero points."""
+    return value.dtype == ir.DataType.INT8 and value.shape is not None and len(value.shape) > 1
 
 
 def write_model(model: ir.Model, path: Path) -> tuple[Path, ...]:

@@ -35,6 +35,7 @@ from ftsf_export.parity.engines import judge_engine
 from ftsf_export.parity.judge import Limits
 from ftsf_export.pipeline.bench import measure_bundle
 from ftsf_export.pipeline.build_bundle import BuiltEngine, build_engines, figures_of
+from ftsf_export.pipeline.calibration import calibration_clips
 from ftsf_export.pipeline.clips import judged_clips
 from ftsf_export.pipeline.graphs import GraphMade, make_graph
 from ftsf_export.pipeline.held_out import held_out_clips
@@ -121,10 +122,15 @@ def run_export(
         with stages("prepare the clips"):
             clips = judged_clips(resolved.preprocessing, seed=config.seed, videos=config.videos)
         resolved, plugins = _with_plugins(resolved, model, stages, on_progress)
-        with held_out_clips(config.held_out, resolved.preprocessing, resolved.labels, on_progress) as held_out:
+        how = resolved.preprocessing
+        with (
+            held_out_clips(config.held_out, how, resolved.labels, on_progress) as held_out,
+            calibration_clips(config, how, clips, on_progress) as calibration,
+        ):
             made = make_graph(
-                resolved, model, clips, held_out, plugins=plugins.nodes, folder=writer.path, stages=stages
-            )
+                resolved, model, clips, held_out,
+                plugins=plugins.nodes, calibration=calibration, folder=writer.path, stages=stages,
+            )  # fmt: skip
         shown = shown_clips(clips, made.logits, resolved.preprocessing, resolved.labels or ())
         del clips
         manifest = _manifest(resolved, made, GivenWeights() if model is not None else resolved.weights)

@@ -28,6 +28,7 @@ from ftsf_export.parity.agreement import judge_agreement
 from ftsf_export.parity.golden import judge_answers
 from ftsf_export.parity.judge import Limits, Pair
 from ftsf_export.parity.weights import weight_digests
+from ftsf_export.pipeline.calibration import CalibrationClips
 from ftsf_export.pipeline.clips import KEPT_CLIPS, JudgedClips
 from ftsf_export.pipeline.graph_runner import graph_runner
 from ftsf_export.pipeline.held_out import HeldOut
@@ -71,8 +72,9 @@ def make_graph(
     plugins: PluginNodes,
     folder: Path,
     stages: Stages,
+    calibration: CalibrationClips | None = None,
 ) -> GraphMade:
-    """Writes ``model.onnx`` and ``golden.npz`` into ``folder``.
+    """Writes ``model.onnx`` and ``golden.npz`` into ``folder``. ``calibration``: for a precision of 8 bits.
 
     Raises UsageError for a checkpoint that does not fit, ExportError when a tracer or the checker refuses, RunError
     when a runtime does. A graph that departs from the model is a failed verdict, not an error.
@@ -84,7 +86,9 @@ def make_graph(
     reference = eager if opinion is None else opinion.as_reference(eager)
     judge = _Judge(resolved.config, clips, reference, held_out)
     precision = precision_named(resolved.config.precision)
-    graph, before = _converted(graph, precision, judge, folder, stages)
+    before = _fp32_verdicts(graph, precision, judge, folder, stages)
+    with stages(f"convert to {precision.name}"):
+        graph, record = _converted(graph, precision, record, architecture, calibration)
     with stages("check and write the graph"):
         path, record = _written(graph, precision, record, folder)
         del graph
@@ -199,15 +203,14 @@ def _about_the_bundles_graph(verdict: Verdict, graph: Subject) -> Verdict:
     return replace(verdict, subject=graph, reason=reason)
 
 
-def _converted(
+def _fp32_verdicts(
     graph: OnnxModel, precision: Precision, judge: _Judge, folder: Path, stages: Stages
-) -> tuple[OnnxModel, list[Verdict]]:
-    """The graph in ``precision``, and what was found of the FP32 graph that it was converted from."""
+) -> list[Verdict]:
+    """What is found of the FP32 graph that one in another ``precision`` is converted from."""
     from ftsf_export.graph.check import check
-    from ftsf_export.graph.precision import to_precision
 
     if precision is FP32:
-        return graph, []
+        return []
     with stages("compare the FP32 graph with PyTorch"):
         check(graph)
         written = graph.save(folder / _FP32_NAME)
@@ -216,8 +219,25 @@ def _converted(
         finally:
             for file in written:
                 file.unlink()
-    with stages(f"convert to {precision.name}"):
-        return to_precision(graph, precision.name), verdicts
+    return verdicts
+
+
+def _converted(
+    graph: OnnxModel,
+    precision: Precision,
+    record: GraphRecord,
+    model: TimeSformerConfig,
+    calibration: CalibrationClips | None,
+) -> tuple[OnnxModel, GraphRecord]:
+    """The graph in ``precision``, and its record."""
+    from ftsf_export.graph.precision import to_precision
+
+    if calibration is None:
+        return to_precision(graph, precision.name), record
+    from ftsf_export.pipeline.quantization import quantized
+
+    graph, found = quantized(graph, model, calibration)
+    return graph, replace(record, quantization=found)
 
 
 def _written(graph: OnnxModel, precision: Precision, record: GraphRecord, folder: Path) -> tuple[Path, GraphRecord]:

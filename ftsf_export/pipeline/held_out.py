@@ -59,7 +59,7 @@ def held_out_clips(
     indexed = found.indexed(labels) if labels is not None else None
     shape = (len(found.files), *how.clip_shape)
     with scratch_folder("ftsf-held-out-") as place:
-        values = _on_disk(place / "clips", shape, np.dtype(how.dtype))
+        values = on_disk(place / "clips", shape, np.dtype(how.dtype))
         for index, (video, _) in enumerate(found.files):
             values[index] = clip_from_video(video, how).values
             on_progress("read the held-out videos", (index + 1) / len(found.files))
@@ -67,7 +67,7 @@ def held_out_clips(
         yield HeldOut(values, classes)
 
 
-def _on_disk(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def on_disk(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Zeros whose place on the disk is taken at once: in a file with holes a full disk is a bus error later."""
     with scratch_refusals_translated(), path.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, math.prod(shape) * dtype.itemsize)

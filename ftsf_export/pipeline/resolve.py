@@ -17,7 +17,7 @@ from ftsf_export.bundle import (
     Weights,
 )
 from ftsf_export.bundle.place import check_free
-from ftsf_export.bundle.specs import TORCH, UINT8
+from ftsf_export.bundle.specs import TORCH, UINT8, UNCALIBRATED
 from ftsf_export.config import OPSET_ATTENTION, OPSET_DECOMPOSED, ExportConfig
 from ftsf_export.doctor.packages import require_modules
 from ftsf_export.engine.choice import BuildPlanChoice, resolve
@@ -28,6 +28,7 @@ from ftsf_export.errors import UsageError
 from ftsf_export.mechanisms import mechanism_named
 from ftsf_export.network import gates
 from ftsf_export.network.scope import FEATURES, LOGITS, OUTPUTS
+from ftsf_export.pipeline.calibration import calibration_videos
 from ftsf_export.pipeline.plugin_choice import require_compiler, takes_plugins
 from ftsf_export.pipeline.rewrites import known_rewrites
 from ftsf_export.pipeline.room import require_room
@@ -83,6 +84,8 @@ class ResolvedExport:
     def warnings(self) -> tuple[str, ...]:
         """What a user has to know before the export runs."""
         said = () if self.checkpoint is None else self.checkpoint.warnings
+        if precision_named(self.config.precision).bits == 8 and not self.config.calibration_data:
+            said = (*said, f"{UNCALIBRATED}; give --calibration-data VIDEOS")
         if self.takes.dtype == UINT8 and self.preprocessing.resizer == TORCH:
             said = (
                 *said,
@@ -167,7 +170,7 @@ def resolve_export(
         config = config.with_architecture(checkpoint.model)
     elif config.trained_on is not None:
         raise UsageError(f"trained_on: {config.trained_on} says what a checkpoint was trained on; give --checkpoint")
-    if (config.videos or config.held_out is not None) and config.channels != 3:
+    if (config.videos or config.calibration_data or config.held_out is not None) and config.channels != 3:
         raise UsageError(f"video: a video gives 3 channels, the model takes {config.channels}; judge it on noise alone")
     _check_outputs(config, config.architecture if checkpoint is None else checkpoint.model)
     require_room(config, config.architecture if checkpoint is None else checkpoint.model)
@@ -203,8 +206,20 @@ def _check_request(config: ExportConfig, output: Path, overwrite: bool) -> None:
     require_modules("export", "to export a model")
     if config.held_out is not None:
         class_folder(config.held_out)
-    if config.videos or config.held_out is not None:
+    _check_calibration(config)
+    if config.videos or config.calibration_data or config.held_out is not None:
         require_modules("video", "to read a video")
+
+
+def _check_calibration(config: ExportConfig) -> None:
+    """Raises UsageError for calibration data that is not there, and for any where nothing is calibrated."""
+    asked = [name for name in ("calibration", "calibration_data", "calibration_clips") if name in config.given]
+    if precision_named(config.precision).bits == 8:
+        calibration_videos(config.calibration_data)
+        if config.plugins != "none":
+            raise UsageError(f"plugins: their kernels have no {config.precision}; leave --plugins out")
+    elif asked:
+        raise UsageError(f"{asked[0]}: {config.precision} has no ranges to observe; leave it out, or ask for 8 bits")
 
 
 def _check_outputs(config: ExportConfig, model: TimeSformerConfig) -> None:

@@ -84,7 +84,7 @@ def value_of(value: ir.Value) -> Array:
 
 def put_value(value: ir.Value, numbers: npt.NDArray[np.generic]) -> None:
     """Other numbers for an initializer, which may be of another type."""
-    value.const_value = ir.tensor(np.ascontiguousarray(numbers), name=str(value.name))
+    value.const_value = ir.tensor(np.asarray(numbers, order="C"), name=str(value.name))
     value.type = ir.TensorType(value.const_value.dtype)
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ftsf_export.config import CALIBRATIONS
+
 Array = npt.NDArray[np.float64]
-METHODS = ("max", "percentile", "mse", "entropy")
 BINS = 2048
 # The largest integer of a symmetric scale; -128 is not used, so that a number and its negative round alike.
 LEVELS = 127
@@ -70,8 +71,8 @@ def histogram_of(values: npt.NDArray[np.floating]) -> Histogram:
 
 def range_of(histogram: Histogram, method: str) -> float:
     """The magnitude that becomes ``LEVELS``; 0 where every value is 0. Raises ValueError for an unknown method."""
-    if method not in METHODS:
-        raise ValueError(f"expected one of {', '.join(METHODS)}, got {method!r}")
+    if method not in CALIBRATIONS:
+        raise ValueError(f"expected one of {', '.join(CALIBRATIONS)}, got {method!r}")
     if not histogram.largest or method == "max":
         return histogram.largest
     if method == "percentile":

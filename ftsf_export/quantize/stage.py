@@ -78,7 +78,7 @@ def quantize(source: OnnxModel, calls: Calls, options: QuantizeOptions) -> Quant
     ranges = place(graph.model.graph, sites, seen, options.form, method=options.method)
     made = graph if options.for_cpu else _half_beside(graph)
     return Quantized(
-        graph=replace(made, precision=INT8.name),
+        graph=replace(made, precision=INT8.name, islands=() if options.for_cpu else made.islands),
         products=tuple(_names(sites)),
         evened=done,
         ranges=ranges,

@@ -61,7 +61,7 @@ WRONG = """
 from ftsf_export import ExportConfig
 
 ExportConfig(attn="fastfourier")
-ExportConfig(precision="int8")
+ExportConfig(precision="int4")
 ExportConfig(size=1.5)
 ExportConfig(frame=8)
 """

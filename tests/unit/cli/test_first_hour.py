@@ -68,8 +68,10 @@ def test_a_file_of_a_bundle_leads_to_its_directory(bundle: Path, say: Any) -> No
 
 
 def test_help_shows_no_precision_that_is_refused(say: Any) -> None:
-    assert "[fp32|fp16|bf16]" in say("export", "--help").out.replace("fp32|fp16|bf16", "[fp32|fp16|bf16]", 1)
-    assert "int8" not in say("export", "--help").out
+    assert "[fp32|fp16|bf16|int8]" in say("export", "--help").out.replace(
+        "fp32|fp16|bf16|int8", "[fp32|fp16|bf16|int8]", 1
+    )
+    assert "fp8" not in say("export", "--help").out
 
 
 def test_ftsf_export_tells_its_version() -> None:

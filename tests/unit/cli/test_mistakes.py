@@ -31,7 +31,7 @@ TYPED = (
     ("ftsf export --depth -1", 2, "depth: expected a whole number of at least 1, got -1"),
     ("ftsf export --num-classes -1", 2, "num_classes: expected a whole number of at least 0, got -1"),
     ("ftsf export --precision fp15", 2, "precision: expected one of fp32, fp16, bf16", "got 'fp15'"),
-    ("ftsf export --precision int8", 2, "this version makes fp32, fp16, bf16, not int8"),
+    ("ftsf export --precision int8", 2, "makes no engines in int8", "--builder none"),
     ("ftsf export --precision bf16 --target t4 --builder none", 2, "7.5 has no bf16", "possible: fp32, fp16"),
     ("ftsf export --opset 17", 2, "opset: expected one of 20, 21, 22, 23, 24, got 17"),
     ("ftsf export --batch 0", 2, "batch: expected 1 <= MIN <= OPT <= MAX", "got 0:0:0"),

@@ -71,7 +71,7 @@ def test_what_is_built_here_and_what_is_left(
         ("auto", ["sm_86"], LAPTOP, "fp8", UsageError, r"8\.6 has no fp8; possible: fp32, fp16, bf16"),
         ("none", ["sm_86"], BARE, "fp8", UsageError, "has no fp8"),
         ("auto", ["h100"], LAPTOP, "fp8", UsageError, "this version makes fp32, fp16, bf16"),
-        ("auto", [], LAPTOP, "int8", UsageError, "this version makes fp32, fp16, bf16"),
+        ("auto", [], LAPTOP, "int8", UsageError, "makes no engines in int8, only graphs"),
         ("rtx", [], LAPTOP, "fp8", UsageError, "has no fp8"),
         ("auto", ["jetson"], LAPTOP, "fp16", UsageError, "did you mean jetson-thor"),
         ("cuda", [], LAPTOP, "fp16", UsageError, "expected one of auto, tensorrt, rtx, none"),

@@ -11,7 +11,7 @@ import pytest
 from ftsf_export.errors import ConfigError, GateFailed
 from ftsf_export.network.gates import GRAPH, Gate
 from ftsf_export.parity.judge import Limits, Pair, judge
-from ftsf_export.precision import FP32, INT8, precision_named
+from ftsf_export.precision import FP8, FP32, precision_named
 from ftsf_export.strict_json import plain, structured
 from ftsf_export.verdict import Status, Subject, Verdict
 
@@ -185,7 +185,7 @@ def test_atol_and_rtol_replace_the_limits() -> None:
     assert verdict_on(pairs, atol=1.0).status is Status.PASSED
     assert Limits.for_precision(FP32, rtol=1e-4).spread_error == pytest.approx(4e-4)
     with pytest.raises(ConfigError, match="fp32, fp16, bf16"):
-        Limits.for_precision(INT8)
+        Limits.for_precision(FP8)
 
 
 def test_no_evidence_is_a_failure() -> None:

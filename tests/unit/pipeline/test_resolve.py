@@ -14,7 +14,7 @@ from ftsf_export.config import ExportConfig
 from ftsf_export.doctor import packages
 from ftsf_export.errors import EnvironmentLacks, FtsfError, OutputError, UsageError
 from ftsf_export.pipeline.resolve import ResolvedExport, resolve_export
-from ftsf_export.precision import INT8, PRECISIONS, OnCpu, Proof
+from ftsf_export.precision import FP8, PRECISIONS, OnCpu, Proof
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,9 @@ def test_json_form_names_every_file(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+INTEGERS = {"precision": "int8", "builder": "none"}
+
+
 @pytest.mark.parametrize(
     ("fields", "opset", "operator"),
     [
@@ -73,7 +76,17 @@ def test_the_form_of_attention(tmp_path: Path, fields: dict[str, Any], opset: in
     [
         ({"targets": ("rtx-60",)}, UsageError, "target: expected one of "),
         ({"targets": ("sm_86",), "precision": "fp8"}, UsageError, "8.6 has no fp8; possible: fp32, fp16, bf16"),
-        ({"precision": "int8", "builder": "none"}, UsageError, "precision: expected one of fp32, fp16, bf16"),
+        ({"precision": "fp8", "builder": "none"}, UsageError, "precision: expected one of fp32, fp16, bf16, int8, got"),
+        ({"precision": "int8"}, UsageError, "makes no engines in int8, only graphs that ONNX Runtime runs on a CPU"),
+        ({"precision": "int8", "builder": "none", "targets": ("rtx-40",)}, UsageError, "makes no engines in int8"),
+        ({**INTEGERS, "plugins": "all"}, UsageError, "plugins: their kernels have no int8"),
+        (
+            {**INTEGERS, "calibration_data": ("no.mp4",)},
+            UsageError,
+            "expected a video or a folder of videos, found none",
+        ),
+        ({**INTEGERS, "calibration_data": (Path(__file__).parent,)}, UsageError, "pipeline: expected videos (.3gp"),
+        ({"calibration": "max"}, UsageError, "calibration: fp16 has no ranges to observe; leave it out"),
         ({"targets": ("jetson-orin",), "builder": "rtx"}, UsageError, "possible: --builder auto"),
         ({"builder": "tensorrt"}, EnvironmentLacks, "install it with: pip install"),
         ({"videos": ("missing.mp4",)}, UsageError, "video: expected a file, found none at missing.mp4"),
@@ -111,11 +124,11 @@ def test_a_row_of_the_table_of_precisions_is_refused_until_it_has_a_proof(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builder: str
 ) -> None:
     """And with one nothing else has to be told: the gates come from the row."""
-    asked = {"precision": "int8", "builder": builder}
+    asked = {"precision": "fp8", "builder": builder, "targets": ("rtx-40",)}
     with pytest.raises(UsageError, match="fp32, fp16, bf16"):
         resolved(tmp_path, **asked)
-    offered = replace(INT8, proof=Proof(rel_l2=0.1, least_top1=0.9, on_cpu=OnCpu.COMPUTES))
-    monkeypatch.setitem(PRECISIONS, "int8", offered)
+    offered = replace(FP8, proof=Proof(rel_l2=0.1, least_top1=0.9, on_cpu=OnCpu.COMPUTES))
+    monkeypatch.setitem(PRECISIONS, "fp8", offered)
     plan = resolved(tmp_path, **asked)
-    assert plan.gates[:2] == ("parity.onnx-fp32", "parity.onnx-int8")
-    assert [name for name in plan.engine_files if "int8" not in name] == []
+    assert plan.gates[:2] == ("parity.onnx-fp32", "parity.onnx-fp8")
+    assert [name for name in plan.engine_files if "fp8" not in name] == []

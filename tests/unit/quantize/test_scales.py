@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ftsf_export.quantize.scales import BINS, LEVELS, METHODS, Histogram, histogram_of, mean_square, range_of, scale_of
+from ftsf_export.config import CALIBRATIONS
+from ftsf_export.quantize.scales import BINS, LEVELS, Histogram, histogram_of, mean_square, range_of, scale_of
 
 
 def test_a_histogram_in_pieces_is_that_of_the_whole() -> None:
@@ -23,7 +24,7 @@ def test_a_histogram_in_pieces_is_that_of_the_whole() -> None:
 def test_methods_on_a_normal_tensor_with_one_outlier() -> None:
     values = np.append(np.random.default_rng(0).standard_normal(100_000), 40.0)
     seen = histogram_of(values)
-    found = {method: range_of(seen, method) for method in METHODS}
+    found = {method: range_of(seen, method) for method in CALIBRATIONS}
     assert found["max"] == 40.0
     assert 3.0 < found["percentile"] < 5.0
     assert 2.0 < found["entropy"] < 8.0
@@ -43,7 +44,7 @@ def test_mean_square_is_that_of_the_values() -> None:
         assert mean_square(histogram_of(values), end) == pytest.approx(_mean_square(values, end), rel=0.02)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CALIBRATIONS)
 def test_zeros_and_single_values(method: str) -> None:
     assert range_of(histogram_of(np.zeros(5)), method) == 0
     end = range_of(histogram_of(np.full(9, 3.0)), method)
