@@ -105,6 +105,8 @@ class Manifest:
                 yield f"engines: {engine.file}: expected {self.precision} as the graph is, got {engine.precision}"
         pairs = self.asked.disagreements(self.model)
         pairs.update({name: (getattr(self.asked, name), getattr(self, name)) for name in ("precision", "batch")})
+        pairs["input"] = self.asked.input, self.inputs[0].dtype
+        pairs["layout"] = (self.asked.layout or self.inputs[0].layout).upper(), self.inputs[0].layout
         for name, (asked, made) in pairs.items():
             if name in self.asked.given and asked != made:
                 yield f"asked: {name}: expected {made} as was made, got {asked}"

@@ -39,9 +39,15 @@ def lacking(checkpoint: Checkpoint) -> str:
     if strangers := [name for name in names if not name.startswith(_OURS)]:
         return f"its processor is {strangers[0]!r}; only {_OURS}'s, which TimeSformer's checkpoints have, is asked"
     how = checkpoint.preprocessing
-    size = _processor(checkpoint).crop_size
-    if (size["height"], size["width"]) != (how.box or how.crop):
-        return f"its processor crops to {size['height']}x{size['width']}, the model takes {how.crop[0]}x{how.crop[1]}"
+    if len(how.mean) != 3:
+        return f"frames have 3 channels, the model takes {len(how.mean)}"
+    try:
+        size = _processor(checkpoint).crop_size
+        height, width = size["height"], size["width"]
+    except Exception as error:  # whatever transformers raises for settings that it does not know
+        return f"transformers does not take the processor's settings: {' '.join(str(error).split())[:200]}"
+    if (height, width) != (how.box or how.crop):
+        return f"its processor crops to {height}x{width}, the model takes {how.crop[0]}x{how.crop[1]}"
     return ""
 
 

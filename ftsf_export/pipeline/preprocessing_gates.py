@@ -45,7 +45,12 @@ def processor_verdicts(resolved: ResolvedExport, clips: JudgedClips, subject: Su
     pairs = []
     for what, frames in _samples(resolved, clips):
         ours = resolved.takes.of_model(preprocess(frames, resolved.preprocessing)[None])[0]
-        pairs.append(Tensors(what, ours, huggingface_processor.their_clip(checkpoint, frames)))
+        try:
+            theirs = huggingface_processor.their_clip(checkpoint, frames)
+        except Exception as error:  # transformers and Pillow raise what they like
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            return (PARITY_PREPROCESSING.not_run(subject, f"the checkpoint's own processor fails on {what}: {said}"),)
+        pairs.append(Tensors(what, ours, theirs))
     return (judge_processor(pairs, checkpoint.preprocessing.std, subject),)
 
 
@@ -68,12 +73,16 @@ def _samples(resolved: ResolvedExport, clips: JudgedClips) -> Iterator[tuple[str
             yield f"{name}, {cut[0].shape[0]}x{cut[0].shape[1]}", cut
 
 
-def remade_verdict(bundle: Bundle, golden: Golden, video: Path | None, graph: Mapping[str, Status]) -> Verdict:
+def remade_verdict(
+    bundle: Bundle, golden: Golden, video: Path | None, graph: Mapping[str, Status], *, limited: bool = True
+) -> Verdict:
     """The clip of the reference video, made again here and held against the one that is kept.
 
     ``video``: the file, where it does not travel in the bundle. ``graph``: what parity says of the graph that is given
-    the kept clip. Raises UsageError for another video than the export's, EnvironmentLacks where one was given and
-    cannot be read here, RunError where decoding takes too much.
+    the kept clip. ``limited``: as in ``verify``; a video that the user names has no limit.
+
+    Raises UsageError for another video than the export's, EnvironmentLacks where one was given and cannot be read
+    here, RunError where decoding takes too much.
     """
     kept, subject = golden.video, Subject(GOLDEN_NAME, bundle.manifest.files[GOLDEN_NAME].sha256)
     if kept is None:
@@ -91,7 +100,7 @@ def remade_verdict(bundle: Bundle, golden: Golden, video: Path | None, graph: Ma
     how = bundle.manifest.preprocessing
     with _file_of(kept, video) as path:
         try:
-            made = made_in_child(path, how, kept.stages.indices)
+            made = made_in_child(path, how, kept.stages.indices, limited=limited and video is None)
         except VideoError as error:
             said = error.message.replace(str(path), kept.name)
             return PREPROCESSING.verdict(subject, Status.FAILED, f"decode is the first stage that departs: {said}")

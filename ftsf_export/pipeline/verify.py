@@ -92,7 +92,7 @@ def verify(
     limits = Limits.for_precision(precision_named(bundle.manifest.precision), atol=atol, rtol=rtol)
     quota = _quota(bundle.manifest, golden) if limited else None
     verdicts = _verdicts(bundle, golden, limits, runner, quota, on_progress)
-    verdicts += _preprocessing_verdicts(bundle, golden, verdicts, runner, video, on_progress)
+    verdicts += _preprocessing_verdicts(bundle, golden, verdicts, runner, video, limited, on_progress)
     unjudged = _not_judged_anew(bundle, verdicts)
     problem = stale = ""
     if record:
@@ -128,6 +128,7 @@ def _preprocessing_verdicts(
     others: list[Verdict],
     runner: str,
     video: str | Path | None,
+    limited: bool,
     on_progress: OnProgress,
 ) -> list[Verdict]:
     """The clip of the reference video, made again, with what ``others`` say of the graph that is given it."""
@@ -136,7 +137,7 @@ def _preprocessing_verdicts(
     gate = parity_graph(precision_named(bundle.manifest.precision)).name
     graph = {one.gate: one.status for one in others if one.gate == gate and one.status is not Status.NOT_RUN}
     on_progress("make the clip of the reference video again", None)
-    return [remade_verdict(bundle, golden, None if video is None else Path(video), graph)]
+    return [remade_verdict(bundle, golden, None if video is None else Path(video), graph, limited=limited)]
 
 
 def _not_judged_anew(bundle: Bundle, verdicts: list[Verdict]) -> tuple[Verdict, ...]:

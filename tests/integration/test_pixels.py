@@ -81,6 +81,7 @@ def test_every_command_takes_such_a_bundle(
 ) -> None:
     _, bundle = bytes_of(tmp_path_factory.mktemp("uint8"), "bcfhw")
     assert verify(bundle.path).passed
+    assert "RGB, in 0..255 |" in (bundle.path / "report.md").read_text(encoding="utf-8")
     request = BenchRequest(runner="onnxruntime", batch=3, seconds=0.01, iterations=1, warmup=1)
     assert benchmark(bundle.path, request).timings[0].subject.batch == 3
     assert run(ftsf, ["info", str(bundle.path)], "ftsf") == 0

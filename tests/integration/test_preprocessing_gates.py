@@ -117,6 +117,8 @@ def test_a_process_that_takes_too_much_is_an_error_and_no_verdict(
     monkeypatch.setattr(stages, "_QUOTA", Quota(processor_s=0.01, memory_bytes=1 << 40))
     with pytest.raises(RunError, match="the process that decodes it was killed at its limit"):
         found(bundle)
+    assert found(bundle, video=VIDEO).passed, "a file that the user names has no limit"
+    assert found(bundle, limited=False).passed
 
 
 @pytest.fixture(scope="module")
@@ -176,5 +178,11 @@ def test_it_is_not_run_where_there_is_nobody_to_ask(
     verdict = processor_verdict(pyth, tmp_path / "out", None)
     assert (verdict.status, "brings no processor" in verdict.reason) == (Status.NOT_RUN, True)
     assert "the model takes" in processor_verdict(theirs, tmp_path / "out", None, size="64").reason
+    grey = write_huggingface(tmp_path / "grey", their_model(num_channels=1))
+    shutil.copy(theirs / "preprocessor_config.json", grey)
+    monkeypatch.setattr(
+        "ftsf_export.checkpoint.huggingface_processor.their_clip", lambda *_: (_ for _ in ()).throw(KeyError("edge"))
+    )
+    assert "fails on noise, 38x54: KeyError: 'edge'" in processor_verdict(theirs, tmp_path / "out", None).reason
     monkeypatch.setattr("ftsf_export.checkpoint.huggingface_processor.find_spec", lambda _name: None)
     assert "transformers: not installed" in processor_verdict(theirs, tmp_path / "out", None).reason

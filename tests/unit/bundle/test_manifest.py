@@ -209,6 +209,8 @@ def object_of_no_field() -> list[object]:
         (("asked", "size"), "96x128", "asked: size: expected 224 as was made, got 96x128"),
         (("asked", "attn"), "regular", "asked: attn: expected fastformer as was made, got regular"),
         (("asked", "precision"), "fp32", "asked: precision: expected fp16 as was made, got fp32"),
+        (("asked", "input"), "uint8", "asked: input: expected float32 as was made, got uint8"),
+        (("asked", "layout"), "bcfhw", "asked: layout: expected BFCHW as was made, got BCFHW"),
         (("asked", "batch"), "2", "asked: batch: expected 1:4:8 as was made, got 2"),
         (("verdicts", 0, "measures", 0, "value"), "large", "measures[0].value"),
         (("verdicts", 0, "measures", 0, "worst_index"), [-1], "measures[0].worst_index[0]"),
