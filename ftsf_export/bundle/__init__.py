@@ -6,6 +6,8 @@ waits for it.
 
 from ftsf_export.bundle.bundle import Bundle as Bundle
 from ftsf_export.bundle.bundle import record as record
+from ftsf_export.bundle.eager_findings import FavorLengths as FavorLengths
+from ftsf_export.bundle.eager_findings import PlainHalf as PlainHalf
 from ftsf_export.bundle.files import sha256_of as sha256_of
 from ftsf_export.bundle.graph_input import GraphInput as GraphInput
 from ftsf_export.bundle.manifest import ENGINES_FOLDER as ENGINES_FOLDER
@@ -19,7 +21,6 @@ from ftsf_export.bundle.specs import AppliedRewrite as AppliedRewrite
 from ftsf_export.bundle.specs import GraphRecord as GraphRecord
 from ftsf_export.bundle.specs import Island as Island
 from ftsf_export.bundle.specs import Normalisation as Normalisation
-from ftsf_export.bundle.specs import PlainHalf as PlainHalf
 from ftsf_export.bundle.specs import PluginNodes as PluginNodes
 from ftsf_export.bundle.specs import Preprocessing as Preprocessing
 from ftsf_export.bundle.specs import TapSpec as TapSpec

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fast_timesformer.config import PIXEL_MEAN, PIXEL_STD, TimeSformerConfig
 from fast_timesformer.rules import POSITIVE, choice
+from ftsf_export.bundle.eager_findings import FavorLengths, PlainHalf
 from ftsf_export.config import CALIBRATIONS
 from ftsf_export.network.scope import ALONGS
 from ftsf_export.precision import PrecisionName
-from ftsf_export.strict_json import Count, Figure, Positive
+from ftsf_export.strict_json import Count, Positive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -238,23 +239,6 @@ class PluginNodes:
     reason: str = "none asked for"  #: Why these.
 
 
-@dataclass(frozen=True)
-class PlainHalf:
-    """What eager PyTorch gives with the whole model in half precision, on one clip: what the FP32 islands spare."""
-
-    precision: PrecisionName  #: The half type.
-    rel_l2: Figure  #: Relative L2 error of its answer against that in FP32; NaN where a value is not finite.
-    nonfinite: Count  #: How many values of the answer (logits, or features alone) are NaN or infinite.
-    values: Count  #: Of how many.
-
-    @property
-    def said(self) -> str:
-        """The finding in words."""
-        if self.nonfinite:
-            return f"NaN ({self.nonfinite} of {self.values} values of one clip are not finite)"
-        return f"relative L2 error {self.rel_l2:.2g} on one clip"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
     """What the ranges of a graph of 8 bits were observed on."""
@@ -296,6 +280,7 @@ class GraphRecord:
     taps: tuple[TapSpec, ...] = ()  #: The values inside that parity compares, in the network's order.
     plain_half: PlainHalf | None = None  #: Of a half-precision graph: the eager model wholly in that type.
     quantization: Quantization | None = None  #: Of a graph of 8 bits; None of any other.
+    favor: FavorLengths | None = None  #: Of FAVOR+ attentions whose weights were not drawn.
 
     @property
     def islands_by_reason(self) -> dict[str, tuple[Island, ...]]:

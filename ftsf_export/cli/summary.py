@@ -39,6 +39,8 @@ def say_model(terminal: Terminal, manifest: Manifest) -> None:
             terminal.say(f"           {seen.doubt}", style="yellow")
     if (half := graph.plain_half) is not None:
         terminal.say(f"plain half {half.said}: eager PyTorch wholly in {half.precision}")
+    if graph.favor is not None:
+        terminal.say(f"FAVOR+     {graph.favor.said}; ftsf finetune --favor-limit shortens them: docs/finetuning.md")
 
 
 def say_architecture(

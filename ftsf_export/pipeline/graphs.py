@@ -17,6 +17,7 @@ from ftsf_export.bundle import (
     CheckpointWeights,
     GraphRecord,
     PluginNodes,
+    RandomWeights,
     TapSpec,
     sha256_of,
 )
@@ -32,6 +33,7 @@ from ftsf_export.pipeline.calibration import CalibrationClips
 from ftsf_export.pipeline.clips import KEPT_CLIPS, JudgedClips
 from ftsf_export.pipeline.graph_runner import graph_runner
 from ftsf_export.pipeline.held_out import HeldOut
+from ftsf_export.pipeline.other_types import favor_lengths
 from ftsf_export.pipeline.preprocessing_gates import processor_verdicts
 from ftsf_export.pipeline.reference import Opinion, Reference, eager_logits, run_eager, second_opinion
 from ftsf_export.pipeline.resolve import ResolvedExport
@@ -81,7 +83,9 @@ def make_graph(
     """
     graph, eager, architecture = _traced(resolved, model, clips, held_out, stages)
     with stages("count the arithmetic"):
-        record = replace(_record(resolved, architecture, plugins, graph), plain_half=eager.plain_half)
+        record = replace(
+            _record(resolved, architecture, plugins, graph), plain_half=eager.plain_half, favor=eager.favor
+        )
     opinion = _second_opinion(resolved, model, clips, stages)
     reference = eager if opinion is None else opinion.as_reference(eager)
     judge = _Judge(resolved.config, clips, reference, held_out)
@@ -145,6 +149,8 @@ def _traced(
             precision_named(resolved.config.precision),
             untrained=_untrained(resolved, model),
         )
+        if not isinstance(resolved.weights, RandomWeights):
+            reference = replace(reference, favor=favor_lengths(module, clips.values[1:2], resolved.takes))
     if held_out is not None:
         with stages("run eager PyTorch on the held-out videos"):
             reference = replace(reference, held_out=eager_logits(module, held_out, resolved.takes))

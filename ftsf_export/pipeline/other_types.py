@@ -1,15 +1,16 @@
-"""What the eager model itself gives in other types than FP32: how exact FP32 is, and what plain half makes of it.
+"""What else the eager model tells: how exact FP32 is, what plain half makes of it, how far FAVOR+ is from softmax.
 
 Letters: n clips, F frames, C channels, H height, W width, L classes, S sampled values of one tap.
 """
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftsf_export.bundle import GraphInput, PlainHalf, TapSpec
+from ftsf_export.bundle import FavorLengths, GraphInput, PlainHalf, TapSpec
 from ftsf_export.bundle.golden import sample_tap
 from ftsf_export.parity.compare import outputs_of
 from ftsf_export.parity.distances import distance
@@ -50,3 +51,21 @@ def plain_half(
     bad = int((~np.isfinite(found)).sum())
     rel_l2 = float("nan") if bad else distance(answer, own_1L, found).rel_l2.value
     return PlainHalf(precision.name, rel_l2, bad, found.size)
+
+
+def favor_lengths(module: FastTimeSformer, clip_1FCHW: Any, takes: GraphInput) -> FavorLengths | None:
+    """How long the queries of FAVOR+ are on one clip in the graph's form; None where no attention estimates softmax."""
+    from fast_timesformer.favor_error import favor_errors
+
+    clip = next(module.parameters()).new_tensor(takes.of_model(clip_1FCHW))
+    found = favor_errors(module, [clip])
+    if not found:
+        return None
+    worst = max(found, key=lambda each: each.error)
+    return FavorLengths(
+        width=module.config.dim_head,
+        median_query=median(each.median_query for each in found),
+        largest_query=max(each.largest_query for each in found),
+        error=worst.error,
+        attention=worst.name,
+    )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftsf_export.bundle import GraphInput, PlainHalf, TapSpec
+from ftsf_export.bundle import FavorLengths, GraphInput, PlainHalf, TapSpec
 from ftsf_export.bundle.golden import Contrast, sample_tap
 from ftsf_export.config import BatchRange
 from ftsf_export.errors import UsageError
@@ -47,6 +47,7 @@ class Reference:
     #: Output -> relative L2 distance of these values from the model in float64, on one clip.
     noise: Mapping[str, float] = field(default_factory=dict)
     plain_half: PlainHalf | None = None  #: The model wholly in the half type that was asked for; None for FP32.
+    favor: FavorLengths | None = None  #: How long FAVOR+'s queries are; None of drawn weights and of other attentions.
 
 
 @dataclass(frozen=True)

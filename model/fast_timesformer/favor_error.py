@@ -72,7 +72,7 @@ def _watched(attention: PerformerAttention, seen: _Seen):  # type: ignore[no-unt
 
     def mix(q_BHNK: Tensor, k_BHNK: Tensor, v_BHNK: Tensor) -> Tensor:
         for kept, x_BHNK in zip(seen.norms, (q_BHNK, k_BHNK), strict=True):
-            kept.append((x_BHNK.float().norm(dim=-1) * attention.dim_head**-0.25).flatten().cpu())
+            kept.append((x_BHNK.float().norm(dim=-1) * attention.scale**0.5).flatten().cpu())
         estimate = own(q_BHNK, k_BHNK, v_BHNK)
         exact = functional.scaled_dot_product_attention(q_BHNK, k_BHNK, v_BHNK, scale=attention.scale)
         seen.apart += float((estimate - exact).double().square().sum())
@@ -86,4 +86,6 @@ def _found(name: str, seen: _Seen) -> FavorError:
     (median_q, largest_q), (median_k, largest_k) = (
         (float(every.median()), float(every.max())) for every in map(torch.cat, seen.norms)
     )
-    return FavorError(name, median_q, largest_q, median_k, largest_k, (seen.apart / seen.size) ** 0.5)
+    # Values of zero are mixed to zero by both.
+    error = (seen.apart / seen.size) ** 0.5 if seen.size else 0.0
+    return FavorError(name, median_q, largest_q, median_k, largest_k, error)

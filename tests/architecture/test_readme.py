@@ -30,7 +30,7 @@ OTHERS_OPTIONS = {
     "--profiling",
     "--shapes",
 }
-OTHERS_OPTIONS |= {"--wheel", "--count", "--interruptions"}
+OTHERS_OPTIONS |= {"--wheel", "--count", "--interruptions", "--lengths", "--mechanisms"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

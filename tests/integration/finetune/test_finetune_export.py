@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from fast_timesformer.finetune import Distillation, Motion, MotionClips, Trainer
 from fast_timesformer.model import FastTimeSformer
 from fast_timesformer.weights import load_model, save_model
 from ftsf_export import Bundle, ExportConfig, export
-from ftsf_export.cli.export import command as export_command
 from ftsf_export.cli.finetune import command
 from ftsf_export.cli.main import ftsf, run
 from ftsf_export.errors import UsageError, VideoError
@@ -85,12 +83,6 @@ def test_the_demonstration_at_a_small_size(
     assert run(ftsf, args, "ftsf") == 2, "something is there already"
     assert run(ftsf, ["finetune", "--demo", "5", "-o", str(tmp_path / "other")], "ftsf") == 2
     assert "directions: expected one of 4, 8, got 5" in capsys.readouterr().err
-
-
-def test_the_text_names_options_that_are_there() -> None:
-    known = {*(flag for each in (command, export_command) for option in each.params for flag in option.opts)}
-    text = (Path(__file__).parents[3] / "docs" / "finetuning.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known | {"--help", "--standalone", "--nproc-per-node"}
 
 
 def test_the_trained_file_is_a_checkpoint_of_the_export(trained: Path, videos: Path, tmp_path: Path) -> None:
