@@ -6,7 +6,7 @@ Letters: H heads, Nq and Nk tokens of queries and keys, Kq and Kv head widths.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ftsf_export.engine.kernel_plan import is_inlined, nodes_named
@@ -16,12 +16,16 @@ from ftsf_export.precision import PRECISIONS
 # Layers of a network that multiply matrices. ATTENTION_OUTPUT carries the ONNX node of the two ATTENTION layers.
 _MATRIX_MULTIPLY, _ATTENTION, _EINSUM = "MATRIX_MULTIPLY", "ATTENTION_INPUT", "EINSUM"
 _CONVOLUTIONS = ("CONVOLUTION", "DECONVOLUTION")
+_DEQUANTIZE = "DEQUANTIZE"
+# Between integers and a product: what scales them, and what moves them along.
+_LOOKED_THROUGH = (_DEQUANTIZE, "SHUFFLE", "GATHER", "SLICE", "SQUEEZE", "UNSQUEEZE")
 _DTYPES = {precision.engine: name for name, precision in PRECISIONS.items()}
 
 
 def products_of(trt: Any, network: Any) -> tuple[Product, ...]:
     """Every matrix product, convolution and attention, with its operand types and its work at the network's shapes."""
     found = []
+    makers = {layer.get_output(0).name: layer for layer in layers_of(network) if layer.type.name in _LOOKED_THROUGH}
     for layer in layers_of(network):
         kind = layer.type.name
         if kind not in (_MATRIX_MULTIPLY, _ATTENTION, _EINSUM, *_CONVOLUTIONS):
@@ -31,11 +35,23 @@ def products_of(trt: Any, network: Any) -> tuple[Product, ...]:
             Product(
                 node=_node_of(layer),
                 kind="ATTENTION" if kind == _ATTENTION else kind,
-                types=tuple(_DTYPES.get(t.dtype.name, t.dtype.name.lower()) for t in inputs),
+                types=tuple(_type_of(tensor, makers) for tensor in inputs),
                 flops=_flops(trt, layer, kind, [tuple(t.shape) for t in inputs]),
             )
         )
     return tuple(found)
+
+
+def _type_of(tensor: Any, makers: Mapping[str, Any]) -> str:
+    """The element type of an operand; of one that comes out of a dequantization, moved or not, what that reads."""
+    kind, seen = tensor.dtype, tensor
+    while (maker := makers.get(seen.name)) is not None:
+        seen = maker.get_input(0)
+        if maker.type.name == _DEQUANTIZE:
+            kind = seen.dtype
+            break
+    name = str(kind.name)
+    return _DTYPES.get(name, name.lower())
 
 
 def _node_of(layer: Any) -> str:
