@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ftsf_export.bundle import (
     GOLDEN_NAME,
@@ -18,20 +18,14 @@ from ftsf_export.bundle import (
     GraphRecord,
     PluginNodes,
     RandomWeights,
-    TapSpec,
     sha256_of,
 )
-from ftsf_export.bundle.golden import Golden, write_golden
-from ftsf_export.config import ExportConfig
-from ftsf_export.network.gates import parity_graph
-from ftsf_export.network.scope import LOGITS, OUTPUTS
-from ftsf_export.parity.agreement import judge_agreement
-from ftsf_export.parity.golden import judge_answers
-from ftsf_export.parity.judge import Limits, Pair
-from ftsf_export.parity.weights import weight_digests
+from ftsf_export.bundle.golden import Golden
+from ftsf_export.network.scope import LOGITS
+from ftsf_export.parity.judge import Pair
 from ftsf_export.pipeline.calibration import CalibrationClips
-from ftsf_export.pipeline.clips import KEPT_CLIPS, JudgedClips
-from ftsf_export.pipeline.graph_runner import graph_runner
+from ftsf_export.pipeline.clips import JudgedClips
+from ftsf_export.pipeline.graph_judge import GraphJudge
 from ftsf_export.pipeline.held_out import HeldOut
 from ftsf_export.pipeline.other_types import favor_lengths
 from ftsf_export.pipeline.preprocessing_gates import processor_verdicts
@@ -88,7 +82,7 @@ def make_graph(
         )
     opinion = _second_opinion(resolved, model, clips, stages)
     reference = eager if opinion is None else opinion.as_reference(eager)
-    judge = _Judge(resolved.config, clips, reference, held_out)
+    judge = GraphJudge(resolved.config, clips, reference, held_out)
     precision = precision_named(resolved.config.precision)
     before = _fp32_verdicts(graph, precision, judge, folder, stages)
     with stages(f"convert to {precision.name}"):
@@ -210,7 +204,7 @@ def _about_the_bundles_graph(verdict: Verdict, graph: Subject) -> Verdict:
 
 
 def _fp32_verdicts(
-    graph: OnnxModel, precision: Precision, judge: _Judge, folder: Path, stages: Stages
+    graph: OnnxModel, precision: Precision, judge: GraphJudge, folder: Path, stages: Stages
 ) -> list[Verdict]:
     """What is found of the FP32 graph that one in another ``precision`` is converted from."""
     from ftsf_export.graph.check import check
@@ -256,71 +250,3 @@ def _written(graph: OnnxModel, precision: Precision, record: GraphRecord, folder
     check_file(path)
     islands = () if precision is FP32 else graph.islands
     return path, replace(record, islands=islands, nodes=graph.node_count, parameters=graph.parameter_count)
-
-
-@dataclass(frozen=True)
-class _Judge:
-    """Holds a file against the reference: every module on the clips, and the best class on the held-out clips."""
-
-    config: ExportConfig
-    clips: JudgedClips
-    reference: Reference
-    held_out: HeldOut | None
-
-    def golden(self) -> Golden:
-        return Golden(
-            self.clips.values,
-            sources=self.clips.sources,
-            taps=self.reference.taps,
-            contrast=self.reference.contrast,
-            noise=self.reference.noise,
-            **self._outputs(len(self.clips.values)),
-        )
-
-    def _outputs(self, clips: int) -> dict[str, Any]:
-        """The reference's outputs for the first ``clips``, as ``Golden`` takes them."""
-        found = self.reference.outputs
-        return {name: found[name][:clips] if name in found else None for name in OUTPUTS}
-
-    def write_golden(self, path: Path, onnx_path: Path) -> Golden:
-        """The kept clips, with the digest of every weight of the graph: ``verify`` can name one that was altered."""
-        return write_golden(
-            path,
-            clip=self.clips.values[:KEPT_CLIPS],
-            **self._outputs(KEPT_CLIPS),
-            sources=self.clips.sources[:KEPT_CLIPS],
-            taps={name: values[:KEPT_CLIPS] for name, values in self.reference.taps.items()},
-            weights=weight_digests(onnx_path),
-            contrast=self.reference.contrast,
-            noise=self.reference.noise,
-            video=self.clips.video,
-        )
-
-    def verdicts(
-        self, path: Path, precision: Precision, taps: tuple[TapSpec, ...]
-    ) -> tuple[list[Verdict], Pair | None]:
-        """The verdicts of parity, and of agreement where there are held-out clips; and the answers to the clips."""
-        # The user's limits are for what was asked for; the FP32 graph on the way is held to its own.
-        own = precision.name == self.config.precision
-        asked = {"atol": self.config.atol, "rtol": self.config.rtol} if own else {}
-        names = [tap.name for tap in taps]
-        subject = Subject(path.name, sha256_of(path))
-        with graph_runner(path, precision, names) as runner:
-            parity, answer = judge_answers(
-                runner,
-                self.golden(),
-                gate=parity_graph(precision),
-                subject=subject,
-                limits=Limits.for_precision(precision, **asked),
-                batch=self.config.batch,
-                taps=names,
-            )
-        return [parity, *self._agreement(path, precision, subject)], answer
-
-    def _agreement(self, path: Path, precision: Precision, subject: Subject) -> list[Verdict]:
-        if self.held_out is None:
-            return []
-        with graph_runner(path, precision) as runner:
-            logits = self.held_out.logits_of(runner, batch=self.config.batch)
-        classes, eager = self.held_out.classes, self.reference.held_out
-        return [judge_agreement(eager, logits, classes, precision=precision, subject=subject)]

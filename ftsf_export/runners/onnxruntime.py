@@ -127,7 +127,9 @@ class OnnxRuntimeRunner(BaseRunner):  # type: ignore[misc]
                 "this machine, or lacks an operator",
                 details=str(error),
             )
-        return RunError(f"{self._path.name}: ONNX Runtime refuses the file: {_one_line(error)}", details=str(error))
+        # A private copy's folder says nothing to the user.
+        said = _one_line(error).replace(str(self._path), self._path.name)
+        return RunError(f"{self._path.name}: ONNX Runtime refuses the file: {said}", details=str(error))
 
 
 def model_with_outputs(path: Path, names: Sequence[str]) -> bytes:
