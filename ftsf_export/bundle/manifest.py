@@ -25,7 +25,7 @@ from ftsf_export.strict_json import (
     structured,
     wrong,
 )
-from ftsf_export.verdict import Verdict
+from ftsf_export.verdict import RECORDERS, Verdict
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -181,7 +181,13 @@ class Manifest:
                 f"{source}: schema_version: expected {SCHEMA_VERSION}, got {version!r}; "
                 "the bundle was written by another version of ftsf-export: install that one, or write the bundle again"
             )
-        return structured(fields, cls, source, converter=manifest_converter())
+        manifest = structured(fields, cls, source, converter=manifest_converter())
+        for index, verdict in enumerate(manifest.verdicts):
+            # Without it a verdict would be shown as judged here and now.
+            if not verdict.recorded_by:
+                expected = f"expected one of {', '.join(RECORDERS)}, got ''"
+                raise BundleError(f"{source}: verdicts[{index}].recorded_by: {expected}")
+        return manifest
 
 
 def json_from_manifest(manifest: Manifest) -> dict[str, Any]:

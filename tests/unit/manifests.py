@@ -41,6 +41,9 @@ def small_manifest(
 ) -> Manifest:
     """Of fastformer with random weights; fields of the manifest, and of its ``graph``, may be given otherwise."""
     graph = {name: changes.pop(name) for name in ("islands", "taps") if name in changes}
+    if "verdicts" in changes:
+        recorded = (replace(one, recorded_by=one.recorded_by or "export") for one in changes["verdicts"])
+        changes["verdicts"] = tuple(recorded)
     model = changes.get("model", TimeSformerConfig(frames, 3, side, side, classes, dim=dim, depth=depth))
     clip = (model.frames, model.channels, model.height, model.width)
     size: int | str = "batch" if not changes.get("batch", BatchRange(1, 2, 4)).static else 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -80,7 +79,7 @@ def write_bundle() -> WriteBundle:
         with BundleWriter(output, overwrite=overwrite) as writer:
             fill(writer.path, model, precision)
             verdicts = (verdict_about(writer.path),)
-            return writer.commit(replace(manifest_of(precision), verdicts=verdicts))
+            return writer.commit(manifest_of(precision).with_verdicts(verdicts, "export"))
 
     return write
 

@@ -12,7 +12,6 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -30,7 +29,7 @@ ENGINE = "engines/rtx-rtx-fp16.engine"
 def write(output: Path, model: str, *, overwrite: bool = False) -> None:
     with BundleWriter(output, overwrite=overwrite) as writer:
         fill(writer.path, model)
-        writer.commit(replace(manifest_of(), verdicts=(verdict_about(writer.path),)))
+        writer.commit(manifest_of().with_verdicts([verdict_about(writer.path)], "export"))
 
 
 def record_engine(output: Path, content: bytes) -> None:

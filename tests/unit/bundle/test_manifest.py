@@ -250,6 +250,14 @@ def test_what_is_not_strict_json_is_refused(data: bytes) -> None:
         Manifest.from_bytes(data)
 
 
+def test_a_verdict_that_says_not_who_recorded_it_is_refused() -> None:
+    """It would be shown as judged here and now."""
+    data = json_from_manifest(full_manifest())
+    data["verdicts"][0]["recorded_by"] = ""
+    with pytest.raises(BundleError, match=r"verdicts\[0\]\.recorded_by: expected one of export, verify, build"):
+        Manifest.from_bytes(json.dumps(data).encode())
+
+
 def test_a_new_verdict_replaces_the_one_of_its_gate_and_subject() -> None:
     old = full_manifest().verdicts[0]
     other = replace(old, subject=Subject("engines/x.engine", SHA))

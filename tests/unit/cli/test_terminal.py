@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from ftsf_export.cli.terminal import STYLES, Terminal
+from ftsf_export.control_characters import shown, shown_in_json
 from ftsf_export.verdict import Measure, Status, Subject, Verdict
 
 
@@ -174,3 +175,12 @@ def test_json_is_one_line_that_means_the_same(capsys: pytest.CaptureFixture[str]
     assert not CONTROL.search(out)
     assert len(out.splitlines()) == 1
     assert json.loads(out) == {"label": HOSTILE, "half": "\ud800", "exit_code": 0}
+
+
+@pytest.mark.parametrize("hidden", ["\u00ad", "\u034f", "\u115f", "\u3164", "\u180e", "\U000e0041", "\ud800", "\x1b"])
+def test_what_cannot_be_seen_is_shown_and_means_the_same_in_json(hidden: str) -> None:
+    assert hidden not in shown(f"a{hidden}b")
+    assert "\\" in shown(f"a{hidden}b")
+    line = shown_in_json(json.dumps(f"a{hidden}b", ensure_ascii=False))
+    assert line.isascii()
+    assert json.loads(line) == f"a{hidden}b"
