@@ -112,6 +112,8 @@ def test_no_reader_takes_what_is_no_file(tmp_path: Path, reader: str, kind: str)
     with pytest.raises(Exception, match=r"expected |Is a directory|No such device|in the way") as caught:
         READERS[reader](path)
     assert "\n" not in str(caught.value)
+    # Nor is anything made beside it.
+    assert len(os.listdir(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("moment", ["hashed", "read"])
