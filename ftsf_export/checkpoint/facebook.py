@@ -48,7 +48,7 @@ LAYOUT = Layout(
     head="head",
 )
 HEAD_WIDTH = 64
-# Settings that say how many heads there are, and what LayerNorm adds to a variance; in any section.
+# Settings that say how many heads there are, and what LayerNorm adds to a variance; in a section of the network.
 _HEADS = ("NUM_HEADS", "N_HEADS", "NUM_ATTENTION_HEADS")
 _NORM_EPS = ("NORM_EPS", "LAYER_NORM_EPS", "LAYERNORM_EPS")
 # The class of the published network (``vit.py``), as the settings name it.

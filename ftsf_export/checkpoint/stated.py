@@ -18,6 +18,11 @@ _DEEPEST = 8
 _MOST_VALUES = 4096
 _MOST_WHOLE = 2**31
 _LINE = re.compile(r"( *)([A-Za-z_]\w{0,63}):(?: +(.*))?")
+# Sections that speak of the network as a whole. Configurations hold sections of other networks beside it (MVIT of
+# PySlowFast, a text encoder): what those say is not of these weights.
+_OF_THE_NETWORK = frozenset(
+    ("MODEL", "TIMESFORMER", "VIT", "NET", "NETWORK", "BACKBONE", "ENCODER", "ARGS", "HPARAMS", "CONFIG")
+)
 # Keys of a pickle under which training code keeps its settings.
 KEYS = ("cfg", "config", "hyper_parameters")
 
@@ -53,9 +58,9 @@ class Stated:
         return () if None in numbers else tuple(number for number in numbers if number is not None)
 
     def number(self, *names: str) -> float | None:
-        """The number whose path, or last key in any section, is one of ``names``; None where there is none, or where
-        two sections say different ones."""
-        rows = {self.numbers(path) for path in self.values if {path, path.rpartition(".")[2]} & set(names)}
+        """The number whose path, or last key in a section of the network, is one of ``names``; None where there is
+        none, or where two sections say different ones."""
+        rows = {self.numbers(path) for path in self.values if path in names or _of_network(path) in names}
         (row,) = rows if len(rows) == 1 else ((),)
         return row[0] if len(row) == 1 else None
 
@@ -63,6 +68,12 @@ class Stated:
         """The same, a whole number of at least 1."""
         number = self.number(*names)
         return int(number) if number is not None and 1 <= number <= _MOST_WHOLE and number == int(number) else None
+
+
+def _of_network(path: str) -> str:
+    """The last key of a path through sections of the network alone; "" of others."""
+    *sections, key = path.split(".")
+    return key if _OF_THE_NETWORK.issuperset(sections) else ""
 
 
 def _number(text: str) -> float | None:

@@ -94,6 +94,11 @@ def base(beside: dict[str, Any], **changes: Any) -> TensorFile:
         ({"depth": 2}, {}, 12, 1e-6, ("heads", "norm_eps")),
         ({"depth": 2}, {"cfg": "MODEL:\n  MODEL_NAME: vit_base_patch16_224\n"}, 12, 1e-6, ()),
         ({"dim": 384}, {}, 6, 1e-6, ("heads", "norm_eps")),
+        # Of other networks in the same configuration.
+        ({}, {"cfg": "MVIT:\n  NUM_HEADS: 1\n"}, 12, 1e-6, ()),
+        ({"dim": 384}, {"cfg": "MVIT:\n  NUM_HEADS: 1\n"}, 6, 1e-6, ("heads", "norm_eps")),
+        ({"dim": 384}, {"hyper_parameters": {"text_encoder": {"num_heads": 8}}}, 6, 1e-6, ("heads", "norm_eps")),
+        ({"dim": 384}, {"cfg": "MVIT:\n  NUM_HEADS: 1\nVIT:\n  NUM_HEADS: 12\n  NORM_EPS: 0.01\n"}, 12, 0.01, ()),
         ({"qkv_bias": False}, {}, 12, 1e-6, ("heads", "norm_eps")),
     ],
 )
