@@ -8,7 +8,7 @@ import click
 
 from ftsf_export.cli.options import stacked
 from ftsf_export.errors import ConfigError
-from ftsf_export.video.augment import Augmentation
+from ftsf_export.video.augmentation import Augmentation
 
 _DEFAULT = Augmentation()
 

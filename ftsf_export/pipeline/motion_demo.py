@@ -24,7 +24,7 @@ from ftsf_export.pipeline.training import (
     write_motion,
 )
 from ftsf_export.progress import OnProgress, silent
-from ftsf_export.video.augment import NOTHING_VARIES
+from ftsf_export.video.augmentation import NOTHING_VARIES
 
 if TYPE_CHECKING:
     from fast_timesformer.finetune import Epoch, Motion, TrainingSettings

@@ -18,7 +18,8 @@ from ftsf_export.config import ExportConfig
 from ftsf_export.errors import OutputError, SaidElsewhere, StageError, UsageError, VideoError
 from ftsf_export.pipeline.resolve import preprocessing_of
 from ftsf_export.progress import OnProgress, silent
-from ftsf_export.video.augment import Augmentation, varied_clip
+from ftsf_export.video.augment import varied_clip
+from ftsf_export.video.augmentation import Augmentation
 from ftsf_export.video.class_folder import class_folder
 from ftsf_export.video.clip import clip_from_video
 from ftsf_export.video.encode import write_video

@@ -22,7 +22,7 @@ from ftsf_export.errors import BundleError, ConfigError, EnvironmentLacks, Outpu
 from ftsf_export.pipeline.verify import verify
 from ftsf_export.plan_record import Memory, Sidecar
 from ftsf_export.strict_json import bytes_from_json, plain
-from ftsf_export.verdict import Status, Subject
+from ftsf_export.verdict import Status, Subject, Verdict
 
 MakeBundle = Callable[..., Path]
 HERE = "8.9"
@@ -178,13 +178,19 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return play
 
 
+def of_engine(result: Any) -> Verdict:
+    """The verdict on the engine's outputs."""
+    (found,) = (verdict for verdict in result.verdicts if verdict.gate.startswith("parity.engine-"))
+    return found
+
+
 def test_an_engine_is_judged_where_there_is_a_gpu(bundle: MakeBundle, gpu: Callable[..., None]) -> None:
     root = bundle("regular", "fp16")
     entry = with_engine(root)
     gpu(root, lambda logits: logits * np.float32(1.001))
     result = verify(root)
     assert result.passed
-    verdict = result.verdicts[-1]
+    verdict = of_engine(result)
     assert (verdict.gate, verdict.status) == ("parity.engine-tensorrt-l4", Status.PASSED)
     assert (verdict.subject, verdict.proxy_for) == (Subject(entry.file, entry.sha256), "")
     assert verdict.conditions == "batch 1, every slot, twice on one context; kernels as the engine holds them"
@@ -210,7 +216,7 @@ def test_an_engine_that_departs_fails(
     with_engine(root)
     gpu(root, how)
     result = verify(root)
-    assert result.verdicts[-1].status is Status.FAILED
+    assert of_engine(result).status is Status.FAILED
     assert said in result.reason
     assert {v.gate: v.status for v in Bundle.open(root).verdicts}["parity.engine-tensorrt-l4"] is Status.FAILED
 
@@ -267,8 +273,8 @@ def test_an_engine_for_another_gpu_is_not_run(bundle: MakeBundle, gpu: Callable[
     gpu(root)
     result = verify(root, record=False)
     assert result.passed
-    assert result.verdicts[-1].status is Status.NOT_RUN
-    assert "built for compute capability 8.7; this machine's GPU has 8.9" in result.verdicts[-1].reason
+    assert of_engine(result).status is Status.NOT_RUN
+    assert "built for compute capability 8.7; this machine's GPU has 8.9" in of_engine(result).reason
     with pytest.raises(EnvironmentLacks, match=r"built for compute capability 8\.7"):
         verify(root, runner="tensorrt")
 
@@ -284,8 +290,8 @@ def test_without_a_gpu_an_engine_is_not_run_and_what_a_gpu_proved_stays(
     monkeypatch.setattr("ftsf_export.runners.driver.gpu_problem", lambda: "no NVIDIA driver on this machine")
     result = verify(root)
     assert result.passed
-    assert result.verdicts[-1].status is Status.NOT_RUN
-    assert "no NVIDIA driver" in result.verdicts[-1].reason
+    assert of_engine(result).status is Status.NOT_RUN
+    assert "no NVIDIA driver" in of_engine(result).reason
     assert {v.gate: v.status for v in Bundle.open(root).verdicts}["parity.engine-rtx-l4"] is Status.PASSED
     with pytest.raises(EnvironmentLacks, match="no NVIDIA driver"):
         verify(root, runner="rtx")

@@ -16,7 +16,7 @@ class Layer:
     def __init__(self, kind: str, inputs: list[tuple[int, ...]], output: tuple[int, ...], **own: Any) -> None:
         self.type, self.name, self.num_inputs = SimpleNamespace(name=kind), "a/Node", len(inputs)
         self._tensors = [
-            SimpleNamespace(shape=shape, dtype=SimpleNamespace(name="HALF")) for shape in (*inputs, output)
+            SimpleNamespace(name="x", shape=shape, dtype=SimpleNamespace(name="HALF")) for shape in (*inputs, output)
         ]
         self.__dict__.update(own)
 

@@ -169,7 +169,7 @@ def test_nodes_of_functions_stand_below_their_callers() -> None:
 
 
 def test_products_of_functions_stand_below_their_callers() -> None:
-    tensor = SimpleNamespace(shape=(-1, 4), dtype=SimpleNamespace(name="HALF"))
+    tensor = SimpleNamespace(name="x", shape=(-1, 4), dtype=SimpleNamespace(name="HALF"))
     layer = SimpleNamespace(
         type=SimpleNamespace(name="MATRIX_MULTIPLY"), name="pool_q/MatMul_17", metadata=NOTE, num_inputs=2, op0=0,
         get_input=lambda _: tensor, get_output=lambda _: tensor,

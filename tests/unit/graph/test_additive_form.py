@@ -36,7 +36,7 @@ def test_every_group_of_tokens(along: Along, turned: bool, rewrites: str) -> Non
     normed = torch.nn.LayerNorm(HEADS * WIDTH).double()
     site = Site(part="attention", algebra="additive", grid=grid, rotated=turned, qkv_bias=True)
     choices = choices_for(site, SETS[rewrites])
-    norm, qkv = entered(normed, attention, choices)
+    norm, qkv = entered(normed, attention, site, choices)
     own = RotaryTables(*tables, prefix=prefix) if turned else None
     parts = AttentionParts(attention=attention, qkv=qkv, choices=choices, tables=own)
     form = attention_form(mechanism_named("fastformer"), site, parts)
@@ -49,7 +49,7 @@ def test_every_group_of_tokens(along: Along, turned: bool, rewrites: str) -> Non
     with torch.no_grad():
         got = grouped(form(norm(h_BFTD.flatten(1, 2))).reshape(h_BFTD.shape))
         h_BFTD = normed(h_BFTD)
-        expected = attention(grouped(h_BFTD), tables if turned else None, prefix)
+        expected = attention(grouped(h_BFTD), rotary=tables if turned else None, num_prefix=prefix)
         assert torch.allclose(got, expected, rtol=1e-11, atol=1e-11)
         # The rotation is no formality here.
         assert torch.allclose(got, attention(grouped(h_BFTD)), rtol=1e-3) is not turned

@@ -12,7 +12,8 @@ import pytest
 
 from ftsf_export.bundle import Preprocessing
 from ftsf_export.errors import ConfigError, VideoError
-from ftsf_export.video.augment import NOTHING_VARIES, Augmentation, random_frames, varied_clip, varied_frames
+from ftsf_export.video.augment import random_frames, varied_clip, varied_frames
+from ftsf_export.video.augmentation import NOTHING_VARIES, Augmentation
 from ftsf_export.video.clip import clip_from_video
 from ftsf_export.video.preprocess import preprocess
 from ftsf_export.video.video_clips import clips_from_video

@@ -75,7 +75,7 @@ def maps_of(model: FastTimeSformer, rewrites: Rewrites) -> HeadsMaps:
     site = attention_site(model.config, TEMPORAL, last=False, one_clip=True, plugins=frozenset())
     choices = choices_for(site, rewrites)
     branch = model.blocks[0].get_submodule("temporal")
-    _, qkv = entered(branch.norm, branch.attn, choices)
+    _, qkv = entered(branch.norm, branch.attn, site, choices)
     return HeadsMaps.from_parts(AttentionParts(attention=branch.attn, qkv=qkv, choices=choices))
 
 
