@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import shutil
 import stat
 import tempfile
@@ -48,21 +47,6 @@ def disk_refusals_translated(doing: str, where: Path, mend: str = _MEND) -> Iter
 def output_error(error: OSError, doing: str, where: Path, mend: str = _MEND) -> OutputError:
     reason = REASONS.get(error.errno or 0, str(error.strerror or error))
     return OutputError(f"{where}: cannot {doing}: {reason}; {mend}", details=str(error))
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Under a temporary name beside the target, flushed to the disk, then renamed. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        # Also on Ctrl-C: no half-written file is left behind.
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
 
-from fast_timesformer.weights import write_whole
+from fast_timesformer.whole_file import write_whole
 from ftsf_export.checkpoint.tensors import opened, reading, tensors_of, unpickled
 from ftsf_export.checkpoint.wrapping import group_in
 from ftsf_export.errors import OutputError

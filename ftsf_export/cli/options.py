@@ -84,18 +84,28 @@ def _config_option(flag: str, name: str, kind: Any, text: str, metavar: str | No
     return field_option(ExportConfig, flag, name, kind, text, metavar)
 
 
+# The parts of an option of ``ExportConfig``: those that a sweep takes several values of, and those that it does not.
+_AXES = (
+    ("--attn", "attn", str, "Attention mechanism.", "|".join(MECHANISMS)),
+    ("--attn-type", "attn_type", str, "Over what it attends.", "|".join(ATTENTION_TYPES)),
+    ("--frames", "frames", int, "Frames in a clip."),
+    ("--size", "size", str, "Frame size in pixels, HEIGHTxWIDTH or one number for both.", "SIZE"),
+)
+_SIZES = (
+    ("--patch-size", "patch_size", int, "Pixels along a patch's side."),
+    ("--dim", "dim", int, "Width of a token."),
+    ("--depth", "depth", int, "Number of blocks."),
+    ("--heads", "heads", int, "Attention heads.  [default: dim / dim-head]"),
+    ("--dim-head", "dim_head", int, "Width of a head."),
+    ("--num-classes", "num_classes", int, "Classes of the head."),
+    ("--rotary/--no-rotary", "rotary", bool, "Rotary positions, or learned ones."),
+)
+_SEED = ("--seed", "seed", int, "Seed of random weights and of noise clips.")
+_PRECISION = ("--precision", "precision", str, "Precision of the graph.", "|".join(offered()))
+_BATCH = ("--batch", "batch", str, "Clips in one call, one number or MIN:OPT:MAX.", "BATCH")
+
 model_options = stacked(
-    _config_option("--attn", "attn", str, "Attention mechanism.", "|".join(MECHANISMS)),
-    _config_option("--attn-type", "attn_type", str, "Over what it attends.", "|".join(ATTENTION_TYPES)),
-    _config_option("--frames", "frames", int, "Frames in a clip."),
-    _config_option("--size", "size", str, "Frame size in pixels, HEIGHTxWIDTH or one number for both.", "SIZE"),
-    _config_option("--patch-size", "patch_size", int, "Pixels along a patch's side."),
-    _config_option("--dim", "dim", int, "Width of a token."),
-    _config_option("--depth", "depth", int, "Number of blocks."),
-    _config_option("--heads", "heads", int, "Attention heads.  [default: dim / dim-head]"),
-    _config_option("--dim-head", "dim_head", int, "Width of a head."),
-    _config_option("--num-classes", "num_classes", int, "Classes of the head."),
-    _config_option("--rotary/--no-rotary", "rotary", bool, "Rotary positions, or learned ones."),
+    *(_config_option(*parts) for parts in (*_AXES, *_SIZES)),
     _config_option("--norm-eps", "norm_eps", float, "Epsilon of every LayerNorm."),
     _config_option(
         "--checkpoint",
@@ -109,11 +119,11 @@ model_options = stacked(
     _config_option(
         "--trained-on", "trained_on", str, "Videos of the checkpoint's training.  [default: as it says]", _DATASETS
     ),
-    _config_option("--seed", "seed", int, "Seed of random weights and of noise clips."),
+    _config_option(*_SEED),
 )
 
 graph_options = stacked(
-    _config_option("--precision", "precision", str, "Precision of the graph.", "|".join(offered())),
+    _config_option(*_PRECISION),
     _config_option("--opset", "opset", int, f"ONNX opset.  [default: {OPSET_DECOMPOSED}]"),
     click.option("--rewrite", "rewrite", multiple=True, metavar="NAME", help="Keep this exact rewrite; repeatable."),
     click.option(
@@ -174,7 +184,7 @@ workspace_option = _config_option("--workspace-mib", "workspace_mib", int, "Scra
 engine_options = stacked(
     builder_option,
     target_option,
-    _config_option("--batch", "batch", str, "Clips in one call, one number or MIN:OPT:MAX.", "BATCH"),
+    _config_option(*_BATCH),
     workspace_option,
 )
 
@@ -226,21 +236,9 @@ def _axis(flag: str, name: str, kind: Any, text: str, metavar: str | None = None
 
 
 sweep_options = stacked(
-    _axis("--attn", "attn", str, "Attention mechanism.", "|".join(MECHANISMS)),
-    _axis("--attn-type", "attn_type", str, "Over what it attends.", "|".join(ATTENTION_TYPES)),
-    _axis("--frames", "frames", int, "Frames in a clip."),
-    _axis("--size", "size", str, "Frame size in pixels, HEIGHTxWIDTH or one number for both.", "SIZE"),
-    _axis("--batch", "batch", str, "Clips in one call, one number or MIN:OPT:MAX.", "BATCH"),
-    _axis("--precision", "precision", str, "Precision of the graph.", "|".join(offered())),
+    *(_axis(*parts) for parts in (*_AXES, _BATCH, _PRECISION)),
     _axis("--checkpoint", "checkpoint", click.Path(path_type=Path), "Weights, as of an export.", "PATH|ID"),
-    _config_option("--patch-size", "patch_size", int, "Pixels along a patch's side."),
-    _config_option("--dim", "dim", int, "Width of a token."),
-    _config_option("--depth", "depth", int, "Number of blocks."),
-    _config_option("--heads", "heads", int, "Attention heads.  [default: dim / dim-head]"),
-    _config_option("--dim-head", "dim_head", int, "Width of a head."),
-    _config_option("--num-classes", "num_classes", int, "Classes of the head."),
-    _config_option("--rotary/--no-rotary", "rotary", bool, "Rotary positions, or learned ones."),
-    _config_option("--seed", "seed", int, "Seed of random weights and of noise clips."),
+    *(_config_option(*parts) for parts in (*_SIZES, _SEED)),
     click.option(
         "--builder",
         metavar="|".join(BUILDERS),

@@ -31,26 +31,13 @@ def judge_golden(
     limits: Limits,
     batch: BatchRange,
     taps: Sequence[str] = (),
-) -> Verdict:
-    """The gate's verdict on the file that ``runner`` runs: the logits, and every tap that is named.
+) -> tuple[Verdict, Pair | None]:
+    """The gate's verdict on the file that ``runner`` runs, by the logits and every tap that is named; and both sides'
+    answers (n, ...), None where they could not be compared.
 
     Outputs that are missing, too many or of another shape make a failed verdict, and so do reference values that cannot
     tell one clip from another; what the runner raises passes through.
     """
-    return judge_answers(runner, golden, gate=gate, subject=subject, limits=limits, batch=batch, taps=taps)[0]
-
-
-def judge_answers(
-    runner: Any,
-    golden: Golden,
-    *,
-    gate: Gate,
-    subject: Subject,
-    limits: Limits,
-    batch: BatchRange,
-    taps: Sequence[str] = (),
-) -> tuple[Verdict, Pair | None]:
-    """As ``judge_golden``, with both sides' answers (n, ...); None where they could not be compared."""
     limits, answer = limits.beside(golden.noise), None
     try:
         pairs = golden_pairs(golden, outputs_of(runner, golden.clip, batch=batch), taps)

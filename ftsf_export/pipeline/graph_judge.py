@@ -12,7 +12,7 @@ from ftsf_export.config import ExportConfig
 from ftsf_export.network.gates import parity_graph
 from ftsf_export.network.scope import OUTPUTS
 from ftsf_export.parity.agreement import judge_agreement
-from ftsf_export.parity.golden import judge_answers
+from ftsf_export.parity.golden import judge_golden
 from ftsf_export.parity.judge import Limits, Pair
 from ftsf_export.parity.weights import weight_digests
 from ftsf_export.pipeline.clips import KEPT_CLIPS, JudgedClips
@@ -72,7 +72,7 @@ class GraphJudge:
         names = [tap.name for tap in taps]
         subject = Subject(path.name, sha256_of(path))
         with graph_runner(path, precision, names) as runner:
-            parity, answer = judge_answers(
+            parity, answer = judge_golden(
                 runner,
                 self.golden(),
                 gate=parity_graph(precision),

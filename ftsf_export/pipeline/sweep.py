@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fast_timesformer.whole_file import write_whole
 from ftsf_export import __version__
 from ftsf_export.bench.sweep import Cell
 from ftsf_export.bundle.manifest import manifest_converter
 from ftsf_export.config import BatchRange, ExportConfig, Size
 from ftsf_export.directory_lock import try_lock
-from ftsf_export.disk import disk_refusals_translated, write_whole
+from ftsf_export.disk import disk_refusals_translated
 from ftsf_export.errors import EnvironmentLacks, FtsfError, OutputError, RunError
 from ftsf_export.process.parent import run_in_child
 from ftsf_export.progress import OnProgress, silent

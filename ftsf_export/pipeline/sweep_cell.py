@@ -16,6 +16,7 @@ from ftsf_export.pipeline.bench import measure_bundle
 from ftsf_export.pipeline.export import ExportResult, run_export
 from ftsf_export.pipeline.plan_bundle import plan
 from ftsf_export.pipeline.resolve import resolve_export
+from ftsf_export.precision import precision_named
 from ftsf_export.process.channel import Message
 from ftsf_export.process.child import Tell
 from ftsf_export.strict_json import plain
@@ -69,6 +70,9 @@ def _plan(result: ExportResult, target: str, on_progress: Any) -> dict[str, Any]
     """What the compiler made of the graph: of the export's own engine, else compiled for its plan alone."""
     if result.report.plans:
         return {"plan": result.report.plans[0], "plan_problem": "", "verdicts": ()}
+    precision = result.bundle.manifest.precision
+    if not precision_named(precision).compiled:
+        return {"plan": None, "plan_problem": f"this version makes no engines in {precision}", "verdicts": ()}
     try:
         found = plan(result.bundle.path, target=target, on_progress=on_progress)
     except EnvironmentLacks as error:

@@ -188,7 +188,7 @@ def _onnx_verdicts(
         weights = judge_weights(path, subject, exported=golden.weights)
         on_progress(f"run {ONNX_NAME} on ONNX Runtime", None)
         with graph_runner(path, precision, taps, quota=quota) as runner:
-            outputs = judge_golden(
+            outputs, _ = judge_golden(
                 runner,
                 golden,
                 gate=parity_graph(precision),

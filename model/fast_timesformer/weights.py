@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from fast_timesformer.config import TimeSformerConfig
 from fast_timesformer.model import FastTimeSformer
+from fast_timesformer.whole_file import write_whole
 
 # One key: safetensors writes several in an order that changes from process to process.
 METADATA_KEY = "fast_timesformer"
@@ -179,18 +179,3 @@ def _preprocessing(description: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if preprocessing is not None and not isinstance(preprocessing, dict):
         raise ValueError(f"preprocessing: expected an object, got {type(preprocessing).__name__}")
     return preprocessing
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Under a temporary name beside the target, flushed to the disk, then renamed."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        # Also on Ctrl-C: no half-written file is left behind.
-        temporary.unlink(missing_ok=True)
-        raise

@@ -25,12 +25,11 @@ OURS = {
     "bundle/copies.py": 1,  # the private copy
     "bundle/onnx_file.py": 2,  # the private copy
     "bundle/files.py": 3,  # what an export has just written
-    "disk.py": 1,  # written under a new name
     "bundle/update.py": 1,  # an engine on its way into the bundle
     "engine/builder.py": 1,  # the compiler's log
     "engine/compiler_log.py": 1,
     "engine/worker.py": 2,  # the engine, and the private copy of the graph
-    "fast_timesformer/weights.py": 1,  # written under a new name
+    "fast_timesformer/whole_file.py": 1,  # written under a new name
     "gpu_day/__main__.py": 1,  # the page and its data, written under another name
     "graph/emulate.py": 1,  # the private copy
     "graph/nodes_for_plugins.py": 1,  # the private copy

@@ -75,6 +75,21 @@ def test_what_is_finished_is_not_run_again_and_what_was_changed_is(swept: tuple[
     assert json.loads(damaged.read_bytes())["fingerprint"] == json.loads(whole)["fingerprint"]
 
 
+def test_a_precision_that_no_compiler_takes_has_no_plan_and_is_no_fault(tmp_path: Path) -> None:
+    line = [*GRID[:3], "--size", "32", *GRID[7:15], "--precision", "int8"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "ftsf_export.cli", *line, "-o", str(tmp_path / "out"), "--json"],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    (cell,) = json.loads((tmp_path / "out" / "sweep.json").read_text())["cells"]
+    assert (cell["ended"], cell["plan"], cell["plan_problem"]) == (
+        "passed",
+        None,
+        "this version makes no engines in int8",
+    )
+
+
 def test_a_cell_that_breaks_does_not_stop_the_others_and_is_tried_again(tmp_path: Path) -> None:
     said = swept_again(tmp_path / "out", "--timeout", "0.05", code=4)
     assert [cell["ended"] for cell in said["cells"]] == ["broken", "broken"]

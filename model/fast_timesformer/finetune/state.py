@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from fast_timesformer.model import FastTimeSformer
-from fast_timesformer.weights import WeightsError, load_weights, regular_file, save_model, write_whole
+from fast_timesformer.weights import WeightsError, load_weights, regular_file, save_model
+from fast_timesformer.whole_file import write_whole
 
 SCHEMA_VERSION = 2
 _STATE = re.compile(r"step-(\d{8})\.pt")
